@@ -1,0 +1,83 @@
+// Arena is the cache's memory: anonymous 2 MiB slabs of huge pages, given out as 4 KiB frames in runs as long as
+// the free space allows. Frames are reference counted, like the kernel's struct page: whoever uses a frame holds a
+// reference, the last release gives it back.
+//
+// Lending. A frame whose bytes went to the kernel by reference (vmsplice) is marked lent before. When its
+// last reference goes it does not become free but *cools*: the kernel may still read it. It becomes free again
+// only by proof:
+//   collapse  the release test: the last page of each slab is a guard page, and MADV_COLLAPSE on the slab then fails with
+//             EAGAIN while any page of the slab is referenced by the kernel, with EINVAL when none is
+//             (10-20 us per 2 MiB). Nothing moves.
+//   replace   MADV_DONTNEED of exactly the cooling pages: the reader keeps the old pages, we get fresh ones. Exact and
+//             expensive; also the last resort under `collapse`, when memory is needed and nothing has cooled.
+// Slabs are touched one by one as they are needed and never returned before the end.
+//
+// Cost: 4 bytes of metadata per frame, and one guard page per slab (0.2 %).
+// Thread-safe. The mutex is a leaf lock.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "cache/block.h"
+#include "cache/result.h"
+
+namespace sluice {
+
+enum class ReleaseProof { collapse, replace };
+
+struct ArenaOptions {
+  uint32_t slabs_max = 0;                          // hard limit of the arena, in slabs of 2 MiB
+  ReleaseProof proof = ReleaseProof::replace;  // by `probe_release_proof`, once at start
+};
+
+struct ArenaStats {
+  uint64_t frames_max = 0;      // usable frames when every slab is there
+  uint64_t frames_free = 0;     // of the slabs touched so far and those still to come
+  uint64_t frames_cooling = 0;  // lent, unused by us, not yet proven released
+  uint64_t slabs = 0;           // touched so far
+  uint64_t release_tests = 0;
+  uint64_t release_tests_busy = 0;  // ... that said EAGAIN
+  uint64_t frames_replaced = 0;
+};
+
+class Arena {
+ public:
+  // Errors: ENOMEM when the address space or the first slab is refused.
+  static Result<std::unique_ptr<Arena>> create(const ArenaOptions& options);
+  virtual ~Arena() = default;
+
+  // Appends up to `wanted` frames to `runs`, each frame with one reference that the caller owns, in as few runs as
+  // possible. Frames hold arbitrary bytes. Uses free frames, then a new slab, then cooled frames by release test,
+  // then replaces cooling ones. Never waits. Returns how many frames were given; fewer than wanted means that everything else is referenced.
+  virtual uint32_t allocate(uint32_t wanted, std::vector<FrameRun>& runs) = 0;
+
+  virtual void reference(FrameRun run) = 0;
+  // Gives back one reference on each frame. The last one frees or cools the frame.
+  virtual void release(FrameRun run) = 0;
+
+  // Call before the kernel gets the run by reference, while holding references on it.
+  virtual void mark_lent(FrameRun run) = 0;
+
+  // `listener` runs whenever a PageRefs gave pages back, on that thread, no lock held. Set once, before use.
+  void on_release(std::function<void()> listener) { release_listener_ = std::move(listener); }
+  void tell_release() const {
+    if (release_listener_) release_listener_();
+  }
+
+  virtual char* address(FrameNumber frame) const = 0;
+  virtual ArenaStats stats() const = 0;
+
+ private:
+  std::function<void()> release_listener_;
+};
+
+// Lends a page of a scratch slab to a pipe of our own and looks whether the release test sees it, and sees it return;
+// otherwise `replace`. Also true to its word where vmsplice copies: then nothing is ever lent in fact.
+ReleaseProof probe_release_proof();
+
+}  // namespace sluice
