@@ -1,0 +1,169 @@
+#include "cache/ring.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
+
+#include <system_error>
+
+#include "cache/assert.h"
+
+namespace sluice {
+
+Result<std::unique_ptr<Ring>> Ring::create(const RingOptions& options) {
+  std::unique_ptr<Ring> ring(new Ring);
+  ring->wake_fd_.reset(::eventfd(0, EFD_CLOEXEC));
+  if (!ring->wake_fd_) return fail(errno);
+  std::promise<int> opened;
+  std::future<int> answer = opened.get_future();
+  try {
+    ring->thread_ = std::thread(&Ring::run, ring.get(), options, std::move(opened));
+  } catch (const std::system_error&) {
+    return fail(EAGAIN);
+  }
+  const int error = answer.get();
+  if (error != 0) return fail(error);
+  return ring;
+}
+
+Ring::~Ring() {
+  if (!thread_.joinable()) return;
+  ASSERT(!on_ring_thread());
+  {
+    MutexLock lock(&mutex_);
+    stopping_ = true;
+  }
+  ::eventfd_write(wake_fd_.get(), 1);
+  thread_.join();
+}
+
+void Ring::post(RingOperation* operation) {
+  bool wake;
+  {
+    MutexLock lock(&mutex_);
+    posted_.push_back(operation);
+    wake = std::exchange(sleeping_, false);
+  }
+  if (wake) ::eventfd_write(wake_fd_.get(), 1);
+}
+
+void Ring::run(const RingOptions& options, std::promise<int> opened) {
+  ::pthread_setname_np(::pthread_self(), "sluice-ring");
+  const int error = open(options);
+  opened.set_value(error);
+  if (error != 0) return;
+  // The wake-up of the destructor is waited for, so that no read into wakes_ outlives it.
+  while (take_posted() || wake_prepared_) {
+    prepare_taken();
+    prepare_wake_up();
+    submit_and_wait();
+    complete_all();
+  }
+  io_uring_queue_exit(&ring_);
+}
+
+// From here on a post writes to the eventfd. False: the ring stops.
+bool Ring::take_posted() {
+  MutexLock lock(&mutex_);
+  taken_.swap(posted_);
+  sleeping_ = true;
+  return !stopping_ || !taken_.empty();
+}
+
+void Ring::prepare_taken() {
+  for (RingOperation* operation : taken_) {
+    io_uring_sqe* entry = next_entry();
+    operation->prepare(entry);
+    io_uring_sqe_set_data(entry, operation);
+  }
+  taken_.clear();
+}
+
+void Ring::prepare_wake_up() {
+  if (wake_prepared_) return;
+  io_uring_sqe* entry = next_entry();
+  io_uring_prep_read(entry, wake_fd_.get(), &wakes_, sizeof wakes_, 0);
+  io_uring_sqe_set_data(entry, nullptr);
+  wake_prepared_ = true;
+}
+
+void Ring::submit_and_wait() {
+  enter(1);
+  MutexLock lock(&mutex_);
+  sleeping_ = false;
+}
+
+void Ring::complete_all() {
+  io_uring_cqe* completion;
+  while (io_uring_peek_cqe(&ring_, &completion) == 0) {
+    auto* operation = static_cast<RingOperation*>(io_uring_cqe_get_data(completion));
+    const int result = completion->res;
+    io_uring_cqe_seen(&ring_, completion);
+    if (operation != nullptr) {
+      operation->complete(result);
+    } else {
+      wake_prepared_ = false;
+    }
+  }
+}
+
+io_uring_sqe* Ring::next_entry() {
+  for (;;) {
+    io_uring_sqe* entry = io_uring_get_sqe(&ring_);
+    if (entry != nullptr) return entry;
+    enter(0);  // the kernel takes what is there and makes room
+  }
+}
+
+// What was not submitted stays in the queue for the next call.
+void Ring::enter(unsigned completions_min) {
+  const int result = io_uring_submit_and_wait(&ring_, completions_min);
+  switch (result) {
+    case -EINTR:
+    case -EAGAIN:  // no memory for a request at the moment
+    case -EBUSY:   // completions must be taken first
+      return;
+    default: ASSERT(result >= 0);
+  }
+}
+
+// Best first. Kernels before 6.1 have no DEFER_TASKRUN, before 5.10 no restrictions, and a container may forbid
+// io_uring_register but not the rest. Returns an errno.
+int Ring::open(const RingOptions& options) {
+  constexpr unsigned kBase = IORING_SETUP_CLAMP;
+  constexpr unsigned kOneThread =
+      kBase | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN;
+  int error = 0;
+  for (const unsigned flags :
+       {kOneThread | IORING_SETUP_R_DISABLED, kBase | IORING_SETUP_R_DISABLED, kOneThread, kBase}) {
+    error = try_setup(flags, options);
+    if (error == 0) break;
+  }
+  return error;
+}
+
+int Ring::try_setup(unsigned flags, const RingOptions& options) {
+  const int result = io_uring_queue_init(options.entries, &ring_, flags);
+  if (result != 0 || (flags & IORING_SETUP_R_DISABLED) == 0) return -result;
+  const int error = restrict_to(options);
+  if (error != 0) io_uring_queue_exit(&ring_);
+  return error;
+}
+
+int Ring::restrict_to(const RingOptions& options) {
+  std::vector<io_uring_restriction> allowed;
+  const auto allow = [&allowed](io_uring_op operation) {
+    io_uring_restriction entry{};
+    entry.opcode = IORING_RESTRICTION_SQE_OP;
+    entry.sqe_op = operation;
+    allowed.push_back(entry);
+  };
+  allow(IORING_OP_READ);  // of the eventfd
+  for (const io_uring_op operation : options.operations) allow(operation);
+  // By number: liburing 2.3 declares functions for these two and does not export them.
+  const auto count = static_cast<unsigned>(allowed.size());
+  const int result = io_uring_register(ring_.ring_fd, IORING_REGISTER_RESTRICTIONS, allowed.data(), count);
+  return result != 0 ? -result : -io_uring_register(ring_.ring_fd, IORING_REGISTER_ENABLE_RINGS, nullptr, 0);
+}
+
+}  // namespace sluice
