@@ -1,0 +1,634 @@
+#include "cache/block_cache.h"
+
+#include <string.h>
+
+#include <algorithm>
+#include <deque>
+
+#include "cache/assert.h"
+#include "cache/flight.h"
+#include "cache/index.h"
+#include "cache/mutex.h"
+#include "cache/policy.h"
+
+namespace sluice {
+namespace {
+
+// What a frame costs outside the slabs: the index' share, the policy's (at most 16 bytes) and the arena's count.
+constexpr uint64_t kPolicyBytesPerBlock = 16;
+constexpr uint64_t kArenaBytesPerFrame = 4;
+
+struct Sizes {
+  uint32_t slabs = 0;
+  uint32_t frames = 0;
+  uint64_t metadata_bytes = 0;
+};
+
+// Splits the budget between slabs and the metadata that their frames may come to need, so that both together never exceed it.
+Sizes split_budget(uint64_t size_bytes) {
+  Sizes sizes;
+  for (uint64_t slabs = size_bytes / kSlabSize; slabs > 0; slabs--) {
+    const uint64_t frames = slabs * (kFramesPerSlab - 1);
+    if (frames >= kNoBlock) continue;
+    const uint64_t metadata = Index::memory_bytes(static_cast<uint32_t>(frames)) + frames * kPolicyBytesPerBlock +
+                              slabs * kFramesPerSlab * kArenaBytesPerFrame;
+    if (slabs * kSlabSize + metadata > size_bytes) continue;
+    return {static_cast<uint32_t>(slabs), static_cast<uint32_t>(frames), metadata};
+  }
+  return sizes;
+}
+
+uint64_t group_end(uint64_t page) { return (page / kPagesPerGroup + 1) * kPagesPerGroup; }
+
+// Calls visit(PageRange) for the part of the range in each group, in order.
+template <typename Visit>
+void for_each_group(PageRange range, Visit visit) {
+  for (uint64_t page = range.first; page < range.end();) {
+    const uint64_t end = std::min(range.end(), group_end(page));
+    visit(PageRange{page, end - page});
+    page = end;
+  }
+}
+
+class BlockCacheImpl final : public BlockCache {
+ public:
+  BlockCacheImpl(const BlockCacheOptions& options, const Sizes& sizes, std::unique_ptr<Arena> arena,
+                 std::unique_ptr<Policy> policy)
+      : options_(options), sizes_(sizes), arena_(std::move(arena)), index_(sizes.frames), policy_(std::move(policy)) {
+    arena_->on_release([this] { retry_starving(); });
+  }
+
+  std::shared_ptr<CachedFile> add_file(uint64_t number) override {
+    return std::make_shared<FileBlocks>(number, [this](FileBlocks& file) { drop_all(file); });
+  }
+
+  std::optional<PageRefs> read_resident(const CacheRead& read) override;
+  void read(CacheRead read, Callback<void(Result<PageRefs>)> done) override {
+    ASSERT(read.pages.count <= kReadPagesMax);
+    start(std::make_shared<ParkedRead>(std::move(read), arena_.get(), std::move(done)));
+  }
+  void prefetch(CacheRead read) override;
+
+  PageRefs allocate(uint64_t pages) override;
+  void begin_change(CachedFile& file, PageRange range) override;
+  void publish(CachedFile& file, uint32_t generation, PageRange range, const PageRefs& pages) override;
+  void drop(CachedFile& file, uint32_t generation, PageRange range) override;
+  PageRefs peek(CachedFile& file, uint32_t generation, uint64_t page) override;
+
+  Arena& arena() override { return *arena_; }
+  CacheStats stats() const override;
+  std::string_view policy_name() const override { return policy_->name(); }
+
+ private:
+  using Flights = std::vector<std::shared_ptr<Flight>>;
+  using Touched = std::vector<BlockId>;
+
+  // Misses.
+  void start(std::shared_ptr<ParkedRead> parked);
+  uint64_t count_missing(const CacheRead& read, uint64_t from);
+  uint64_t collect(ParkedRead* parked, const std::shared_ptr<ParkedRead>& owner, const CacheRead& read, uint64_t from,
+                   PageRefs& memory, Flights& launched);
+  std::shared_ptr<Flight> register_flight(Shard& shard, const CacheRead& read, PageRange run, PageRefs& memory,
+                                          uint64_t& memory_used) REQUIRES(shard.mutex);
+  void issue(std::shared_ptr<Flight> flight);
+  void land(const std::shared_ptr<Flight>& flight, Result<size_t> outcome);
+  void arrive(const std::shared_ptr<ParkedRead>& parked, int error);
+  void retry_starving();
+
+  // The index.
+  bool reference_page(Block& block, uint32_t page, PageRefs& into);
+  void take_page(Block& block, uint32_t page, ParkedRead& parked, uint64_t position);
+  void note_use(Block& block, uint32_t page);
+  void touch(const Touched& blocks);
+  void put_pages(FileBlocks& file, uint32_t generation, PageRange range, const PageRefs& pages, const Flight* flight);
+  void put_part(FileBlocks& file, uint32_t generation, PageRange part, const PageRefs& pages, uint64_t first_page,
+                const Flight* flight);
+  void detach_flights_of(Shard& shard, const FileBlocks& file, PageRange range) REQUIRES(shard.mutex);
+  void drop_pages_of(BlockId id, const FileBlocks& file, PageRange range);
+  void drop_frame(Block& block, uint32_t page);
+  void drop_all(FileBlocks& file) { drop(file, 0, {0, UINT64_MAX}); }
+
+  // Memory.
+  bool make_room(uint64_t frames) EXCLUDES(replacement_mutex_);
+  bool evict_one() REQUIRES(replacement_mutex_);
+  void reserve_ids(uint64_t count) REQUIRES(replacement_mutex_);
+  BlockId take_id() REQUIRES(replacement_mutex_);
+
+  const BlockCacheOptions options_;
+  const Sizes sizes_;
+  std::unique_ptr<Arena> arena_;
+  Index index_;
+
+  Mutex replacement_mutex_;  // outermost: a shard's may be taken under it
+  std::unique_ptr<Policy> policy_ GUARDED_BY(replacement_mutex_);
+  std::vector<BlockId> free_ids_ GUARDED_BY(replacement_mutex_);
+  uint32_t ids_used_ GUARDED_BY(replacement_mutex_) = 0;
+
+  Mutex starving_mutex_;  // leaf
+  std::deque<std::shared_ptr<ParkedRead>> starving_ GUARDED_BY(starving_mutex_);
+  std::atomic<uint64_t> starving_count_{0};
+  std::atomic<uint64_t> releases_{0};  // times that pages were given back
+  std::atomic<bool> retrying_{false};
+
+  std::atomic<uint64_t> resident_pages_{0}, hits_{0}, misses_{0}, evictions_{0}, blocks_{0};
+  std::atomic<uint64_t> readahead_issued_{0}, readahead_used_{0}, readahead_wasted_{0};  // pages
+};
+
+void add(std::atomic<uint64_t>& counter, uint64_t by) { counter.fetch_add(by, std::memory_order_relaxed); }
+
+// ---- hits ----
+
+bool BlockCacheImpl::reference_page(Block& block, uint32_t page, PageRefs& into) {
+  const FrameNumber frame = block.frames[page];
+  if (frame == kNoFrame) return false;
+  arena_->reference({frame, 1});
+  into.append({frame, 1});
+  return true;
+}
+
+void BlockCacheImpl::note_use(Block& block, uint32_t page) {
+  const uint16_t bit = static_cast<uint16_t>(1u << page);
+  if ((block.readahead & bit) == 0) return;
+  block.readahead = static_cast<uint16_t>(block.readahead & ~bit);
+  add(readahead_used_, 1);
+}
+
+std::optional<PageRefs> BlockCacheImpl::read_resident(const CacheRead& read) {
+  auto& file = static_cast<FileBlocks&>(*read.file);
+  PageRefs pages(arena_.get());
+  Touched touched;
+  touched.reserve(read.pages.count / kPagesPerBlock + 2);
+  bool complete = true;
+  for_each_group(read.pages, [&](PageRange part) {
+    if (!complete) return;
+    Shard& shard = index_.shard_of(file, read.generation, part.first / kPagesPerBlock);
+    MutexLock lock(&shard.mutex);
+    for (uint64_t page = part.first; complete && page < part.end();) {
+      const BlockId id = index_.find(file, read.generation, page / kPagesPerBlock);
+      if (id == kNoBlock) {
+        complete = false;
+        break;
+      }
+      Block& block = index_.block(id);
+      const uint64_t end = std::min(part.end(), (page / kPagesPerBlock + 1) * kPagesPerBlock);
+      for (; complete && page < end; page++) {
+        const uint32_t in_block = page % kPagesPerBlock;
+        complete = reference_page(block, in_block, pages);
+        if (complete) note_use(block, in_block);
+      }
+      touched.push_back(id);
+    }
+  });
+  if (!complete) return std::nullopt;
+  add(hits_, read.pages.count);
+  touch(touched);
+  return pages;
+}
+
+// A hit is told to the policy after the shard's lock is gone, and only when it would change something.
+void BlockCacheImpl::touch(const Touched& blocks) NO_THREAD_SAFETY_ANALYSIS {
+  const Policy& policy = *policy_;
+  if (std::all_of(blocks.begin(), blocks.end(), [&](BlockId id) { return policy.is_recent(id); })) return;
+  MutexLock lock(&replacement_mutex_);
+  for (const BlockId id : blocks) policy_->touch(id);
+}
+
+PageRefs BlockCacheImpl::peek(CachedFile& cached, uint32_t generation, uint64_t page) {
+  auto& file = static_cast<FileBlocks&>(cached);
+  PageRefs pages(arena_.get());
+  Shard& shard = index_.shard_of(file, generation, page / kPagesPerBlock);
+  MutexLock lock(&shard.mutex);
+  const BlockId id = index_.find(file, generation, page / kPagesPerBlock);
+  if (id != kNoBlock) reference_page(index_.block(id), page % kPagesPerBlock, pages);
+  return pages;
+}
+
+// ---- misses ----
+
+// Pages from `from` on that are neither present nor in flight: how much memory the read will need.
+uint64_t BlockCacheImpl::count_missing(const CacheRead& read, uint64_t from) {
+  auto& file = static_cast<FileBlocks&>(*read.file);
+  uint64_t missing = 0;
+  for_each_group({from, read.pages.end() - from}, [&](PageRange part) {
+    Shard& shard = index_.shard_of(file, read.generation, part.first / kPagesPerBlock);
+    MutexLock lock(&shard.mutex);
+    for (uint64_t page = part.first; page < part.end(); page++) {
+      const BlockId id = index_.find(file, read.generation, page / kPagesPerBlock);
+      if (id != kNoBlock && index_.block(id).frames[page % kPagesPerBlock] != kNoFrame) continue;
+      const bool in_flight = std::any_of(shard.flights.begin(), shard.flights.end(),
+                                         [&](const auto& flight) { return flight->covers(file, read.generation, page); });
+      if (!in_flight) missing++;
+    }
+  });
+  return missing;
+}
+
+std::shared_ptr<Flight> BlockCacheImpl::register_flight(Shard& shard, const CacheRead& read, PageRange run,
+                                                        PageRefs& memory, uint64_t& memory_used) {
+  auto flight = std::make_shared<Flight>();
+  flight->file = static_cast<FileBlocks*>(read.file);
+  flight->generation = read.generation;
+  flight->size = read.size;
+  flight->pages = run;
+  flight->io_class = read.io_class;
+  flight->source = read.source;
+  flight->memory = PageRefs(arena_.get());
+  for (uint64_t i = 0; i < run.count; i++) {
+    const FrameNumber frame = memory.frame(memory_used++);
+    arena_->reference({frame, 1});
+    flight->memory.append({frame, 1});
+  }
+  shard.flights.push_back(flight);
+  return flight;
+}
+
+// References what is present, joins what is in flight, registers flights for the rest with frames from `memory`. A
+// prefetch has no `parked`. Returns the page it got to: short of the end when the memory did not suffice.
+uint64_t BlockCacheImpl::collect(ParkedRead* parked, const std::shared_ptr<ParkedRead>& owner, const CacheRead& read,
+                                 uint64_t from, PageRefs& memory, Flights& launched) {
+  auto& file = static_cast<FileBlocks&>(*read.file);
+  uint64_t memory_used = 0;
+  uint64_t reached = from;
+  Touched touched;
+  for_each_group({from, read.pages.end() - from}, [&](PageRange part) {
+    if (reached != part.first) return;
+    Shard& shard = index_.shard_of(file, read.generation, part.first / kPagesPerBlock);
+    MutexLock lock(&shard.mutex);
+    Flight* joined = nullptr;  // the flight that the previous page waits for
+    auto wait_for = [&](Flight& flight, uint64_t page) {
+      if (parked == nullptr) return;
+      flight.asked.set(page - flight.pages.first);
+      if (&flight == joined) return;
+      flight.waiters.push_back(owner);
+      parked->expect_one();
+      joined = &flight;
+    };
+    for (uint64_t page = part.first; page < part.end();) {
+      const BlockId id = index_.find(file, read.generation, page / kPagesPerBlock);
+      if (id != kNoBlock && index_.block(id).frames[page % kPagesPerBlock] != kNoFrame) {
+        if (parked != nullptr) {
+          take_page(index_.block(id), page % kPagesPerBlock, *parked, page - read.pages.first);
+          if (touched.empty() || touched.back() != id) touched.push_back(id);
+        }
+        reached = ++page;
+        continue;
+      }
+      const auto covering = std::find_if(shard.flights.begin(), shard.flights.end(),
+                                         [&](const auto& f) { return f->covers(file, read.generation, page); });
+      if (covering != shard.flights.end()) {
+        if (parked != nullptr && !(*covering)->asked.test(page - (*covering)->pages.first) &&
+            (*covering)->io_class == IoClass::readahead) {
+          add(readahead_used_, 1);
+        }
+        if (parked != nullptr) add(hits_, 1);
+        wait_for(**covering, page);
+        reached = ++page;
+        continue;
+      }
+      // A run of missing pages, as far as it and the memory reach.
+      uint64_t end = page;
+      while (end < part.end() && memory_used + (end - page) < memory.pages()) {
+        const BlockId other = index_.find(file, read.generation, end / kPagesPerBlock);
+        const bool present = other != kNoBlock && index_.block(other).frames[end % kPagesPerBlock] != kNoFrame;
+        const bool flying = std::any_of(shard.flights.begin(), shard.flights.end(),
+                                        [&](const auto& f) { return f->covers(file, read.generation, end); });
+        if (present || flying) break;
+        end++;
+      }
+      if (end == page) return;  // out of memory
+      auto flight = register_flight(shard, read, {page, end - page}, memory, memory_used);
+      for (uint64_t p = page; p < end; p++) wait_for(*flight, p);
+      add(read.io_class == IoClass::readahead ? readahead_issued_ : misses_, end - page);
+      launched.push_back(std::move(flight));
+      reached = page = end;
+    }
+  });
+  if (parked != nullptr) touch(touched);
+  return reached;
+}
+
+void BlockCacheImpl::take_page(Block& block, uint32_t page, ParkedRead& parked, uint64_t position) {
+  arena_->reference({block.frames[page], 1});
+  parked.supply(position, block.frames[page]);
+  note_use(block, page);
+  add(hits_, 1);
+}
+
+// Memory is taken before pages are claimed: a reader never holds pages while it waits for memory, so readers cannot
+// starve each other.
+void BlockCacheImpl::start(std::shared_ptr<ParkedRead> parked) {
+  const CacheRead& read = parked->read;
+  Flights launched;
+  parked->releases_seen = releases_.load();
+  uint64_t reached = read.pages.first;
+  while (reached < read.pages.end()) {
+    const uint64_t missing = count_missing(read, reached);
+    PageRefs memory = allocate(missing);
+    if (memory.pages() < missing) {
+      parked->start_over = true;
+      break;
+    }
+    reached = collect(parked.get(), parked, read, reached, memory, launched);
+  }
+  for (auto& flight : launched) issue(std::move(flight));
+  arrive(parked, 0);
+}
+
+void BlockCacheImpl::prefetch(CacheRead read) {
+  ASSERT(read.pages.count <= kReadPagesMax);
+  read.io_class = IoClass::readahead;
+  const uint64_t missing = count_missing(read, read.pages.first);
+  if (missing == 0) return;
+  PageRefs memory = allocate(missing);
+  Flights launched;
+  collect(nullptr, nullptr, read, read.pages.first, memory, launched);
+  for (auto& flight : launched) issue(std::move(flight));
+}
+
+void BlockCacheImpl::issue(std::shared_ptr<Flight> flight) {
+  std::vector<iovec> buffers;
+  flight->memory.append_iovecs(0, flight->pages.count * kPageSize, buffers);
+  BlockSource& source = *flight->source;
+  const uint64_t offset = flight->pages.first * kPageSize;
+  const IoClass io_class = flight->io_class;
+  source.read(offset, std::move(buffers), io_class,
+              [this, flight = std::move(flight)](Result<size_t> outcome) { land(flight, outcome); });
+}
+
+// Zeroes what lies past the end of the file in its last page.
+void zero_tail(const Flight& flight) {
+  const uint64_t last = flight.size / kPageSize;
+  const uint64_t used = flight.size % kPageSize;
+  if (used == 0 || last < flight.pages.first || last >= flight.pages.end()) return;
+  char* page = flight.memory.arena()->address(flight.memory.frame(last - flight.pages.first));
+  ::memset(page + used, 0, kPageSize - used);
+}
+
+int outcome_error(const Flight& flight, const Result<size_t>& outcome) {
+  if (!outcome) return outcome.error().number;
+  const uint64_t offset = flight.pages.first * kPageSize;
+  const uint64_t wanted = std::min<uint64_t>(flight.pages.count * kPageSize, flight.size - offset);
+  return *outcome < wanted ? ESTALE : 0;
+}
+
+void BlockCacheImpl::land(const std::shared_ptr<Flight>& flight, Result<size_t> outcome) {
+  const int error = outcome_error(*flight, outcome);
+  if (error == 0) {
+    zero_tail(*flight);
+    put_pages(*flight->file, flight->generation, flight->pages, flight->memory, flight.get());
+  }
+  std::vector<std::shared_ptr<ParkedRead>> waiters;
+  {
+    Shard& shard = index_.shard_of(*flight->file, flight->generation, flight->pages.first / kPagesPerBlock);
+    MutexLock lock(&shard.mutex);
+    std::erase(shard.flights, flight);
+    waiters.swap(flight->waiters);
+  }
+  for (const auto& waiter : waiters) {
+    const PageRange& wanted = waiter->read.pages;
+    const uint64_t from = std::max(wanted.first, flight->pages.first);
+    const uint64_t end = std::min(wanted.end(), flight->pages.end());
+    for (uint64_t page = from; error == 0 && page < end; page++) {
+      if (waiter->supplied(page - wanted.first)) continue;
+      const FrameNumber frame = flight->memory.frame(page - flight->pages.first);
+      arena_->reference({frame, 1});
+      waiter->supply(page - wanted.first, frame);
+    }
+  }
+  flight->memory.reset();
+  for (const auto& waiter : waiters) arrive(waiter, error);
+}
+
+void BlockCacheImpl::arrive(const std::shared_ptr<ParkedRead>& parked, int error) {
+  if (!parked->arrive(error)) return;
+  if (!parked->start_over) return parked->finish();
+  const bool held_pages = parked->reset();
+  {
+    MutexLock lock(&starving_mutex_);
+    starving_.push_back(parked);
+    starving_count_.fetch_add(1);
+  }
+  // Pages given back after the failed allocation and before the line above woke nobody.
+  if (held_pages || releases_.load() != parked->releases_seen) retry_starving();
+}
+
+// Pages were given back: reads that found no memory start over. One thread does it; `releases_` tells it of others.
+void BlockCacheImpl::retry_starving() {
+  releases_.fetch_add(1);
+  uint64_t seen = 0;
+  do {
+    if (starving_count_.load() == 0 || retrying_.exchange(true)) return;
+    seen = releases_.load();
+    std::deque<std::shared_ptr<ParkedRead>> waiting;
+    {
+      MutexLock lock(&starving_mutex_);
+      waiting.swap(starving_);
+      starving_count_.store(0);
+    }
+    for (auto& parked : waiting) start(std::move(parked));
+    retrying_.store(false);
+  } while (releases_.load() != seen);
+}
+
+// ---- the index ----
+
+// Puts the pages of one part (inside one group) of the range that starts at `first_page` into the index: those of a
+// landed flight where nothing is yet, those of a writer (no flight) in place of what was there.
+void BlockCacheImpl::put_part(FileBlocks& file, uint32_t generation, PageRange part, const PageRefs& pages,
+                              uint64_t first_page, const Flight* flight) {
+  MutexLock replacement(&replacement_mutex_);
+  reserve_ids(part.count / kPagesPerBlock + 2);
+  Shard& shard = index_.shard_of(file, generation, part.first / kPagesPerBlock);
+  MutexLock lock(&shard.mutex);
+  if (flight != nullptr && !flight->registered) return;
+  if (flight == nullptr) detach_flights_of(shard, file, part);
+  for (uint64_t page = part.first; page < part.end();) {
+    const uint64_t number = page / kPagesPerBlock;
+    BlockId id = index_.find(file, generation, number);
+    const bool is_new = id == kNoBlock;
+    if (is_new) {
+      id = take_id();
+      index_.link(id, file, generation, number);
+      add(blocks_, 1);
+    }
+    Block& block = index_.block(id);
+    for (; page < part.end() && page / kPagesPerBlock == number; page++) {
+      const uint32_t in_block = page % kPagesPerBlock;
+      if (flight == nullptr) drop_frame(block, in_block);
+      if (block.frames[in_block] != kNoFrame) continue;
+      block.frames[in_block] = pages.frame(page - first_page);
+      arena_->reference({block.frames[in_block], 1});
+      add(resident_pages_, 1);
+      const bool ahead = flight != nullptr && flight->io_class == IoClass::readahead &&
+                         !flight->asked.test(page - flight->pages.first);
+      if (ahead) block.readahead = static_cast<uint16_t>(block.readahead | 1u << in_block);
+    }
+    const BlockKey key{.file = file.number(), .block = number, .generation = generation};
+    if (is_new) {
+      policy_->insert(id, hash_of(key), block.pages());
+    } else {
+      policy_->charge(id, block.pages());
+    }
+  }
+}
+
+void BlockCacheImpl::put_pages(FileBlocks& file, uint32_t generation, PageRange range, const PageRefs& pages,
+                               const Flight* flight) {
+  for_each_group(range, [&](PageRange part) { put_part(file, generation, part, pages, range.first, flight); });
+}
+
+void BlockCacheImpl::publish(CachedFile& file, uint32_t generation, PageRange range, const PageRefs& pages) {
+  ASSERT(pages.pages() == range.count);
+  put_pages(static_cast<FileBlocks&>(file), generation, range, pages, nullptr);
+}
+
+// Whoever waits for a detached flight gets its result; nobody joins it any more, and it does not enter the index.
+void BlockCacheImpl::detach_flights_of(Shard& shard, const FileBlocks& file, PageRange range) {
+  std::erase_if(shard.flights, [&](const std::shared_ptr<Flight>& flight) {
+    if (flight->file != &file || !flight->pages.overlaps(range)) return false;
+    flight->registered = false;
+    return true;
+  });
+}
+
+// All shards: a file's flights may lie anywhere, and there are few.
+void BlockCacheImpl::begin_change(CachedFile& cached, PageRange range) {
+  for (uint32_t number = 0; number < Index::kShards; number++) {
+    Shard& shard = index_.shard(number);
+    MutexLock lock(&shard.mutex);
+    detach_flights_of(shard, static_cast<FileBlocks&>(cached), range);
+  }
+}
+
+void BlockCacheImpl::drop(CachedFile& cached, uint32_t generation, PageRange range) {
+  auto& file = static_cast<FileBlocks&>(cached);
+  begin_change(file, range);
+  const uint64_t blocks = range.count / kPagesPerBlock + 2;
+  if (blocks >= file.blocks()) {
+    for (const BlockId id : file.ids(index_.blocks())) drop_pages_of(id, file, range);
+    return;
+  }
+  const uint64_t first = range.first / kPagesPerBlock;
+  for (uint64_t number = first; number * kPagesPerBlock < range.end(); number++) {
+    BlockId id = kNoBlock;
+    {
+      MutexLock lock(&index_.shard_of(file, generation, number).mutex);
+      id = index_.find(file, generation, number);
+    }
+    if (id != kNoBlock) drop_pages_of(id, file, range);
+  }
+}
+
+void BlockCacheImpl::drop_pages_of(BlockId id, const FileBlocks& file, PageRange range) {
+  MutexLock replacement(&replacement_mutex_);
+  Block& block = index_.block(id);
+  MutexLock lock(&index_.shard(block.shard).mutex);
+  if (!block.linked || block.file != &file) return;  // evicted meanwhile, the id perhaps in use again
+  const PageRange own{block.number * kPagesPerBlock, kPagesPerBlock};
+  if (!own.overlaps(range)) return;
+  for (uint32_t page = 0; page < kPagesPerBlock; page++) {
+    if (PageRange{own.first + page, 1}.overlaps(range)) drop_frame(block, page);
+  }
+  if (block.pages() > 0) return policy_->charge(id, block.pages());
+  index_.unlink(id);
+  policy_->remove(id);
+  free_ids_.push_back(id);
+  blocks_.fetch_sub(1, std::memory_order_relaxed);
+}
+
+void BlockCacheImpl::drop_frame(Block& block, uint32_t page) {
+  if (block.frames[page] == kNoFrame) return;
+  arena_->release({block.frames[page], 1});
+  block.frames[page] = kNoFrame;
+  resident_pages_.fetch_sub(1, std::memory_order_relaxed);
+  const uint16_t bit = static_cast<uint16_t>(1u << page);
+  if ((block.readahead & bit) != 0) add(readahead_wasted_, 1);
+  block.readahead = static_cast<uint16_t>(block.readahead & ~bit);
+}
+
+// ---- memory ----
+
+PageRefs BlockCacheImpl::allocate(uint64_t pages) {
+  std::vector<FrameRun> runs;
+  uint64_t got = 0;
+  while (got < pages) {
+    got += arena_->allocate(static_cast<uint32_t>(pages - got), runs);
+    if (got < pages && !make_room(pages - got)) break;
+  }
+  PageRefs refs(arena_.get());
+  for (const FrameRun run : runs) {
+    if (got < pages) arena_->release(run);
+    if (got == pages) refs.append(run);
+  }
+  return refs;
+}
+
+// Evicts blocks of at least that many pages. False when there is nothing to evict.
+bool BlockCacheImpl::make_room(uint64_t frames) {
+  MutexLock lock(&replacement_mutex_);
+  const uint64_t before = resident_pages_.load(std::memory_order_relaxed);
+  bool evicted = false;
+  while (evict_one()) {
+    evicted = true;
+    if (resident_pages_.load(std::memory_order_relaxed) + frames <= before) break;
+  }
+  return evicted;
+}
+
+bool BlockCacheImpl::evict_one() {
+  const BlockId id = policy_->evict();
+  if (id == kNoBlock) return false;
+  Block& block = index_.block(id);
+  MutexLock lock(&index_.shard(block.shard).mutex);
+  ASSERT(block.linked);
+  for (uint32_t page = 0; page < kPagesPerBlock; page++) drop_frame(block, page);
+  index_.unlink(id);
+  free_ids_.push_back(id);
+  blocks_.fetch_sub(1, std::memory_order_relaxed);
+  add(evictions_, 1);
+  return true;
+}
+
+void BlockCacheImpl::reserve_ids(uint64_t count) {
+  while (free_ids_.size() + (sizes_.frames - ids_used_) < count && evict_one()) {
+  }
+}
+
+BlockId BlockCacheImpl::take_id() {
+  if (free_ids_.empty()) {
+    ASSERT(ids_used_ < sizes_.frames);
+    return ids_used_++;
+  }
+  const BlockId id = free_ids_.back();
+  free_ids_.pop_back();
+  return id;
+}
+
+CacheStats BlockCacheImpl::stats() const {
+  CacheStats stats;
+  stats.size_bytes = options_.size_bytes;
+  stats.metadata_bytes = sizes_.metadata_bytes;
+  stats.resident_bytes = resident_pages_ * kPageSize;
+  stats.blocks = blocks_;
+  stats.hits = hits_;
+  stats.misses = misses_;
+  stats.evictions = evictions_;
+  stats.readahead_issued_bytes = readahead_issued_ * kPageSize;
+  stats.readahead_used_bytes = readahead_used_ * kPageSize;
+  stats.readahead_wasted_bytes = readahead_wasted_ * kPageSize;
+  stats.arena = arena_->stats();
+  return stats;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<BlockCache>> BlockCache::create(const BlockCacheOptions& options) {
+  if (options.size_bytes < kCacheSizeMin) return fail(EINVAL);
+  const Sizes sizes = split_budget(options.size_bytes);
+  auto arena = TRY(Arena::create({.slabs_max = sizes.slabs, .proof = options.proof}));
+  auto policy = make_policy(options.policy, {.pages_max = sizes.frames, .blocks_max = sizes.frames, .clock = options.clock});
+  if (policy == nullptr) return fail(EINVAL);
+  return std::make_unique<BlockCacheImpl>(options, sizes, std::move(arena), std::move(policy));
+}
+
+}  // namespace sluice

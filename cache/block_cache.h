@@ -1,0 +1,104 @@
+// BlockCache is the public face of the cache: it stands in for the PageCache, with a budget, a policy and counters of
+// its own. It knows pages of numbered files: no names, no sockets, no FUSE.
+//
+//   read        pages present are referenced at once; missing ones become one vectored read per gap (at most 1 MiB), whoever asks
+//               meanwhile joins that read ("single flight") and shares its result or its error.
+//   change      a writer brackets the backing's change with begin_change and publish (or drop): reads in flight over
+//               the range go to those who asked, but no longer into the cache.
+//   generation  part of the key. When the store notices a foreign change it moves the generation: old blocks
+//               are never found again and are dropped.
+//
+// Thread-safe. Locks, outer to inner: replacement (policy, free block ids) -> shard (index, flights) -> file list / arena.
+// No lock is held across the disk or a callback.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "cache/arena.h"
+#include "cache/block.h"
+#include "cache/block_source.h"
+#include "cache/callback.h"
+#include "cache/clock.h"
+#include "cache/page_refs.h"
+#include "cache/result.h"
+
+namespace sluice {
+
+struct BlockCacheOptions {
+  uint64_t size_bytes = uint64_t{256} << 20;  // all of it: pages, guard pages, index, policy
+  std::string policy = "midpoint";
+  ReleaseProof proof = ReleaseProof::replace;
+  const Clock* clock = &system_clock();
+};
+inline constexpr uint64_t kCacheSizeMin = uint64_t{8} << 20;
+
+struct CacheStats {
+  uint64_t size_bytes = 0;      // the budget
+  uint64_t resident_bytes = 0;  // valid pages
+  uint64_t metadata_bytes = 0;  // reserved for index and policy inside the budget
+  uint64_t blocks = 0;
+  uint64_t hits = 0;       // pages found
+  uint64_t misses = 0;     // pages read from the backing because somebody asked
+  uint64_t evictions = 0;  // blocks
+  uint64_t readahead_issued_bytes = 0;
+  uint64_t readahead_used_bytes = 0;
+  uint64_t readahead_wasted_bytes = 0;  // evicted or dropped before anybody asked
+  ArenaStats arena;
+};
+
+// One file known to the cache, made by BlockCache::add_file. The store keeps it as long as the file is open or has blocks.
+class CachedFile {
+ public:
+  virtual ~CachedFile() = default;
+  virtual uint64_t number() const = 0;
+  virtual uint64_t blocks() const = 0;  // in the index, of any generation
+};
+
+// What of a file to read. `size` is the file's size in bytes under `generation`: nothing is read past its last page,
+// and the bytes of that page past the end read as zeros.
+struct CacheRead {
+  CachedFile* file = nullptr;  // kept alive by the caller until done
+  uint32_t generation = 0;
+  uint64_t size = 0;
+  PageRange pages;             // within the file's size; at most kReadPagesMax
+  IoClass io_class = IoClass::demand;
+  std::shared_ptr<BlockSource> source;  // used only on a miss
+};
+inline constexpr uint64_t kReadPagesMax = 512;
+
+class BlockCache {
+ public:
+  // Errors: EINVAL (unknown policy, size below kCacheSizeMin), ENOMEM.
+  static Result<std::unique_ptr<BlockCache>> create(const BlockCacheOptions& options);
+  virtual ~BlockCache() = default;
+
+  virtual std::shared_ptr<CachedFile> add_file(uint64_t number) = 0;
+
+  // All pages if all are present; counts hits only then. Does no I/O.
+  virtual std::optional<PageRefs> read_resident(const CacheRead& read) = 0;
+  // `done` gets all pages of the range in order, or the first error: what the source said, ESTALE when it ended before
+  // `size` (somebody truncated the file). Runs inside the call when everything is present, else on the source's thread.
+  virtual void read(CacheRead read, Callback<void(Result<PageRefs>)> done) = 0;
+  // Reads what is missing in the range into the cache; errors are dropped and tried again on demand.
+  virtual void prefetch(CacheRead read) = 0;
+
+  // Fresh pages for a writer to fill and publish; none when there is not memory for all.
+  virtual PageRefs allocate(uint64_t pages) = 0;
+  // A change of these pages begins: flights over the range are detached from the index. Call before the backing changes.
+  virtual void begin_change(CachedFile& file, PageRange range) = 0;
+  // The change succeeded: `pages` (as many as the range) are the new content. Their bytes are not written again.
+  virtual void publish(CachedFile& file, uint32_t generation, PageRange range, const PageRefs& pages) = 0;
+  // The pages are no longer known (error, truncate, punch). A range that covers the file drops every generation's.
+  virtual void drop(CachedFile& file, uint32_t generation, PageRange range) = 0;
+  // The page, if present. Counts nothing, moves nothing.
+  virtual PageRefs peek(CachedFile& file, uint32_t generation, uint64_t page) = 0;
+
+  virtual Arena& arena() = 0;
+  virtual CacheStats stats() const = 0;
+  virtual std::string_view policy_name() const = 0;
+};
+
+}  // namespace sluice

@@ -1,0 +1,123 @@
+#include "cache/index.h"
+
+#include <xxhash.h>
+
+#include <algorithm>
+#include <bit>
+
+#include "cache/assert.h"
+
+namespace sluice {
+
+void FileBlocks::link(LazyArray<Block>& blocks, BlockId id) {
+  MutexLock lock(&mutex_);
+  blocks[id].previous_in_file = kNoBlock;
+  blocks[id].next_in_file = head_;
+  if (head_ != kNoBlock) blocks[head_].previous_in_file = id;
+  head_ = id;
+  count_.fetch_add(1, std::memory_order_relaxed);
+}
+
+void FileBlocks::unlink(LazyArray<Block>& blocks, BlockId id) {
+  MutexLock lock(&mutex_);
+  const BlockId previous = blocks[id].previous_in_file;
+  const BlockId next = blocks[id].next_in_file;
+  if (previous != kNoBlock) blocks[previous].next_in_file = next;
+  if (previous == kNoBlock) head_ = next;
+  if (next != kNoBlock) blocks[next].previous_in_file = previous;
+  count_.fetch_sub(1, std::memory_order_relaxed);
+}
+
+std::vector<BlockId> FileBlocks::ids(const LazyArray<Block>& blocks) const {
+  std::vector<BlockId> ids;
+  MutexLock lock(&mutex_);
+  for (BlockId id = head_; id != kNoBlock; id = blocks[id].next_in_file) ids.push_back(id);
+  return ids;
+}
+
+uint32_t Block::pages() const {
+  return static_cast<uint32_t>(std::count_if(std::begin(frames), std::end(frames), [](FrameNumber f) { return f != kNoFrame; }));
+}
+
+namespace {
+
+uint32_t buckets_for(uint32_t blocks_max) {
+  return std::max<uint32_t>(16, std::bit_ceil(blocks_max / Index::kShards + 1));
+}
+
+}  // namespace
+
+Index::Index(uint32_t blocks_max)
+    : buckets_per_shard_(buckets_for(blocks_max)), blocks_(blocks_max), buckets_(size_t{kShards} * buckets_per_shard_) {}
+
+uint64_t Index::memory_bytes(uint32_t blocks_max) {
+  return uint64_t{blocks_max} * sizeof(Block) + uint64_t{kShards} * buckets_for(blocks_max) * sizeof(BlockId);
+}
+
+uint64_t hash_of(const BlockKey& key) {
+  const uint64_t words[3] = {key.file, key.block, key.generation};
+  return XXH3_64bits(words, sizeof words);
+}
+
+uint64_t Index::hash(const FileBlocks& file, uint32_t generation, uint64_t block) const {
+  return hash_of({.file = file.number(), .block = block, .generation = generation});
+}
+
+uint32_t Index::shard_number(const FileBlocks& file, uint32_t generation, uint64_t block) const {
+  // The top bits: the bucket takes the low ones.
+  return static_cast<uint32_t>(hash(file, generation, block / kBlocksPerGroup) >> 58);
+}
+static_assert(Index::kShards == 1 << 6);
+
+Shard& Index::shard_of(const FileBlocks& file, uint32_t generation, uint64_t block) {
+  return shards_[shard_number(file, generation, block)];
+}
+
+BlockId& Index::bucket(uint64_t hash, uint32_t shard) {
+  return buckets_[size_t{shard} * buckets_per_shard_ + (hash & (buckets_per_shard_ - 1))];
+}
+
+BlockId Index::find(const FileBlocks& file, uint32_t generation, uint64_t block) const {
+  const uint32_t shard = shard_number(file, generation, block);
+  BlockId id = const_cast<Index*>(this)->bucket(hash(file, generation, block), shard) - 1;
+  while (id != kNoBlock) {
+    const Block& candidate = blocks_[id];
+    if (candidate.number == block && candidate.file == &file && candidate.generation == generation) return id;
+    id = candidate.next_in_bucket;
+  }
+  return kNoBlock;
+}
+
+void Index::link(BlockId id, FileBlocks& file, uint32_t generation, uint64_t block) {
+  Block& entry = blocks_[id];
+  ASSERT(!entry.linked);
+  const uint32_t shard = shard_number(file, generation, block);
+  BlockId& head = bucket(hash(file, generation, block), shard);
+  entry.file = &file;
+  entry.number = block;
+  entry.generation = generation;
+  entry.next_in_bucket = head - 1;
+  entry.readahead = 0;
+  entry.shard = static_cast<uint8_t>(shard);
+  entry.linked = true;
+  std::fill(std::begin(entry.frames), std::end(entry.frames), kNoFrame);
+  head = id + 1;
+  file.link(blocks_, id);
+}
+
+void Index::unlink(BlockId id) {
+  Block& entry = blocks_[id];
+  ASSERT(entry.linked);
+  entry.file->unlink(blocks_, id);
+  BlockId& head = bucket(hash(*entry.file, entry.generation, entry.number), entry.shard);
+  if (head == id + 1) {
+    head = entry.next_in_bucket + 1;
+  } else {
+    BlockId before = head - 1;
+    while (blocks_[before].next_in_bucket != id) before = blocks_[before].next_in_bucket;
+    blocks_[before].next_in_bucket = entry.next_in_bucket;
+  }
+  entry.linked = false;
+}
+
+}  // namespace sluice

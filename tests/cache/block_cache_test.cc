@@ -1,0 +1,379 @@
+#include "cache/block_cache.h"
+
+#include <string.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tests/support/catch.h"
+#include "tests/support/fake_disk.h"
+#include "tests/support/manual_clock.h"
+#include "tests/support/seed.h"
+
+namespace sluice {
+namespace {
+
+struct Fixture {
+  explicit Fixture(uint64_t file_size, uint64_t cache_size = kCacheSizeMin, const char* policy = "midpoint")
+      : source(std::make_shared<FakeSource>(FakeSourceOptions{.size = file_size, .seed = 7})) {
+    cache = *BlockCache::create({.size_bytes = cache_size, .policy = policy, .clock = &clock});
+    file = cache->add_file(42);
+  }
+  ~Fixture() { source->run_all(); }
+
+  CacheRead request(PageRange pages, uint32_t generation = 1) const {
+    return {.file = file.get(), .generation = generation, .size = source->size(), .pages = pages, .source = source};
+  }
+  // Starts a read; the result lands in the returned box.
+  std::shared_ptr<std::optional<Result<PageRefs>>> start(PageRange pages, uint32_t generation = 1) {
+    auto box = std::make_shared<std::optional<Result<PageRefs>>>();
+    cache->read(request(pages, generation), [box](Result<PageRefs> result) { box->emplace(std::move(result)); });
+    return box;
+  }
+  Result<PageRefs> read(PageRange pages, uint32_t generation = 1) {
+    auto box = start(pages, generation);
+    source->run_all();
+    REQUIRE(box->has_value());
+    return std::move(**box);
+  }
+  std::string bytes(const PageRefs& pages, uint64_t length) const {
+    std::vector<iovec> parts;
+    pages.append_iovecs(0, length, parts);
+    std::string all;
+    for (const iovec& part : parts) all.append(static_cast<char*>(part.iov_base), part.iov_len);
+    return all;
+  }
+  bool shows(const PageRefs& pages, PageRange range, uint64_t stamp) const {
+    const uint64_t offset = range.first * kPageSize;
+    const std::string all = bytes(pages, std::min(range.count * kPageSize, source->size() - offset));
+    return source->shows(offset, all.data(), all.size(), stamp);
+  }
+  PageRefs written(PageRange range, uint64_t stamp) const {
+    PageRefs pages = cache->allocate(range.count);
+    REQUIRE(pages.pages() == range.count);
+    for (uint64_t i = 0; i < range.count; i++) {
+      source->fill((range.first + i) * kPageSize, cache->arena().address(pages.frame(i)), kPageSize, stamp);
+    }
+    return pages;
+  }
+
+  ManualClock clock;
+  std::shared_ptr<FakeSource> source;
+  std::unique_ptr<BlockCache> cache;
+  std::shared_ptr<CachedFile> file;
+};
+
+TEST_CASE("block cache: a second read of the same pages asks the disk nothing", "[cache]") {
+  Fixture f(1 << 20);
+  REQUIRE(f.shows(*f.read({3, 20}), {3, 20}, 0));
+  const uint64_t reads = f.source->read_count();
+  REQUIRE(f.shows(*f.read({3, 20}), {3, 20}, 0));
+  CHECK(f.source->read_count() == reads);
+  CHECK(f.cache->stats().hits == 20);
+  CHECK(f.cache->stats().misses == 20);
+}
+
+TEST_CASE("block cache: a random page of a cold file reads one page", "[cache]") {
+  Fixture f(64 << 20);
+  f.read({1000, 1});
+  CHECK(f.source->bytes_read() == kPageSize);
+}
+
+TEST_CASE("block cache: adjacent missing pages are one read, across blocks", "[cache]") {
+  Fixture f(4 << 20);
+  f.read({0, 256});
+  CHECK(f.source->reads() == std::vector<FakeRead>{{0, 1 << 20, IoClass::demand}});
+}
+
+TEST_CASE("block cache: only the gap is read when its neighbours are there", "[cache]") {
+  Fixture f(4 << 20);
+  f.read({0, 4});
+  f.read({8, 4});
+  f.read({0, 12});
+  CHECK(f.source->reads().back() == FakeRead{4 * kPageSize, 4 * kPageSize, IoClass::demand});
+}
+
+TEST_CASE("block cache: many readers of a missing page share one disk read", "[cache][flight]") {
+  Fixture f(1 << 20);
+  std::vector<std::shared_ptr<std::optional<Result<PageRefs>>>> boxes;
+  for (int i = 0; i < 50; i++) boxes.push_back(f.start({5, 3}));
+  CHECK(f.source->pending() == 1);
+  f.source->run_all();
+  for (auto& box : boxes) CHECK(f.shows(***box, {5, 3}, 0));
+}
+
+TEST_CASE("block cache: all who wait share the error, and the next read tries again", "[cache][flight]") {
+  Fixture f(1 << 20);
+  f.source->fail_page(6, EIO);
+  auto first = f.start({5, 3});
+  auto second = f.start({6, 1});
+  f.source->run_all();
+  CHECK((*first)->error() == Error{EIO});
+  CHECK((*second)->error() == Error{EIO});
+  f.source->fail_page(6, 0);
+  CHECK(f.shows(*f.read({5, 3}), {5, 3}, 0));
+}
+
+TEST_CASE("block cache: bytes past the end of the file are zeros", "[cache]") {
+  Fixture f(2 * kPageSize + 100);
+  const auto pages = *f.read({0, 3});
+  const std::string all = f.bytes(pages, 3 * kPageSize);
+  CHECK(f.source->shows(0, all.data(), f.source->size(), 0));
+  CHECK(all.substr(f.source->size()) == std::string(kPageSize - 100, '\0'));
+}
+
+TEST_CASE("block cache: a file that ends early gives ESTALE and caches nothing", "[cache]") {
+  Fixture f(10 * kPageSize);
+  auto request = f.request({0, 10});
+  f.source->resize(5 * kPageSize);
+  std::optional<Result<PageRefs>> result;
+  f.cache->read(request, [&](Result<PageRefs> r) { result.emplace(std::move(r)); });
+  f.source->run_all();
+  CHECK(result->error() == Error{ESTALE});
+  CHECK(f.file->blocks() == 0);
+}
+
+TEST_CASE("block cache: generations never meet", "[cache]") {
+  Fixture f(1 << 20);
+  f.read({0, 16}, 1);
+  f.source->change({0, 16});
+  CHECK(f.shows(*f.read({0, 16}, 2), {0, 16}, 1));
+  CHECK(f.shows(*f.read({0, 16}, 1), {0, 16}, 0));
+}
+
+TEST_CASE("block cache: a fill that a change overtook serves its readers but does not enter the cache", "[cache]") {
+  Fixture f(1 << 20);
+  f.source->take_bytes_of(FakeSource::BytesOf::submission);
+  auto before = f.start({0, 16});
+  f.cache->begin_change(*f.file, {4, 4});
+  const uint64_t stamp = f.source->change({4, 4});
+  f.cache->publish(*f.file, 1, {4, 4}, f.written({4, 4}, stamp));
+  f.source->run_all();
+  CHECK(f.shows(***before, {0, 16}, 0));  // asked before the write: the old bytes are right
+  const auto after = *f.read({4, 4});
+  CHECK(f.shows(after, {4, 4}, stamp));
+}
+
+TEST_CASE("block cache: a reader that comes after a write does not join a fill from before it", "[cache]") {
+  Fixture f(1 << 20);
+  f.source->take_bytes_of(FakeSource::BytesOf::submission);
+  auto before = f.start({0, 16});
+  f.cache->begin_change(*f.file, {0, 16});
+  const uint64_t stamp = f.source->change({0, 16});
+  f.cache->drop(*f.file, 1, {0, 16});
+  auto after = f.start({0, 16});
+  CHECK(f.source->pending() == 2);
+  f.source->run_all();
+  CHECK(f.shows(***before, {0, 16}, 0));
+  CHECK(f.shows(***after, {0, 16}, stamp));
+  CHECK(f.shows(*f.read({0, 16}), {0, 16}, stamp));
+}
+
+TEST_CASE("block cache: references keep their bytes through a write and through eviction", "[cache]") {
+  Fixture f(64 << 20);
+  const auto held = *f.read({0, 16});
+  f.cache->begin_change(*f.file, {0, 16});
+  const uint64_t stamp = f.source->change({0, 16});
+  f.cache->publish(*f.file, 1, {0, 16}, f.written({0, 16}, stamp));
+  for (uint64_t page = 256; page < 10000; page += 256) f.read({page, 256});
+  CHECK(f.cache->stats().evictions > 0);
+  CHECK(f.shows(held, {0, 16}, 0));
+}
+
+TEST_CASE("block cache: the budget holds, metadata included", "[cache]") {
+  Fixture f(256 << 20);
+  for (uint64_t page = 0; page < 65536; page += 256) {
+    f.read({page, 256});
+    const CacheStats stats = f.cache->stats();
+    REQUIRE(stats.arena.slabs * kSlabSize + stats.metadata_bytes <= stats.size_bytes);
+    REQUIRE(stats.resident_bytes <= stats.arena.frames_max * kPageSize);
+  }
+  CHECK(f.cache->stats().resident_bytes > kCacheSizeMin / 2);
+}
+
+TEST_CASE("block cache: 50,000 files of 4 KiB stay in 256 MiB", "[cache]") {
+  Fixture f(kPageSize, 256 << 20);
+  f.source->run_immediately();
+  std::vector<std::shared_ptr<CachedFile>> files;
+  auto read_all = [&] {
+    for (auto& file : files) {
+      CacheRead read = f.request({0, 1});
+      read.file = file.get();
+      f.cache->read(read, [](Result<PageRefs> pages) { REQUIRE(pages); });
+    }
+  };
+  for (uint64_t i = 0; i < 50000; i++) files.push_back(f.cache->add_file(1000 + i));
+  read_all();
+  const uint64_t reads = f.source->read_count();
+  read_all();
+  CHECK(f.source->read_count() == reads);
+  CHECK(f.cache->stats().evictions == 0);
+}
+
+TEST_CASE("block cache: a read that finds no memory waits for pages to come back, not for ever", "[cache]") {
+  Fixture f(64 << 20);
+  f.source->run_immediately();
+  std::vector<PageRefs> held;
+  while (true) {  // take everything
+    PageRefs pages = f.cache->allocate(64);
+    if (pages.pages() == 0) pages = f.cache->allocate(1);
+    if (pages.pages() == 0) break;
+    held.push_back(std::move(pages));
+  }
+  auto one = f.start({0, 40});
+  auto other = f.start({500, 40});
+  CHECK_FALSE(one->has_value());
+  CHECK_FALSE(other->has_value());
+  held.erase(held.begin(), held.begin() + static_cast<std::ptrdiff_t>(held.size() / 2));
+  REQUIRE(one->has_value());
+  REQUIRE(other->has_value());
+  CHECK(f.shows(***one, {0, 40}, 0));
+  CHECK(f.shows(***other, {500, 40}, 0));
+}
+
+TEST_CASE("block cache: readahead is counted as used once and as wasted when dropped unused", "[cache][readahead]") {
+  Fixture f(1 << 20);
+  f.cache->prefetch(f.request({0, 32}));
+  f.source->run_all();
+  CHECK(f.cache->stats().readahead_issued_bytes == 32 * kPageSize);
+  f.read({0, 8});
+  f.read({0, 8});
+  CHECK(f.cache->stats().readahead_used_bytes == 8 * kPageSize);
+  f.cache->drop(*f.file, 1, {0, 64});
+  CHECK(f.cache->stats().readahead_wasted_bytes == 24 * kPageSize);
+  CHECK(f.file->blocks() == 0);
+}
+
+TEST_CASE("block cache: a reader joins readahead that is still on its way", "[cache][readahead]") {
+  Fixture f(1 << 20);
+  f.cache->prefetch(f.request({0, 32}));
+  auto box = f.start({8, 8});
+  CHECK(f.source->pending() == 1);
+  f.source->run_all();
+  CHECK(f.shows(***box, {8, 8}, 0));
+  CHECK(f.cache->stats().readahead_used_bytes == 8 * kPageSize);
+}
+
+TEST_CASE("block cache: dropping part of a block keeps the rest", "[cache]") {
+  Fixture f(1 << 20);
+  f.read({0, 48});
+  f.cache->drop(*f.file, 1, {20, 5});
+  CHECK(f.cache->peek(*f.file, 1, 19).pages() == 1);
+  CHECK(f.cache->peek(*f.file, 1, 20).pages() == 0);
+  CHECK(f.cache->peek(*f.file, 1, 24).pages() == 0);
+  CHECK(f.cache->peek(*f.file, 1, 25).pages() == 1);
+}
+
+TEST_CASE("block cache: a file that goes leaves no block behind", "[cache]") {
+  Fixture f(1 << 20);
+  f.read({0, 100});
+  CHECK(f.cache->stats().blocks == 7);
+  f.file.reset();
+  CHECK(f.cache->stats().blocks == 0);
+  CHECK(f.cache->stats().resident_bytes == 0);
+  f.file = f.cache->add_file(43);
+}
+
+// Random reads, writes, drops, errors and hung reads against a model: every page that is served shows one stamp, the newest that
+// was complete when the read was asked, or one that was written since.
+TEST_CASE("block cache: random schedules serve only bytes that were true", "[cache][random]") {
+  const char* policy = GENERATE("lru", "midpoint");
+  std::mt19937_64 random(test_seed());
+  Fixture f(uint64_t{16} << 20, kCacheSizeMin, policy);
+  const uint64_t file_pages = f.source->size() / kPageSize;
+  std::vector<uint64_t> newest(file_pages, 0);
+  struct Pending {
+    PageRange range;
+    std::vector<uint64_t> oldest_right;
+    std::shared_ptr<std::optional<Result<PageRefs>>> box;
+  };
+  std::vector<Pending> pending;
+  auto range_of = [&](uint64_t most) {
+    const uint64_t first = random() % file_pages;
+    return PageRange{first, std::min(1 + random() % most, file_pages - first)};
+  };
+  for (int step = 0; step < 6000; step++) {
+    const uint64_t dice = random() % 100;
+    if (dice < 60) {
+      const PageRange range = range_of(dice < 10 ? 512 : 20);
+      pending.push_back({range, {newest.begin() + range.first, newest.begin() + range.end()}, f.start(range)});
+    } else if (dice < 70) {
+      const PageRange range = range_of(40);
+      PageRefs pages = f.cache->allocate(range.count);
+      f.cache->begin_change(*f.file, range);
+      const uint64_t stamp = f.source->change(range);
+      for (uint64_t i = 0; i < pages.pages(); i++) {
+        f.source->fill((range.first + i) * kPageSize, f.cache->arena().address(pages.frame(i)), kPageSize, stamp);
+      }
+      if (pages.pages() == range.count && random() % 4 != 0) {
+        f.cache->publish(*f.file, 1, range, pages);
+      } else {
+        f.cache->drop(*f.file, 1, range);
+      }
+      for (uint64_t page = range.first; page < range.end(); page++) newest[page] = stamp;
+    } else if (dice < 75) {
+      f.cache->prefetch(f.request(range_of(300)));
+    } else if (dice < 77) {
+      f.source->fail_page(random() % file_pages, random() % 2 ? EIO : 0);
+    } else {
+      f.source->run_one(random);
+    }
+    f.source->take_bytes_of(random() % 2 ? FakeSource::BytesOf::submission : FakeSource::BytesOf::completion);
+    std::erase_if(pending, [&](Pending& read) {
+      if (!read.box->has_value()) return false;
+      if (!**read.box) return true;  // an injected error
+      for (uint64_t i = 0; i < read.range.count; i++) {
+        const uint64_t page = read.range.first + i;
+        const char* bytes = f.cache->arena().address((**read.box)->frame(i));
+        bool right = false;
+        for (uint64_t stamp = newest[page]; !right && stamp + 1 > read.oldest_right[i]; stamp--) {
+          right = f.source->shows(page * kPageSize, bytes, kPageSize, stamp);
+          if (stamp == 0) break;
+        }
+        INFO("page " << page << " step " << step);
+        REQUIRE(right);
+      }
+      return true;
+    });
+    if (pending.size() > 40) f.source->run_all(random);
+  }
+  f.source->run_all(random);
+}
+
+TEST_CASE("block cache: threads that read, write and drop at once see whole pages", "[cache][threads]") {
+  Fixture f(uint64_t{4} << 20);
+  f.source->run_immediately();
+  const uint64_t file_pages = f.source->size() / kPageSize;
+  std::vector<std::thread> threads;
+  std::atomic<int> torn{0};
+  for (int t = 0; t < 3; t++) {
+    threads.emplace_back([&, t] {
+      std::mt19937_64 random(test_seed() + static_cast<uint64_t>(t));
+      for (int i = 0; i < 1500; i++) {
+        const uint64_t first = random() % (file_pages - 32);
+        const PageRange range{first, 1 + random() % 32};
+        if (t == 0 && i % 3 == 0) {
+          f.cache->begin_change(*f.file, range);
+          PageRefs pages = f.cache->allocate(range.count);
+          for (uint64_t p = 0; p < pages.pages(); p++) {
+            f.source->fill((range.first + p) * kPageSize, f.cache->arena().address(pages.frame(p)), kPageSize, 0);
+          }
+          if (pages.pages() == range.count) f.cache->publish(*f.file, 1, range, pages);
+          if (i % 9 == 0) f.cache->drop(*f.file, 1, range);
+          continue;
+        }
+        f.cache->read(f.request(range), [&, range](Result<PageRefs> pages) {
+          if (!pages || !f.shows(*pages, range, 0)) torn++;
+        });
+      }
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  CHECK(torn == 0);
+}
+
+}  // namespace
+}  // namespace sluice
