@@ -1,0 +1,93 @@
+// FileData is the data side of one regular file: its descriptors, its version, and the order of its reads and writes. One
+// per inode, shared by all opens and all front ends; it stays while blocks of the file are cached, so that the next
+// open finds them.
+//
+//   read   the cached pages, or a read of the backing through the single flight of the cache.
+//   write  under the range lock: begin_change, the backing, publish, then `done`. Whole pages go O_DIRECT from fresh cache
+//          pages; unaligned heads and tails go as exact bytes through a buffered descriptor.
+//   truncate, fsync   block the calling thread.
+//
+// Thread-safe. The mutex is never held across a system call that can wait for the disk.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "cache/block_cache.h"
+#include "cache/callback.h"
+#include "cache/clock.h"
+#include "cache/disk.h"
+#include "cache/result.h"
+#include "fs/store/types.h"
+#include "fs/store/version.h"
+
+namespace sluice {
+
+// Shared by all files of a store.
+struct FileDataContext {
+  BlockCache* cache = nullptr;
+  Disk* disk = nullptr;
+  const Clock* clock = &system_clock();
+  std::chrono::nanoseconds grain{};
+  bool direct_io = true;                             // false: buffered + drop (backing refuses O_DIRECT, or forced)
+  std::atomic<uint64_t> direct_io_refused{0};        // opens where O_DIRECT was refused; the first one is logged
+  std::atomic<uint64_t> outside_changes{0};          // generations moved
+  std::atomic<uint32_t> idle_descriptors{0};         // kept by files that nobody has open
+  uint32_t idle_descriptors_max = 64;
+};
+
+struct FileVersion {
+  uint32_t generation = 0;  // moves with every change of the content, somebody else's or our own
+  Stamp stamp;
+  bool trustworthy = false;  // a strong validator (ETag) may be made from it
+};
+
+class FileData {
+ public:
+  static std::shared_ptr<FileData> create(InodeNumber number, FileDataContext* context);
+  virtual ~FileData() = default;
+
+  // An open begins: makes the descriptors ready (reopening `path_fd`, O_PATH, as the current thread's file system
+  // identity; descriptors that are already there are kept) and revalidates. Balance with `close`. Errors: those of open(2).
+  virtual Result<void> open(int path_fd, bool for_writing) = 0;
+  virtual void close(bool for_writing) = 0;
+
+  // Compares the stamp with the backing's and moves the generation when somebody else changed the file. Returns true when
+  // it moved. One statx(2).
+  virtual Result<bool> revalidate() = 0;
+  virtual FileVersion version() const = 0;
+
+  // `done` runs inside the call when everything is cached, else on the disk's thread.
+  // Errors: EIO and what the disk says; ESTALE when the file changed twice under the read.
+  virtual void read(uint64_t offset, uint64_t length, Callback<void(Result<FileSlice>)> done) = 0;
+  // The same if it needs no disk, else nothing.
+  virtual std::optional<FileSlice> read_resident(uint64_t offset, uint64_t length) = 0;
+  virtual void prefetch(PageRange pages) = 0;
+  uint64_t file_pages() const { return pages_of(0, version().stamp.size).count; }
+
+  // Copies what it needs of `bytes` before returning. `append`: at the end of file, `offset` is ignored. `done` gets the
+  // bytes written; runs on any thread. Needs an open for writing.
+  virtual void write(uint64_t offset, std::string_view bytes, bool append, Callback<void(Result<size_t>)> done) = 0;
+
+  // Changes to the backing by another call than write (ftruncate, fallocate, chmod): runs `change` under the range lock of
+  // [offset, end), drops those pages, zeroes the cached tail page, adopts the new stamp. Blocks. The change sees a
+  // descriptor that is open for writing.
+  virtual Result<void> change(uint64_t offset, Callback<Result<void>(int fd)> change) = 0;
+  // An own change of attributes is about to happen outside (chmod, utimens, rename, link ...): run it through here, so that
+  // the ctime it leaves is not taken for a foreign change. `change` returns the result; the new stamp is adopted.
+  virtual Result<void> change_attributes(Callback<Result<void>()> change, int path_fd) = 0;
+
+  virtual Result<void> fsync(bool data_only) = 0;
+
+  virtual uint64_t cached_blocks() const = 0;
+  virtual bool is_open() const = 0;
+  // Housekeeping: writes back and drops what unaligned writes left in the PageCache; closes descriptors of a file not open.
+  virtual void tidy() = 0;
+  virtual bool needs_tidy() const = 0;
+};
+
+}  // namespace sluice

@@ -1,0 +1,222 @@
+#include "fs/store/inode_table.h"
+
+#include <algorithm>
+#include <cerrno>
+
+#include "cache/assert.h"
+
+namespace sluice {
+namespace {
+
+constexpr size_t kPathMax = size_t{1} << 20;  // a path this long comes from a circle of places that are out of date
+
+int64_t birth_ns(const Statx& attributes) {
+  return attributes.stx_btime.tv_sec * int64_t{1'000'000'000} + attributes.stx_btime.tv_nsec;
+}
+
+}  // namespace
+
+FileIdentity identity_of(const Statx& attributes, const FileHandle& handle) {
+  FileIdentity identity;
+  identity.device = uint64_t{attributes.stx_dev_major} << 32 | attributes.stx_dev_minor;
+  identity.ino = attributes.stx_ino;
+  if (has_birth_time(attributes)) {
+    identity.incarnation = static_cast<uint64_t>(birth_ns(attributes));
+  } else if (!handle.empty()) {
+    identity.incarnation = handle.hash();
+  }
+  return identity;
+}
+
+size_t InodeTable::IdentityHash::operator()(const FileIdentity& identity) const noexcept {
+  return (identity.ino ^ identity.incarnation ^ identity.device << 48) * 0x9e3779b97f4a7c15;
+}
+
+InodeRef InodeTable::find_locked(InodeNumber number) const {
+  const auto found = by_number_.find(number);
+  return found == by_number_.end() ? nullptr : *found;
+}
+
+InodeRef InodeTable::find(InodeNumber number) const {
+  MutexLock lock(&mutex_);
+  return find_locked(number);
+}
+
+InodeRef InodeTable::find_proven(const FoundFile& file, uint64_t references) {
+  const FileIdentity identity = identity_of(file.attributes, file.handle);
+  MutexLock lock(&mutex_);
+  const auto found = by_identity_.find(identity);
+  if (found == by_identity_.end() || !(*found)->proven) return nullptr;
+  InodeRef inode = find_locked((*found)->number);
+  add_references(inode, references);
+  set_place_locked(inode, file.parent, file.name);
+  return inode;
+}
+
+InodeRef InodeTable::find_same(const FoundFile& file) const {
+  const FileIdentity identity = identity_of(file.attributes, file.handle);
+  MutexLock lock(&mutex_);
+  const auto found = by_identity_.find(identity);
+  if (found == by_identity_.end() || (*found)->handle != file.handle) return nullptr;
+  return find_locked((*found)->number);
+}
+
+InodeRef InodeTable::intern(const FoundFile& file, uint64_t references) {
+  const FileIdentity identity = identity_of(file.attributes, file.handle);
+  const bool proven = file.handle.empty() || is_born_long_ago(file.attributes);
+  MutexLock lock(&mutex_);
+  InodeRef inode;
+  if (const auto found = by_identity_.find(identity); found != by_identity_.end()) {
+    if ((*found)->handle == file.handle) {
+      inode = find_locked((*found)->number);
+    } else {
+      (*found)->current = false;
+      by_identity_.erase(found);
+    }
+  }
+  if (inode == nullptr) {
+    inode = std::make_shared<Inode>(next_number_++, identity, file.handle);
+    by_number_.insert(inode);
+    by_identity_.insert(inode.get());
+  }
+  inode->proven = proven;
+  add_references(inode, references);
+  set_place_locked(inode, file.parent, file.name);
+  return inode;
+}
+
+// A birth time that a later file could still get proves nothing.
+bool InodeTable::is_born_long_ago(const Statx& attributes) const {
+  if (!has_birth_time(attributes)) return true;  // the incarnation is the handle itself
+  return context_->clock->realtime().count() - birth_ns(attributes) > grain_.count();
+}
+
+void InodeTable::reference(const InodeRef& inode) {
+  MutexLock lock(&mutex_);
+  add_references(inode, 1);
+}
+
+void InodeTable::add_references(const InodeRef& inode, uint64_t references) {
+  inode->references += references;
+  if (inode->references == 0 && !inode->queued) {
+    inode->queued = true;
+    sweep_queue_.push_back(inode->number);
+  }
+}
+
+bool InodeTable::is_droppable(const InodeRef& inode) const {
+  if (inode->number == kRootInode || inode->references != 0) return false;
+  // One is the table's, one the caller's: nobody else can get one while the mutex is held.
+  if (inode.use_count() > 2) return false;
+  const FileData* data = inode->data.get();
+  if (data == nullptr) return true;
+  return !data->is_open() && (!inode->current || data->cached_blocks() == 0);
+}
+
+void InodeTable::erase(const InodeRef& inode) {
+  if (inode->current) by_identity_.erase(inode.get());
+  inode->current = false;
+  by_number_.erase(by_number_.find(inode->number));
+}
+
+InodeRef InodeTable::forget(InodeNumber number, uint64_t references) {
+  MutexLock lock(&mutex_);
+  InodeRef inode = find_locked(number);
+  if (inode == nullptr || number == kRootInode) return nullptr;
+  inode->references -= std::min(references, inode->references);
+  if (inode->references != 0) return nullptr;
+  if (is_droppable(inode)) {
+    erase(inode);
+    return inode;
+  }
+  add_references(inode, 0);
+  return nullptr;
+}
+
+std::vector<InodeRef> InodeTable::sweep(size_t inodes_max) {
+  std::vector<InodeRef> dropped;
+  MutexLock lock(&mutex_);
+  for (size_t left = std::min(inodes_max, sweep_queue_.size()); left > 0; --left) {
+    InodeRef inode = find_locked(sweep_queue_.front());
+    sweep_queue_.pop_front();
+    if (inode == nullptr) continue;
+    inode->queued = false;
+    if (inode->references != 0) continue;
+    if (is_droppable(inode)) {
+      erase(inode);
+      dropped.push_back(std::move(inode));
+    } else {
+      add_references(inode, 0);
+    }
+  }
+  return dropped;
+}
+
+bool InodeTable::retire(const InodeRef& inode) {
+  ASSERT(inode->number != kRootInode);
+  MutexLock lock(&mutex_);
+  if (inode->current) by_identity_.erase(inode.get());
+  inode->current = false;
+  return inode->references != 0;
+}
+
+std::shared_ptr<FileData> InodeTable::data(const InodeRef& inode) const {
+  MutexLock lock(&mutex_);
+  return inode->data;
+}
+
+std::shared_ptr<FileData> InodeTable::make_data(const InodeRef& inode, bool* made) {
+  MutexLock lock(&mutex_);
+  *made = inode->data == nullptr;
+  if (*made) inode->data = FileData::create(inode->number, context_);
+  return inode->data;
+}
+
+void InodeTable::set_place_locked(const InodeRef& inode, const InodeRef& parent, std::string_view name) {
+  if (!inode->handle.empty() || parent == nullptr || inode->number == kRootInode) return;
+  if (inode->place == nullptr) inode->place = std::make_unique<Place>();
+  if (inode->place->parent != parent) inode->place->parent = parent;
+  if (inode->place->name != name) inode->place->name = name;
+}
+
+void InodeTable::set_place(const InodeRef& inode, const InodeRef& parent, std::string_view name) {
+  MutexLock lock(&mutex_);
+  set_place_locked(inode, parent, name);
+}
+
+void InodeTable::clear_place(const InodeRef& inode, const InodeRef& parent, std::string_view name) {
+  MutexLock lock(&mutex_);
+  if (inode->place == nullptr) return;
+  if (inode->place->parent == parent && inode->place->name == name) inode->place.reset();
+}
+
+InodeRef InodeTable::parent_of(const InodeRef& inode) const {
+  MutexLock lock(&mutex_);
+  return inode->place == nullptr ? nullptr : inode->place->parent;
+}
+
+Result<std::string> InodeTable::path_of(const InodeRef& inode) const {
+  if (inode->number == kRootInode) return ".";
+  std::vector<const std::string*> names;
+  MutexLock lock(&mutex_);
+  size_t length = 0;
+  for (const Inode* at = inode.get(); at->number != kRootInode; at = at->place->parent.get()) {
+    if (at->place == nullptr || length > kPathMax) return fail(ESTALE);
+    names.push_back(&at->place->name);
+    length += at->place->name.size() + 1;
+  }
+  std::string path;
+  path.reserve(length);
+  for (auto name = names.rbegin(); name != names.rend(); ++name) {
+    if (!path.empty()) path += '/';
+    path += **name;
+  }
+  return path;
+}
+
+uint64_t InodeTable::size() const {
+  MutexLock lock(&mutex_);
+  return by_number_.size();
+}
+
+}  // namespace sluice

@@ -1,0 +1,147 @@
+// InodeTable gives files their numbers. One Inode per file that a front end knows, that is open, or that has cached blocks;
+// found by number and by what identifies the file on the backing. Numbers are never used again.
+//
+// Cost: about 220 bytes per inode with handles (128 Inode, 64 the two indexes' nodes, 25 their buckets); no descriptor is kept here.
+//
+// Thread-safe. The mutex is held across short calls of FileData and of the cache (add_file), never across a system call.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_set>
+#include <vector>
+
+#include "cache/mutex.h"
+#include "cache/result.h"
+#include "fs/store/file_data.h"
+#include "fs/store/file_handle.h"
+#include "fs/store/path.h"
+#include "fs/store/types.h"
+
+namespace sluice {
+
+// Tells one file of the backing from every other, also from one that gets its inode number after it.
+struct FileIdentity {
+  uint64_t device = 0;
+  uint64_t ino = 0;
+  uint64_t incarnation = 0;  // birth time in ns; without one a hash of the handle; 0: number reuse cannot be told
+  friend bool operator==(const FileIdentity&, const FileIdentity&) = default;
+};
+
+FileIdentity identity_of(const Statx& attributes, const FileHandle& handle);
+inline bool has_birth_time(const Statx& attributes) { return (attributes.stx_mask & STATX_BTIME) != 0; }
+
+struct Inode;
+using InodeRef = std::shared_ptr<Inode>;
+
+// Where a file without a handle was last seen.
+struct Place {
+  InodeRef parent;
+  std::string name;
+};
+
+struct Inode {
+  Inode(InodeNumber number, const FileIdentity& identity, const FileHandle& handle)
+      : number(number), identity(identity), handle(handle) {}
+
+  const InodeNumber number;
+  const FileIdentity identity;
+  const FileHandle handle;  // empty: the file is found by its place
+
+  // Guarded by the table.
+  uint64_t references = 0;         // of front ends
+  std::shared_ptr<FileData> data;  // regular files, from the first open on
+  std::unique_ptr<Place> place;    // only without handle
+  bool proven = false;             // the identity alone is proof enough: no second file can have it
+  bool current = true;             // false: the file is gone or no longer the one of this identity
+  bool queued = false;             // in the sweep's queue
+};
+
+// A file as it was just found.
+struct FoundFile {
+  const Statx& attributes;
+  const FileHandle& handle;
+  const InodeRef& parent;  // may be null: place unknown
+  std::string_view name;
+};
+
+class InodeTable {
+ public:
+  // `grain`: as long two files born one after the other may have the same birth time; see timestamp_grain().
+  InodeTable(FileDataContext* context, std::chrono::nanoseconds grain) : context_(context), grain_(grain) {}
+
+  InodeRef find(InodeNumber number) const;
+  // Only what identity proves: null also for an inode born so recently that its handle must be compared. Adds `references`.
+  // Updates the place.
+  InodeRef find_proven(const FoundFile& file, uint64_t references);
+  // Only when the handle is the same too.
+  InodeRef find_same(const FoundFile& file) const;
+  // Finds or adds. An inode of the same identity and another handle loses the identity.
+  InodeRef intern(const FoundFile& file, uint64_t references);
+
+  void reference(const InodeRef& inode);  // one more
+  // Gives back references. Returns the inode if it left the table, so that the caller lets go of what else belongs to it.
+  InodeRef forget(InodeNumber number, uint64_t references);
+  // Drops what nobody knows, has open, or has cached any more; looks at no more than `inodes_max` of the candidates.
+  std::vector<InodeRef> sweep(size_t inodes_max);
+  // The file is gone (deleted, or its handle says ESTALE): whoever finds this identity again finds a new file.
+  // True: front ends still refer to the inode.
+  bool retire(const InodeRef& inode);
+
+  // The inode's data, made when `create`; else null when there is none. `made`: it was made by this call.
+  std::shared_ptr<FileData> data(const InodeRef& inode) const;
+  std::shared_ptr<FileData> make_data(const InodeRef& inode, bool* made);
+
+  // For inodes without handle. Path from the root, "." for the root itself. Errors: ESTALE (place unknown).
+  Result<std::string> path_of(const InodeRef& inode) const;
+  InodeRef parent_of(const InodeRef& inode) const;
+  void set_place(const InodeRef& inode, const InodeRef& parent, std::string_view name);
+  void clear_place(const InodeRef& inode, const InodeRef& parent, std::string_view name);
+
+  uint64_t size() const;
+
+ private:
+  struct NumberHash {
+    using is_transparent = void;
+    size_t operator()(InodeNumber number) const noexcept { return number; }
+    size_t operator()(const InodeRef& inode) const noexcept { return inode->number; }
+  };
+  struct NumberEqual {
+    using is_transparent = void;
+    bool operator()(const InodeRef& a, const InodeRef& b) const { return a->number == b->number; }
+    bool operator()(const InodeRef& a, InodeNumber b) const { return a->number == b; }
+    bool operator()(InodeNumber a, const InodeRef& b) const { return a == b->number; }
+  };
+  struct IdentityHash {
+    using is_transparent = void;
+    size_t operator()(const FileIdentity& identity) const noexcept;
+    size_t operator()(const Inode* inode) const noexcept { return (*this)(inode->identity); }
+  };
+  struct IdentityEqual {
+    using is_transparent = void;
+    bool operator()(const Inode* a, const Inode* b) const { return a->identity == b->identity; }
+    bool operator()(const Inode* a, const FileIdentity& b) const { return a->identity == b; }
+    bool operator()(const FileIdentity& a, const Inode* b) const { return a == b->identity; }
+  };
+
+  InodeRef find_locked(InodeNumber number) const REQUIRES(mutex_);
+  void add_references(const InodeRef& inode, uint64_t references) REQUIRES(mutex_);
+  void set_place_locked(const InodeRef& inode, const InodeRef& parent, std::string_view name) REQUIRES(mutex_);
+  bool is_droppable(const InodeRef& inode) const REQUIRES(mutex_);
+  void erase(const InodeRef& inode) REQUIRES(mutex_);
+  bool is_born_long_ago(const Statx& attributes) const;
+
+  FileDataContext* const context_;
+  const std::chrono::nanoseconds grain_;
+  mutable Mutex mutex_;
+  InodeNumber next_number_ GUARDED_BY(mutex_) = kRootInode;
+  std::unordered_set<InodeRef, NumberHash, NumberEqual> by_number_ GUARDED_BY(mutex_);
+  std::unordered_set<Inode*, IdentityHash, IdentityEqual> by_identity_ GUARDED_BY(mutex_);
+  std::deque<InodeNumber> sweep_queue_ GUARDED_BY(mutex_);  // without references when they entered
+};
+
+}  // namespace sluice

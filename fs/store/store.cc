@@ -1,0 +1,182 @@
+#include "fs/store/store.h"
+
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <limits.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "cache/assert.h"
+#include "fs/store/identity.h"
+#include "fs/store/store_impl.h"
+
+namespace sluice {
+namespace {
+
+constexpr std::chrono::seconds kHousekeepingPeriod{1};
+constexpr uint32_t kIdleTicks = 5;             // of housekeeping, before an unused descriptor is closed
+constexpr size_t kSweptInodesMax = 8192;       // per round
+constexpr uint32_t kDescriptorsMin = 16;
+
+// The soft limit is for programs that use select(2): take all that is allowed.
+uint64_t raise_descriptor_limit() {
+  struct rlimit limit {};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 1024;
+  limit.rlim_cur = limit.rlim_max;
+  if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) ::getrlimit(RLIMIT_NOFILE, &limit);
+  return limit.rlim_cur;
+}
+
+StoreOptions with_defaults(StoreOptions options) {
+  const uint64_t limit = raise_descriptor_limit();
+  if (options.descriptors_max == 0) {
+    options.descriptors_max = std::max(kDescriptorsMin, static_cast<uint32_t>(std::min<uint64_t>(limit / 4, 65536)));
+  }
+  return options;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Store>> Store::open(const StoreOptions& options, BlockCache* cache, Disk* disk,
+                                           const Clock* clock) {
+  return TRY(StoreImpl::open(options, cache, disk, clock));
+}
+
+Result<std::unique_ptr<StoreImpl>> StoreImpl::open(const StoreOptions& options, BlockCache* cache, Disk* disk,
+                                                   const Clock* clock) {
+  act_as_gateway();
+  Root root = TRY(Root::open({.source = options.source,
+                              .read_only = options.read_only,
+                              .clone = options.clone_mount,
+                              .file_handles = options.file_handles}));
+  std::unique_ptr<StoreImpl> store(new StoreImpl(with_defaults(options), std::move(root), cache, disk, clock));
+  TRY(store->add_root());
+  store->housekeeper_ = std::thread([store = store.get()] {
+    while (!store->wait_for_stop()) store->housekeep();
+  });
+  return store;
+}
+
+bool StoreImpl::wait_for_stop() {
+  MutexLock lock(&stop_mutex_);
+  if (!stop_) stop_changed_.wait_for(stop_mutex_, kHousekeepingPeriod);
+  return stop_;
+}
+
+StoreImpl::StoreImpl(const StoreOptions& options, Root root, BlockCache* cache, Disk* disk, const Clock* clock)
+    : options_(options),
+      root_(std::move(root)),
+      root_fd_(std::make_shared<const UniqueFd>(::fcntl(root_.fd(), F_DUPFD_CLOEXEC, 0))),
+      table_(&context_, timestamp_grain(root_.fd())),
+      descriptors_(options_.descriptors_max) {
+  context_.cache = cache;
+  context_.disk = disk;
+  context_.clock = clock;
+  context_.grain = timestamp_grain(root_.fd());
+  context_.direct_io = options_.direct_io;
+  context_.idle_descriptors_max = options_.descriptors_max / 2;
+}
+
+StoreImpl::~StoreImpl() {
+  {
+    MutexLock lock(&stop_mutex_);
+    stop_ = true;
+  }
+  stop_changed_.notify_all();
+  if (housekeeper_.joinable()) housekeeper_.join();
+}
+
+Result<void> StoreImpl::add_root() {
+  if (!*root_fd_) return fail(EMFILE);
+  const Statx attributes = TRY(read_statx(root_.fd()));
+  const InodeRef root = table_.intern({attributes, handle_of(root_.fd()), nullptr, ""}, 1);
+  ASSERT(root->number == kRootInode);
+  return {};
+}
+
+void StoreImpl::housekeep() {
+  descriptors_.tick(kIdleTicks);
+  open_files_.tick();
+  for (const InodeRef& inode : table_.sweep(kSweptInodesMax)) let_go(inode);
+}
+
+StoreStats StoreImpl::stats() const {
+  return {.inodes = table_.size(),
+          .open_files = open_files_.opens(),
+          .descriptors = descriptors_.size(),
+          .outside_changes = context_.outside_changes.load(),
+          .direct_io_refused = context_.direct_io_refused.load()};
+}
+
+void StoreImpl::on_outside_change(std::function<void(InodeNumber)> listener) {
+  auto shared = std::make_shared<const std::function<void(InodeNumber)>>(std::move(listener));
+  MutexLock lock(&listener_mutex_);
+  listener_.swap(shared);
+}
+
+void StoreImpl::tell_outside_change(InodeNumber number) {
+  std::shared_ptr<const std::function<void(InodeNumber)>> listener;
+  {
+    MutexLock lock(&listener_mutex_);
+    listener = listener_;
+  }
+  if (listener != nullptr && *listener) (*listener)(number);
+}
+
+void StoreImpl::forget(InodeNumber number, uint64_t references) {
+  if (const InodeRef inode = table_.forget(number, references)) let_go(inode);
+}
+
+// The inode left the table: nobody will ask for its number again.
+void StoreImpl::let_go(const InodeRef& inode) {
+  descriptors_.remove(inode->number);
+  open_files_.forget(inode->number);
+}
+
+// ---- descriptors ----
+
+Result<StoreImpl::Subject> StoreImpl::subject(InodeNumber number) {
+  act_as_gateway();
+  InodeRef inode = table_.find(number);
+  if (inode == nullptr) return fail(ESTALE);
+  PathFd fd = TRY(path_fd(inode));
+  return Subject{std::move(inode), std::move(fd)};
+}
+
+Result<PathFd> StoreImpl::path_fd(const InodeRef& inode) {
+  if (inode->number == kRootInode) return root_fd_;
+  if (PathFd known = descriptors_.get(inode->number)) return known;
+  auto opened = with_spare_descriptors([&]() -> Result<UniqueFd> {
+    return inode->handle.empty() ? open_place(inode) : root_.open_handle(inode->handle);
+  });
+  if (!opened) {
+    if (opened.error().number == ESTALE) table_.retire(inode);
+    return tl::unexpected(opened.error());
+  }
+  const auto fd = std::make_shared<const UniqueFd>(std::move(*opened));
+  descriptors_.put(inode->number, fd);
+  return fd;
+}
+
+// Follows the place and looks whether the file is still there. Only what is certainly another file, or none, is stale: a backing
+// that fails is not a file that was deleted.
+Result<UniqueFd> StoreImpl::open_place(const InodeRef& inode) {
+  const std::string path = TRY(table_.path_of(inode));
+  auto fd = root_.open_long_path(path, O_PATH | O_NOFOLLOW, RESOLVE_NO_SYMLINKS);
+  if (!fd) {
+    switch (fd.error().number) {
+      case ENOENT:
+      case ENOTDIR:
+      case ELOOP: return fail(ESTALE);  // a directory on the way became a link
+      default: return fd;
+    }
+  }
+  const Statx attributes = TRY(read_statx(fd->get()));
+  if (identity_of(attributes, inode->handle) != inode->identity) return fail(ESTALE);
+  return fd;
+}
+
+}  // namespace sluice

@@ -1,0 +1,133 @@
+// Store turns files into blocks and paths into files: inode table, attributes, open files, generations, path safety.
+// Every front end (FUSE, HTTP, NFS) calls it and only it, and a change by one front end is seen at once by all.
+//
+// Calls named after system calls block like them: never call them on a network loop thread. Data (OpenFile::data()) is
+// asynchronous. Thread-safe. Errors are those of the system call of that name on the backing, plus ESTALE when the inode
+// behind a number was replaced, EROFS when the store is read-only.
+//
+// A number that a call returns in an Entry has one more reference: balance with `forget`. Open files and directories end
+// before the store.
+#pragma once
+
+#include <sys/statvfs.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "cache/block_cache.h"
+#include "cache/disk.h"
+#include "cache/readahead.h"
+#include "fs/store/file_data.h"
+#include "fs/store/types.h"
+
+namespace sluice {
+
+struct StoreOptions {
+  std::string source;            // directory
+  bool read_only = false;
+  bool direct_io = true;
+  ReadaheadOptions readahead;
+  uint32_t descriptors_max = 0;  // idle descriptors kept for reuse; 0: a quarter of RLIMIT_NOFILE
+  // False: do without, even where the backing and our rights allow it. For tests and for backings that fail at it.
+  bool clone_mount = true;   // a private clone of the mount as root; else mounts below the source answer EXDEV
+  bool file_handles = true;  // files are found again by handle; else by parent and name. Needs clone_mount
+};
+
+struct StoreStats {
+  uint64_t inodes = 0;             // known
+  uint64_t open_files = 0;
+  uint64_t descriptors = 0;        // kept for reuse
+  uint64_t outside_changes = 0;
+  uint64_t direct_io_refused = 0;
+};
+
+// One open of one regular file by one front end. Closing is destruction.
+class OpenFile {
+ public:
+  virtual ~OpenFile() = default;
+  virtual InodeNumber inode() const = 0;
+  virtual int flags() const = 0;  // of open(2)
+  virtual FileData& data() = 0;
+  virtual std::shared_ptr<FileData> shared_data() = 0;
+  // data().read() that also runs this open's readahead. Calls may overlap.
+  virtual void read(uint64_t offset, uint64_t length, Callback<void(Result<FileSlice>)> done) = 0;
+  virtual void write(uint64_t offset, std::string_view bytes, Callback<void(Result<size_t>)> done) = 0;
+};
+
+struct DirectoryEntry {
+  std::string_view name;
+  uint64_t ino = 0;           // the backing's
+  uint8_t type = 0;           // DT_*
+  uint64_t next_offset = 0;   // where to go on after this entry
+};
+
+class OpenDirectory {
+ public:
+  virtual ~OpenDirectory() = default;
+  // Visits entries from `offset` (0, or a next_offset returned before) until the end or until `visit` returns false (the
+  // entry it refused comes again next time). Includes "." and "..". Stable while the directory changes, as the backing is.
+  virtual Result<void> read(uint64_t offset, const std::function<bool(const DirectoryEntry&)>& visit) = 0;
+  virtual Result<void> fsync(bool data_only) = 0;
+};
+
+class Store {
+ public:
+  // Errors: ENOENT, ENOTDIR, EACCES for the source.
+  static Result<std::unique_ptr<Store>> open(const StoreOptions& options, BlockCache* cache, Disk* disk, const Clock* clock);
+  virtual ~Store() = default;
+
+  virtual Result<Entry> lookup(InodeNumber parent, std::string_view name) = 0;
+  virtual void forget(InodeNumber number, uint64_t references) = 0;
+  virtual Result<struct stat> getattr(InodeNumber number) = 0;
+  // In this order: size, owner, mode, times; an error leaves what was done before it.
+  virtual Result<struct stat> setattr(const Caller& caller, InodeNumber number, const SetAttributes& changes) = 0;
+  virtual Result<void> access(const Caller& caller, InodeNumber number, int mode) = 0;
+  virtual Result<std::string> readlink(InodeNumber number) = 0;
+  virtual Result<Entry> mknod(const Caller& caller, InodeNumber parent, std::string_view name, mode_t mode, dev_t device) = 0;
+  virtual Result<Entry> mkdir(const Caller& caller, InodeNumber parent, std::string_view name, mode_t mode) = 0;
+  virtual Result<Entry> symlink(const Caller& caller, InodeNumber parent, std::string_view name, std::string_view target) = 0;
+  virtual Result<Entry> link(const Caller& caller, InodeNumber number, InodeNumber parent, std::string_view name) = 0;
+  virtual Result<void> unlink(const Caller& caller, InodeNumber parent, std::string_view name) = 0;
+  virtual Result<void> rmdir(const Caller& caller, InodeNumber parent, std::string_view name) = 0;
+  virtual Result<void> rename(const Caller& caller, InodeNumber parent, std::string_view name, InodeNumber new_parent,
+                              std::string_view new_name, unsigned flags) = 0;
+
+  // Regular files only (others: EINVAL; the kernel opens those itself). O_DIRECT, O_APPEND, access mode are honoured. O_TRUNC too.
+  virtual Result<std::unique_ptr<OpenFile>> open_file(const Caller& caller, InodeNumber number, int flags) = 0;
+  struct Created {
+    Entry entry;
+    std::unique_ptr<OpenFile> file;
+  };
+  virtual Result<Created> create(const Caller& caller, InodeNumber parent, std::string_view name, mode_t mode, int flags) = 0;
+  virtual Result<std::unique_ptr<OpenDirectory>> open_directory(const Caller& caller, InodeNumber number) = 0;
+
+  // For exports by name: goes down from the root by openat2(RESOLVE_BENEATH) as the caller; symbolic links inside the source
+  // are followed. `path` is relative ("" is the root), already decoded, without NUL. Regular files are opened for reading,
+  // anything else gives only its attributes. Errors: also EXDEV when a link or ".." leads out of the source, or `path` is
+  // absolute.
+  struct OpenedPath {
+    struct stat attributes {};
+    std::unique_ptr<OpenFile> file;  // nullptr unless a regular file
+  };
+  virtual Result<OpenedPath> open_path(const Caller& caller, std::string_view path) = 0;
+  // The same without ever waiting for the backing (RESOLVE_CACHED on a local file system); EAGAIN: use open_path on a
+  // thread that may block. The thread keeps the caller's file system identity (switching costs more than the open) until it
+  // calls anything else of the store: between two calls it must not open files by itself.
+  virtual Result<OpenedPath> try_open_path(const Caller& caller, std::string_view path) = 0;
+
+  virtual Result<struct statvfs> statfs(InodeNumber number) = 0;
+  virtual Result<std::string> getxattr(InodeNumber number, const char* name) = 0;
+  virtual Result<std::string> listxattr(InodeNumber number) = 0;  // names, each ended by NUL
+  virtual Result<void> setxattr(const Caller& caller, InodeNumber number, const char* name, std::string_view value, int flags) = 0;
+  virtual Result<void> removexattr(const Caller& caller, InodeNumber number, const char* name) = 0;
+
+  // `listener` is told of files whose content or attributes were found changed behind our back (at open or revalidation),
+  // so that a front end can drop what a kernel caches above it. Called on the thread that noticed, no lock held. At most one.
+  virtual void on_outside_change(std::function<void(InodeNumber)> listener) = 0;
+
+  virtual StoreStats stats() const = 0;
+};
+
+}  // namespace sluice

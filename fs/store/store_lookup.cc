@@ -1,0 +1,90 @@
+// Finding files: names to numbers, numbers to attributes.
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "fs/store/store_impl.h"
+
+namespace sluice {
+
+Result<Entry> StoreImpl::lookup(InodeNumber parent, std::string_view name) {
+  const Subject directory = TRY(subject(parent));
+  if (name == "." || name == "..") return look_up_dots(directory, name);
+  return look(directory, TRY(EntryName::from(name)));
+}
+
+// One statx when the file is known; else also a descriptor, which gives the handle.
+Result<Entry> StoreImpl::look(const Subject& directory, const EntryName& name) {
+  Statx attributes = TRY(root_.statx_entry(directory.get(), name.c_str()));
+  if (has_birth_time(attributes) || !root_.has_handles()) {
+    if (const InodeRef inode = table_.find_proven({attributes, {}, directory.inode, name.view()}, 1)) {
+      note(inode, attributes);
+      return Entry{inode->number, to_stat(attributes)};
+    }
+  }
+  UniqueFd fd = TRY(with_spare_descriptors([&] { return root_.open_entry(directory.get(), name.c_str(), O_PATH); }));
+  attributes = TRY(read_statx(fd.get()));
+  const InodeRef inode = table_.intern({attributes, handle_of(fd.get()), directory.inode, name.view()}, 1);
+  descriptors_.put(inode->number, std::make_shared<const UniqueFd>(std::move(fd)));
+  note(inode, attributes);
+  return Entry{inode->number, to_stat(attributes)};
+}
+
+// A front end's kernel follows "." and ".." by itself; servers that got a number from a client (NFS) ask for them.
+Result<Entry> StoreImpl::look_up_dots(const Subject& directory, std::string_view name) {
+  if (!S_ISDIR(TRY(read_statx(directory.get())).stx_mode)) return fail(ENOTDIR);
+  if (name == "." || directory.inode->number == kRootInode) return entry_of(directory);
+  if (directory.inode->handle.empty()) {
+    InodeRef parent = table_.parent_of(directory.inode);
+    if (parent == nullptr) return fail(ESTALE);
+    PathFd fd = TRY(path_fd(parent));
+    return entry_of({std::move(parent), std::move(fd)});
+  }
+  // The clone is a world of its own: its root is its own parent, and a directory that was moved out has none (ENOENT).
+  const UniqueFd fd(::openat(directory.get(), "..", O_PATH | O_CLOEXEC));
+  if (!fd) return fail(errno);
+  const Statx attributes = TRY(read_statx(fd.get()));
+  const InodeRef parent = table_.intern({attributes, handle_of(fd.get()), nullptr, ""}, 1);
+  return Entry{parent->number, to_stat(attributes)};
+}
+
+Result<Entry> StoreImpl::entry_of(const Subject& file) {
+  const Statx attributes = TRY(read_statx(file.get()));
+  table_.reference(file.inode);
+  note(file.inode, attributes);
+  return Entry{file.inode->number, to_stat(attributes)};
+}
+
+FileHandle StoreImpl::handle_of(int fd) const { return root_.has_handles() ? FileHandle::of(fd) : FileHandle(); }
+
+std::optional<StoreImpl::Subject> StoreImpl::known_entry(const Subject& directory, const EntryName& name) {
+  const auto attributes = root_.statx_entry(directory.get(), name.c_str());
+  if (!attributes) return std::nullopt;
+  InodeRef inode;
+  if (has_birth_time(*attributes) || !root_.has_handles()) inode = table_.find_proven({*attributes, {}, nullptr, ""}, 0);
+  if (inode == nullptr && root_.has_handles()) {
+    const auto fd = root_.open_entry(directory.get(), name.c_str(), O_PATH);
+    const auto opened_attributes = fd ? read_statx(fd->get()) : fail(ENOENT);
+    if (opened_attributes) inode = table_.find_same({*opened_attributes, handle_of(fd->get()), nullptr, ""});
+  }
+  if (inode == nullptr) return std::nullopt;
+  auto fd = path_fd(inode);
+  if (!fd) return std::nullopt;
+  return Subject{std::move(inode), std::move(*fd)};
+}
+
+Result<struct stat> StoreImpl::getattr(InodeNumber number) {
+  const Subject file = TRY(subject(number));
+  const Statx attributes = TRY(read_statx(file.get()));
+  note(file.inode, attributes);
+  return to_stat(attributes);
+}
+
+void StoreImpl::note(const InodeRef& inode, const Statx& attributes) {
+  if (!S_ISREG(attributes.stx_mode)) return;
+  const std::shared_ptr<FileData> data = table_.data(inode);
+  if (data == nullptr || data->version().stamp == stamp_of(attributes)) return;
+  const auto moved = data->revalidate();
+  if (moved && *moved) tell_outside_change(inode->number);
+}
+
+}  // namespace sluice

@@ -1,0 +1,217 @@
+// Exports by name: nothing outside of the source is ever reached.
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
+
+#include <chrono>
+
+#include "fs/store/identity.h"
+#include "tests/fs/store/store_fixture.h"
+
+namespace sluice {
+namespace {
+
+bool is_root() { return ::geteuid() == 0; }
+
+}  // namespace
+
+TEST_CASE("path: links inside the source are followed, ways out are refused", "[store][path]") {
+  for (const Mode& mode : kModes) {
+    DYNAMIC_SECTION(mode.name) {
+      StoreFixture store(mode);
+      ::mkdir((store / "a").c_str(), 0755);
+      ::mkdir((store / "a/b").c_str(), 0755);
+      write_file(store / "a/f", "inside");
+      const auto link = [&](const char* target, const char* name) {
+        REQUIRE(::symlink(target, (store / name).c_str()) == 0);
+      };
+      link("a/f", "good");
+      link("../f", "a/b/good");
+      link("/etc/passwd", "absolute");
+      link("../../../../../../etc/passwd", "up");
+      link("up", "indirect");
+      link("/proc/self/root", "magic");
+      link("loop", "loop");
+      const auto content = [&](const char* path) -> std::string {
+        auto opened = store->open_path(kRootUser, path);
+        if (!opened) return strerrorname_np(opened.error().number);
+        return opened->file == nullptr ? "no file" : must(read_all(*opened->file));
+      };
+      CHECK(content("a/f") == "inside");
+      CHECK(content("good") == "inside");
+      CHECK(content("a/b/good") == "inside");
+      CHECK(content("a/../a/./f") == "inside");
+      CHECK(content("") == "no file");
+      CHECK(content("a") == "no file");
+      CHECK(content("absolute") == "EXDEV");
+      CHECK(content("up") == "EXDEV");
+      CHECK(content("indirect") == "EXDEV");
+      CHECK(content("magic/etc/passwd") == "EXDEV");
+      CHECK(content("..") == "EXDEV");
+      CHECK(content("a/../../x") == "EXDEV");
+      CHECK(content("/etc/passwd") == "EXDEV");
+      CHECK(content("loop") == "ELOOP");
+      CHECK(content("a/f/") == "ENOTDIR");
+      CHECK(content("nothing") == "ENOENT");
+      CHECK(outcome(store->open_path(kRootUser, std::string_view("a\0b", 3))) == "EINVAL");
+      CHECK(outcome(store->open_path(kRootUser, std::string(5000, 'x'))) == "ENAMETOOLONG");
+    }
+  }
+}
+
+TEST_CASE("path: only regular files are opened", "[store][path]") {
+  StoreFixture store;
+  REQUIRE(::mkfifo((store / "fifo").c_str(), 0666) == 0);
+  const auto opened = must(store->open_path(kRootUser, "fifo"));  // must not wait for a writer
+  CHECK(opened.file == nullptr);
+  CHECK(S_ISFIFO(opened.attributes.st_mode));
+  CHECK(outcome(store->open_file(kRootUser, store.number("fifo"), O_RDONLY)) == "EINVAL");
+}
+
+TEST_CASE("path: by name and by number it is the same file", "[store][path]") {
+  for (const Mode& mode : kModes) {
+    DYNAMIC_SECTION(mode.name) {
+      StoreFixture store(mode);
+      write_file(store / "f", "x");
+      const auto by_path = must(store->open_path(kRootUser, "f"));
+      CHECK(store.number("f") == by_path.file->inode());
+      CHECK(must(store->getattr(by_path.file->inode())).st_size == 1);
+      const auto by_number = must(store->open_file(kRootUser, by_path.file->inode(), O_RDWR));
+      CHECK(&by_number->data() == &by_path.file->data());
+      CHECK(must(write_all(*by_number, 0, "y")) == 1);
+      CHECK(must(read_all(*by_path.file)) == "y");
+    }
+  }
+}
+
+TEST_CASE("path: what the kernel has not cached is left to a thread that may block", "[store][path]") {
+  StoreFixture store;
+  if (!store->root().is_local()) return;
+  write_file(store / "warm", "warm");
+  must(store->open_path(kRootUser, "warm"));
+  const auto opened = must(store->try_open_path(kRootUser, "warm"));
+  CHECK(must(read_all(*opened.file)) == "warm");
+  CHECK(outcome(store->try_open_path(kRootUser, "never looked up")) == "EAGAIN");
+  act_as_gateway();
+}
+
+TEST_CASE("path: the exported user's permissions hold on the way and at its end", "[store][path]") {
+  if (!is_root()) return;
+  StoreFixture store;
+  const Caller nobody = user(65534);
+  ::mkdir((store / "closed").c_str(), 0700);
+  write_file(store / "closed/f");
+  write_file(store / "secret");
+  ::chmod((store / "secret").c_str(), 0600);
+  write_file(store / "public", "hello");
+  for (int round = 0; round < 2; ++round) {  // the second with everything cached and open
+    CHECK(outcome(store->open_path(nobody, "closed/f")) == "EACCES");
+    CHECK(outcome(store->open_path(nobody, "secret")) == "EACCES");
+    CHECK(outcome(store->try_open_path(nobody, "secret")) == "EACCES");
+    CHECK(outcome(store->try_open_path(nobody, "closed/f")) == "EACCES");
+    CHECK(must(read_all(*must(store->open_path(nobody, "public")).file)) == "hello");
+    must(store->open_path(kRootUser, "closed/f"));
+    must(store->open_path(kRootUser, "secret"));
+  }
+  // After try_open_path the thread is nobody, until the next call.
+  must(store->try_open_path(nobody, "public"));
+  CHECK(::syscall(SYS_setfsuid, -1) == 65534);
+  CHECK(store.number("secret") != 0);
+  CHECK(::syscall(SYS_setfsuid, -1) == 0);
+}
+
+TEST_CASE("path: mounts below and over the source are not seen", "[store][path]") {
+  if (!is_root()) return;
+  for (const Mode& mode : kModes) {
+    INFO(mode.name);
+    CHECK(holds_in_child([&] {
+      EXPECT_OR_RETURN(::unshare(CLONE_NEWNS) == 0);
+      EXPECT_OR_RETURN(::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0);
+      StoreFixture store(mode);
+      ::mkdir((store / "before").c_str(), 0755);
+      ::mkdir((store / "later").c_str(), 0755);
+      // What happens to be shared (the default of systemd) would propagate into a clone that is not private.
+      EXPECT_OR_RETURN(::mount(store.directory.path().c_str(), store.directory.path().c_str(), nullptr, MS_BIND, nullptr) == 0);
+      EXPECT_OR_RETURN(::mount(nullptr, store.directory.path().c_str(), nullptr, MS_SHARED, nullptr) == 0);
+      EXPECT_OR_RETURN(::mount("tmpfs", (store / "before").c_str(), "tmpfs", 0, nullptr) == 0);
+      write_file(store / "before/f", "other file system");
+      StoreOptions options;
+      options.clone_mount = mode.clone_mount;
+      options.file_handles = mode.file_handles;
+      store.start(options);
+      EXPECT_OR_RETURN(::mount("tmpfs", (store / "later").c_str(), "tmpfs", 0, nullptr) == 0);
+      write_file(store / "later/f", "other file system");
+      for (const std::string name : {"before", "later"}) {
+        const auto folder = store->lookup(kRootInode, name);
+        if (mode.clone_mount) {
+          EXPECT_OR_RETURN(folder);
+          EXPECT_OR_RETURN(outcome(store->lookup(folder->number, "f")) == "ENOENT");
+          EXPECT_OR_RETURN(outcome(store->open_path(kRootUser, name + "/f")) == "ENOENT");
+        } else {
+          EXPECT_OR_RETURN(outcome(folder) == "EXDEV");
+          EXPECT_OR_RETURN(outcome(store->open_path(kRootUser, name + "/f")) == "EXDEV");
+        }
+      }
+      if (mode.clone_mount) {  // MOUNTPOINT over SOURCE
+        const std::string path = store.directory.path();
+        EXPECT_OR_RETURN(::mount("tmpfs", path.c_str(), "tmpfs", 0, nullptr) == 0);
+        write_file(path + "/g", "other file system");
+        EXPECT_OR_RETURN(outcome(store->lookup(kRootInode, "g")) == "ENOENT");
+        EXPECT_OR_RETURN(outcome(store->mkdir(kRootUser, kRootInode, "made", 0755)) == "OK");
+        EXPECT_OR_RETURN(::umount2(path.c_str(), MNT_DETACH) == 0);
+        EXPECT_OR_RETURN(S_ISDIR(stat_of(path + "/made").st_mode));
+      }
+      store.store.reset();
+      ::umount2((store / "before").c_str(), MNT_DETACH);
+      ::umount2((store / "later").c_str(), MNT_DETACH);
+      ::umount2(store.directory.path().c_str(), MNT_DETACH);
+      return true;
+    }));
+  }
+}
+
+TEST_CASE("path: a directory moved out of the source has no parent here", "[store][path]") {
+  TemporaryDirectory elsewhere;
+  StoreFixture store;
+  if (!store->root().has_handles()) return;
+  const InodeNumber folder = must(store->mkdir(kRootUser, kRootInode, "folder", 0755)).number;
+  REQUIRE(::rename((store / "folder").c_str(), (elsewhere / "folder").c_str()) == 0);
+  CHECK(outcome(store->lookup(folder, "..")) == "ENOENT");
+}
+
+TEST_CASE("path: by place, a directory that became a link leads nowhere", "[store][path]") {
+  TemporaryDirectory elsewhere;
+  write_file(elsewhere / "f", "outside");
+  StoreFixture store(kModes[1]);
+  ::mkdir((store / "folder").c_str(), 0755);
+  write_file(store / "folder/f", "inside");
+  const InodeNumber f = store.number("f", store.number("folder"));
+  store.housekeep(7);
+  REQUIRE(::rename((store / "folder").c_str(), (store / "away").c_str()) == 0);
+  REQUIRE(::symlink(elsewhere.path().c_str(), (store / "folder").c_str()) == 0);
+  CHECK(outcome(store->getattr(f)) == "ESTALE");
+  CHECK(outcome(store->open_file(kRootUser, f, O_RDONLY)) == "ESTALE");
+}
+
+TEST_CASE("path: opening a warm file is cheap", "[.][measure]") {
+  StoreFixture store;
+  write_file(store / "warm", "warm");
+  const Caller caller = is_root() ? user(65534) : kRootUser;
+  const auto measure = [&](const char* name, auto operation) {
+    constexpr int kRounds = 100'000;
+    for (int i = 0; i < 1000; ++i) operation();
+    const auto start = std::chrono::steady_clock::now();
+    for (int i = 0; i < kRounds; ++i) operation();
+    const std::chrono::duration<double, std::micro> time = std::chrono::steady_clock::now() - start;
+    std::printf("%-40s %.2f us\n", name, time.count() / kRounds);
+  };
+  measure("try_open_path, open and close", [&] { must(store->try_open_path(caller, "warm")); });
+  measure("open_path", [&] { must(store->open_path(caller, "warm")); });
+  const InodeNumber number = store.number("warm");
+  measure("lookup of a known file", [&] { store.number("warm"); });
+  measure("getattr", [&] { must(store->getattr(number)); });
+  measure("open_file as root, open and close", [&] { must(store->open_file(kRootUser, number, O_RDONLY)); });
+  measure("open_file as a user, open and close", [&] { must(store->open_file(caller, number, O_RDONLY)); });
+}
+
+}  // namespace sluice

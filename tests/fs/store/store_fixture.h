@@ -1,0 +1,163 @@
+// A real directory with a store on it, for tests of fs/store. Rounds of housekeeping run when the test says so (the store's
+// own thread makes more of them).
+#pragma once
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <future>
+#include <memory>
+#include <string>
+
+#include "cache/block_cache.h"
+#include "cache/disk.h"
+#include "fs/store/store_impl.h"
+#include "tests/support/catch.h"
+
+namespace sluice {
+
+inline const Caller kRootUser{};
+inline Caller user(uid_t uid, mode_t umask = 022) { return {uid, static_cast<gid_t>(uid), {}, umask}; }
+
+// Below the working directory: a disk's file system, not a tmpfs. Open to everybody.
+class TemporaryDirectory {
+ public:
+  TemporaryDirectory() {
+    path_ = std::filesystem::current_path().string() + "/store_test_XXXXXX";
+    REQUIRE(::mkdtemp(path_.data()) != nullptr);
+    ::chmod(path_.c_str(), 0777);
+  }
+  ~TemporaryDirectory() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  TemporaryDirectory(const TemporaryDirectory&) = delete;
+  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
+
+  const std::string& path() const { return path_; }
+  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
+
+ private:
+  std::string path_;
+};
+
+inline void write_file(const std::string& path, std::string_view content = "") {
+  std::ofstream(path, std::ios::binary | std::ios::trunc) << content;
+}
+
+inline std::string read_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+inline struct stat stat_of(const std::string& path) {
+  struct stat attributes {};
+  REQUIRE(::lstat(path.c_str(), &attributes) == 0);
+  return attributes;
+}
+
+// The value, or a failed test that shows the errno.
+template <typename T>
+T must(Result<T> result) {
+  if (!result) FAIL("unexpected errno " << result.error().number << " " << strerrorname_np(result.error().number));
+  if constexpr (!std::is_void_v<T>) return std::move(*result);
+}
+
+// The errno by name, "OK" for none.
+template <typename T>
+std::string outcome(const Result<T>& result) {
+  return result ? "OK" : strerrorname_np(result.error().number);
+}
+
+// Both ways to find files again. Names tests' sections.
+struct Mode {
+  const char* name;
+  bool clone_mount;
+  bool file_handles;
+};
+inline const Mode kModes[] = {{"by handle", true, true}, {"by place", true, false}, {"by place, no clone", false, false}};
+
+// A test that changes what all of a process share (limits, mounts, users) runs in a child. The child's CHECKs do not count:
+// it returns whether all is well.
+inline bool holds_in_child(const std::function<bool()>& test) {
+  std::fflush(stdout);
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) ::_exit(test() ? 0 : 1);
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+#define EXPECT_OR_RETURN(condition)                                                   \
+  do {                                                                                \
+    if (!(condition)) {                                                               \
+      std::fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #condition); \
+      return false;                                                                   \
+    }                                                                                 \
+  } while (false)
+
+class StoreFixture {
+ public:
+  explicit StoreFixture(const Mode& mode = kModes[0], StoreOptions options = {})
+      : disk(open_disk({})), cache(must(BlockCache::create({.size_bytes = uint64_t{16} << 20}))) {
+    options.clone_mount = mode.clone_mount;
+    options.file_handles = mode.file_handles;
+    start(options);
+  }
+
+  // Opens the store, again if it was open.
+  void start(StoreOptions options) {
+    store.reset();
+    options.source = directory.path();
+    store = must(StoreImpl::open(options, cache.get(), disk.get(), &system_clock()));
+  }
+
+  std::string operator/(const std::string& name) const { return directory / name; }
+  StoreImpl* operator->() const { return store.get(); }
+
+  InodeNumber number(std::string_view name, InodeNumber parent = kRootInode) {
+    return must(store->lookup(parent, name)).number;
+  }
+  void housekeep(int rounds) {
+    for (; rounds > 0; --rounds) store->housekeep();
+  }
+
+  TemporaryDirectory directory;
+  std::unique_ptr<Disk> disk;
+  std::unique_ptr<BlockCache> cache;
+  std::unique_ptr<StoreImpl> store;
+};
+
+inline std::string bytes_of(const FileSlice& slice) {
+  std::vector<iovec> parts;
+  slice.pages.append_iovecs(slice.skip, slice.length, parts);
+  std::string bytes;
+  for (const iovec& part : parts) bytes.append(static_cast<const char*>(part.iov_base), part.iov_len);
+  return bytes;
+}
+
+inline Result<std::string> read_all(OpenFile& file, uint64_t offset = 0, uint64_t length = 1 << 20) {
+  std::promise<Result<std::string>> promise;
+  file.read(offset, length, [&](Result<FileSlice> slice) {
+    if (!slice) return promise.set_value(fail(slice.error().number));
+    promise.set_value(bytes_of(*slice));
+  });
+  return promise.get_future().get();
+}
+
+inline Result<size_t> write_all(OpenFile& file, uint64_t offset, std::string_view bytes) {
+  std::promise<Result<size_t>> promise;
+  file.write(offset, bytes, [&](Result<size_t> written) { promise.set_value(written); });
+  return promise.get_future().get();
+}
+
+}  // namespace sluice
