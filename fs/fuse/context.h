@@ -1,0 +1,57 @@
+// What the handlers of one session share: libfuse's userdata.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <utility>
+
+#include "cache/clock.h"
+#include "fs/fuse/caller.h"
+#include "fs/fuse/handles.h"
+#include "fs/fuse/init_reply.h"
+#include "fs/fuse/libfuse.h"
+#include "fs/fuse/notify.h"
+#include "fs/fuse/session.h"
+#include "fs/store/store.h"
+
+namespace sluice {
+
+struct FuseCounters {
+  std::atomic<uint64_t> requests{0};
+  std::atomic<uint64_t> reads{0};
+  std::atomic<uint64_t> read_bytes{0};
+  std::atomic<uint64_t> writes{0};
+  std::atomic<uint64_t> write_bytes{0};
+  std::atomic<uint64_t> errors{0};
+};
+
+inline void count(std::atomic<uint64_t>& counter, uint64_t amount = 1) {
+  counter.fetch_add(amount, std::memory_order_relaxed);
+}
+
+struct FuseContext {
+  FuseContext(Store& the_store, FuseOptions the_options)
+      : store(the_store),
+        options(std::move(the_options)),
+        groups(&system_clock()),
+        // Offset -1: attributes only.
+        attributes(options.notifications_max,
+                   [this](InodeNumber number) { fuse_lowlevel_notify_inval_inode(session, number, -1, 0); }),
+        pages(options.notifications_max,
+              [this](InodeNumber number) { fuse_lowlevel_notify_inval_inode(session, number, 0, 0); }) {}
+
+  Store& store;
+  const FuseOptions options;
+  fuse_session* session = nullptr;  // set once, before any thread
+  InitReply init_reply;
+  std::atomic<bool> direct_io{false};  // decided by INIT
+  HandleTable<FileHandle> files;
+  HandleTable<DirectoryHandle> directories;
+  CallerGroups groups;
+  FuseCounters counters;
+  std::atomic<uint64_t> in_flight{0};  // requests not answered; waited on at the end
+  Notifier attributes;
+  Notifier pages;
+};
+
+}  // namespace sluice

@@ -1,0 +1,158 @@
+// Names and attributes.
+//
+// Not here on purpose: access (the kernel checks, by default_permissions), locks (the kernel keeps them, this is one host).
+#include <sys/stat.h>
+
+#include "fs/fuse/operations.h"
+#include "fs/fuse/reply.h"
+
+namespace sluice {
+namespace {
+
+void lookup(fuse_req_t handle, fuse_ino_t parent, const char* name) noexcept {
+  Request request(handle);
+  request.reply_lookup(request.store().lookup(parent, name));
+}
+
+void forget(fuse_req_t handle, fuse_ino_t number, uint64_t references) noexcept {
+  Request request(handle);
+  request.store().forget(number, references);
+  request.reply_none();
+}
+
+void forget_multi(fuse_req_t handle, size_t count, fuse_forget_data* forgets) noexcept {
+  Request request(handle);
+  for (size_t i = 0; i < count; ++i) request.store().forget(forgets[i].ino, forgets[i].nlookup);
+  request.reply_none();
+}
+
+void getattr(fuse_req_t handle, fuse_ino_t number, fuse_file_info*) noexcept {
+  Request request(handle);
+  request.reply_attributes(request.store().getattr(number));
+}
+
+SetAttributes set_attributes(const struct stat& values, int mask) {
+  SetAttributes changes;
+  if (mask & FUSE_SET_ATTR_MODE) changes.mode = values.st_mode & 07777;
+  if (mask & FUSE_SET_ATTR_UID) changes.uid = values.st_uid;
+  if (mask & FUSE_SET_ATTR_GID) changes.gid = values.st_gid;
+  if (mask & FUSE_SET_ATTR_SIZE) changes.size = static_cast<uint64_t>(values.st_size);
+  if (mask & FUSE_SET_ATTR_ATIME) changes.atime = values.st_atim;
+  if (mask & FUSE_SET_ATTR_MTIME) changes.mtime = values.st_mtim;
+  if (mask & FUSE_SET_ATTR_ATIME_NOW) changes.atime = timespec{0, UTIME_NOW};
+  if (mask & FUSE_SET_ATTR_MTIME_NOW) changes.mtime = timespec{0, UTIME_NOW};
+  return changes;
+}
+
+bool is_empty(const SetAttributes& changes) {
+  return !changes.mode && !changes.uid && !changes.gid && !changes.size && !changes.atime && !changes.mtime;
+}
+
+void setattr(fuse_req_t handle, fuse_ino_t number, struct stat* values, int mask, fuse_file_info* info) noexcept {
+  Request request(handle);
+  SetAttributes changes = set_attributes(*values, mask);
+  // ftruncate needs no permission but the descriptor's, which may have been given before a chmod.
+  if (changes.size && info != nullptr) {
+    const auto file = HandleTable<FileHandle>::get(info->fh).file;
+    const auto size = static_cast<off_t>(*changes.size);
+    const auto truncated = file->data().change(*changes.size, [size](int fd) -> Result<void> {
+      if (::ftruncate(fd, size) == -1) return fail(errno);
+      return {};
+    });
+    if (!truncated) return request.reply_error(truncated.error());
+    changes.size.reset();
+  }
+  if (is_empty(changes)) return request.reply_attributes(request.store().getattr(number));
+  request.reply_attributes(request.store().setattr(request.caller(), number, changes));
+}
+
+void readlink(fuse_req_t handle, fuse_ino_t number) noexcept {
+  Request request(handle);
+  request.reply_readlink(request.store().readlink(number));
+}
+
+void mknod(fuse_req_t handle, fuse_ino_t parent, const char* name, mode_t mode, dev_t device) noexcept {
+  Request request(handle);
+  request.reply_entry(request.store().mknod(request.caller(), parent, name, mode, device));
+}
+
+void mkdir(fuse_req_t handle, fuse_ino_t parent, const char* name, mode_t mode) noexcept {
+  Request request(handle);
+  request.reply_entry(request.store().mkdir(request.caller(), parent, name, mode));
+}
+
+void symlink(fuse_req_t handle, const char* target, fuse_ino_t parent, const char* name) noexcept {
+  Request request(handle);
+  request.reply_entry(request.store().symlink(request.caller(), parent, name, target));
+}
+
+void link(fuse_req_t handle, fuse_ino_t number, fuse_ino_t new_parent, const char* new_name) noexcept {
+  Request request(handle);
+  request.reply_entry(request.store().link(request.caller(), number, new_parent, new_name));
+}
+
+void unlink(fuse_req_t handle, fuse_ino_t parent, const char* name) noexcept {
+  Request request(handle);
+  request.reply_done(request.store().unlink(request.caller(), parent, name));
+}
+
+void rmdir(fuse_req_t handle, fuse_ino_t parent, const char* name) noexcept {
+  Request request(handle);
+  request.reply_done(request.store().rmdir(request.caller(), parent, name));
+}
+
+void rename(fuse_req_t handle, fuse_ino_t parent, const char* name, fuse_ino_t new_parent, const char* new_name,
+            unsigned flags) noexcept {
+  Request request(handle);
+  request.reply_done(request.store().rename(request.caller(), parent, name, new_parent, new_name, flags));
+}
+
+void statfs(fuse_req_t handle, fuse_ino_t number) noexcept {
+  Request request(handle);
+  request.reply_statfs(request.store().statfs(number));
+}
+
+void setxattr(fuse_req_t handle, fuse_ino_t number, const char* name, const char* value, size_t size, int flags) noexcept {
+  Request request(handle);
+  request.reply_done(request.store().setxattr(request.caller(), number, name, {value, size}, flags));
+}
+
+void getxattr(fuse_req_t handle, fuse_ino_t number, const char* name, size_t size) noexcept {
+  Request request(handle);
+  request.reply_xattr(request.store().getxattr(number, name), size);
+}
+
+void listxattr(fuse_req_t handle, fuse_ino_t number, size_t size) noexcept {
+  Request request(handle);
+  request.reply_xattr(request.store().listxattr(number), size);
+}
+
+void removexattr(fuse_req_t handle, fuse_ino_t number, const char* name) noexcept {
+  Request request(handle);
+  request.reply_done(request.store().removexattr(request.caller(), number, name));
+}
+
+}  // namespace
+
+void add_meta_operations(fuse_lowlevel_ops& operations) {
+  operations.lookup = lookup;
+  operations.forget = forget;
+  operations.forget_multi = forget_multi;
+  operations.getattr = getattr;
+  operations.setattr = setattr;
+  operations.readlink = readlink;
+  operations.mknod = mknod;
+  operations.mkdir = mkdir;
+  operations.symlink = symlink;
+  operations.link = link;
+  operations.unlink = unlink;
+  operations.rmdir = rmdir;
+  operations.rename = rename;
+  operations.statfs = statfs;
+  operations.setxattr = setxattr;
+  operations.getxattr = getxattr;
+  operations.listxattr = listxattr;
+  operations.removexattr = removexattr;
+}
+
+}  // namespace sluice

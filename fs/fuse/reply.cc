@@ -1,0 +1,175 @@
+#include "fs/fuse/reply.h"
+
+#include <errno.h>
+
+#include <vector>
+
+#include "cache/assert.h"
+
+namespace sluice {
+namespace {
+
+// Set-id files are looked at every time: a write through any descriptor clears the bits on the backing, and the kernel,
+// which is not told, would go on executing with them until the timeout.
+double attribute_timeout(const FuseOptions& options, const struct stat& attributes) {
+  const bool has_set_id = S_ISREG(attributes.st_mode) && (attributes.st_mode & (S_ISUID | S_ISGID)) != 0;
+  return has_set_id ? 0 : options.attr_timeout;
+}
+
+// The kernel takes ENOSYS for "this daemon never has that operation" and does not ask again; a backing means one file.
+int reply_code(Error error) { return error.number == ENOSYS ? EOPNOTSUPP : error.number; }
+
+}  // namespace
+
+fuse_entry_param entry_param(const FuseOptions& options, const Entry& entry) {
+  fuse_entry_param param{};
+  param.ino = entry.number;
+  param.generation = 0;  // numbers are never reused
+  param.attr = entry.attributes;
+  param.attr_timeout = attribute_timeout(options, entry.attributes);
+  param.entry_timeout = options.entry_timeout;
+  return param;
+}
+
+Request::Request(fuse_req_t request)
+    : context_(static_cast<FuseContext*>(fuse_req_userdata(request))), request_(request) {
+  count(context_->counters.requests);
+  count(context_->in_flight);
+}
+
+Request::~Request() {
+  if (request_ != nullptr) reply_error({EIO});
+}
+
+fuse_req_t Request::take() {
+  ASSERT(request_ != nullptr);
+  return std::exchange(request_, nullptr);
+}
+
+// The last thing that a request does: afterwards the session may end.
+void Request::finish() {
+  if (context_->in_flight.fetch_sub(1) == 1) context_->in_flight.notify_all();
+}
+
+void Request::reply_none() {
+  fuse_reply_none(take());
+  finish();
+}
+
+void Request::reply_error(Error error) {
+  count(context_->counters.errors);
+  fuse_reply_err(take(), reply_code(error));
+  finish();
+}
+
+void Request::reply_done(const Result<void>& result) {
+  if (!result) return reply_error(result.error());
+  fuse_reply_err(take(), 0);
+  finish();
+}
+
+void Request::reply_entry(const Result<Entry>& result) {
+  if (!result) return reply_error(result.error());
+  const fuse_entry_param param = entry_param(context_->options, *result);
+  if (fuse_reply_entry(take(), &param) != 0) store().forget(result->number, 1);
+  finish();
+}
+
+void Request::reply_lookup(const Result<Entry>& result) {
+  const double timeout = context_->options.negative_timeout;
+  if (result || result.error().number != ENOENT || timeout <= 0) return reply_entry(result);
+  fuse_entry_param absent{};
+  absent.entry_timeout = timeout;
+  fuse_reply_entry(take(), &absent);
+  finish();
+}
+
+void Request::reply_attributes(const Result<struct stat>& result) {
+  if (!result) return reply_error(result.error());
+  fuse_reply_attr(take(), &*result, attribute_timeout(context_->options, *result));
+  finish();
+}
+
+void Request::reply_readlink(const Result<std::string>& target) {
+  if (!target) return reply_error(target.error());
+  fuse_reply_readlink(take(), target->c_str());
+  finish();
+}
+
+void Request::reply_statfs(const Result<struct statvfs>& result) {
+  if (!result) return reply_error(result.error());
+  fuse_reply_statfs(take(), &*result);
+  finish();
+}
+
+void Request::reply_xattr(const Result<std::string>& value, size_t size) {
+  if (!value) return reply_error(value.error());
+  if (size != 0 && value->size() > size) return reply_error({ERANGE});
+  if (size != 0) {
+    reply_bytes(*value);
+    return;
+  }
+  fuse_reply_xattr(take(), value->size());
+  finish();
+}
+
+bool Request::reply_bytes(std::string_view bytes) {
+  const bool is_wanted = fuse_reply_buf(take(), bytes.data(), bytes.size()) == 0;
+  finish();
+  return is_wanted;
+}
+
+void Request::reply_read(const Result<FileSlice>& slice) {
+  if (!slice) return reply_error(slice.error());
+  thread_local std::vector<iovec> parts;
+  parts.clear();
+  if (slice->length > 0) slice->pages.append_iovecs(slice->skip, slice->length, parts);
+  count(context_->counters.reads);
+  count(context_->counters.read_bytes, slice->length);
+  fuse_reply_iov(take(), parts.data(), static_cast<int>(parts.size()));
+  finish();
+}
+
+void Request::reply_written(const Result<size_t>& bytes) {
+  if (!bytes) return reply_error(bytes.error());
+  count(context_->counters.writes);
+  count(context_->counters.write_bytes, *bytes);
+  fuse_reply_write(take(), *bytes);
+  finish();
+}
+
+// What the kernel keeps of the data: nothing, or what it must for mmap on old kernels, dropped at every open.
+void Request::open_reply(fuse_file_info& info, std::unique_ptr<OpenFile> file) {
+  info.fh = context_->files.add({std::move(file)});
+  info.keep_cache = 0;
+  info.direct_io = context_->direct_io.load(std::memory_order_relaxed);
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 15)
+  info.parallel_direct_writes = 1;  // the store orders overlapping writes
+#endif
+}
+
+void Request::reply_open(std::unique_ptr<OpenFile> file, fuse_file_info info) {
+  open_reply(info, std::move(file));
+  if (fuse_reply_open(take(), &info) != 0) context_->files.remove(info.fh);
+  finish();
+}
+
+void Request::reply_create(Result<Store::Created> created, fuse_file_info info) {
+  if (!created) return reply_error(created.error());
+  const fuse_entry_param param = entry_param(context_->options, created->entry);
+  open_reply(info, std::move(created->file));
+  if (fuse_reply_create(take(), &param, &info) != 0) {
+    context_->files.remove(info.fh);
+    store().forget(param.ino, 1);
+  }
+  finish();
+}
+
+void Request::reply_open_directory(Result<std::unique_ptr<OpenDirectory>> directory, fuse_file_info info) {
+  if (!directory) return reply_error(directory.error());
+  info.fh = context_->directories.add({std::move(*directory)});
+  if (fuse_reply_open(take(), &info) != 0) context_->directories.remove(info.fh);
+  finish();
+}
+
+}  // namespace sluice

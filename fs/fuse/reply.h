@@ -1,0 +1,63 @@
+// Request is one request of the kernel. It is answered exactly once, by whichever thread has the answer, with no lock held.
+// Whoever owns the Request owes the answer; one that is destroyed without is answered EIO, because a process would wait
+// for ever.
+//
+// A reply that hands out a reference (an entry, an open file) takes it back when the kernel no longer wants the reply,
+// because the caller was killed meanwhile.
+#pragma once
+
+#include <string_view>
+#include <utility>
+
+#include "cache/result.h"
+#include "fs/fuse/context.h"
+#include "fs/fuse/libfuse.h"
+#include "fs/store/store.h"
+
+namespace sluice {
+
+class Request {
+ public:
+  explicit Request(fuse_req_t request);
+  Request(Request&& other) noexcept : context_(other.context_), request_(std::exchange(other.request_, nullptr)) {}
+  Request& operator=(Request&&) = delete;
+  ~Request();
+
+  FuseContext& context() const { return *context_; }
+  Store& store() const { return context_->store; }
+  Caller caller() const { return caller_of(request_, context_->groups); }
+
+  void reply_none();
+  void reply_error(Error error);
+  void reply_done(const Result<void>& result);
+  void reply_entry(const Result<Entry>& result);
+  // A name that may be absent: absence is an answer that the kernel may keep, if the options say so.
+  void reply_lookup(const Result<Entry>& result);
+  void reply_attributes(const Result<struct stat>& result);
+  void reply_readlink(const Result<std::string>& target);
+  void reply_statfs(const Result<struct statvfs>& result);
+  // Of getxattr and listxattr: `size` 0 asks for the length only.
+  void reply_xattr(const Result<std::string>& value, size_t size);
+  // False when the kernel no longer wants them.
+  bool reply_bytes(std::string_view bytes);
+
+  void reply_read(const Result<FileSlice>& slice);
+  void reply_written(const Result<size_t>& bytes);
+  // `info` is what the kernel sent with the request.
+  void reply_open(std::unique_ptr<OpenFile> file, fuse_file_info info);
+  void reply_create(Result<Store::Created> created, fuse_file_info info);
+  void reply_open_directory(Result<std::unique_ptr<OpenDirectory>> directory, fuse_file_info info);
+
+ private:
+  fuse_req_t take();
+  void finish();
+  void open_reply(fuse_file_info& info, std::unique_ptr<OpenFile> file);
+
+  FuseContext* context_;
+  fuse_req_t request_;  // nullptr once answered
+};
+
+// The kernel's view of an entry, with the timeouts of the options.
+fuse_entry_param entry_param(const FuseOptions& options, const Entry& entry);
+
+}  // namespace sluice
