@@ -1,0 +1,100 @@
+#include "net/http/response.h"
+
+#include <array>
+#include <charconv>
+
+#include "net/http/date.h"
+
+namespace sluice {
+namespace {
+
+constexpr std::string_view kAllowed = "GET, HEAD";
+constexpr int kRetryAfterSeconds = 1;
+
+void append_number(uint64_t value, std::string& text) {
+  std::array<char, 20> digits;
+  const auto [end, error] = std::to_chars(digits.data(), digits.data() + digits.size(), value);
+  text.append(digits.data(), end);
+}
+
+void append_field(std::string_view name, std::string_view value, std::string& text) {
+  text.append(name).append(": ").append(value).append("\r\n");
+}
+
+void append_field(std::string_view name, uint64_t value, std::string& text) {
+  text.append(name).append(": ");
+  append_number(value, text);
+  text.append("\r\n");
+}
+
+std::string start_head(const ResponseContext& context, HttpStatus status) {
+  std::string head;
+  head.reserve(400);
+  head.append("HTTP/1.1 ");
+  append_number(static_cast<uint64_t>(status), head);
+  head.append(" ").append(reason_of(status)).append("\r\n");
+  append_field("Server", "sluice", head);
+  append_field("Date", context.date, head);
+  if (!context.keep_alive) append_field("Connection", "close", head);
+  if (context.keep_alive && context.version_1_0) append_field("Connection", "keep-alive", head);
+  return head;
+}
+
+}  // namespace
+
+std::string_view DateCache::at(std::chrono::nanoseconds realtime) {
+  const int64_t seconds = std::chrono::duration_cast<std::chrono::seconds>(realtime).count();
+  if (seconds != seconds_) {
+    seconds_ = seconds;
+    text_ = format_http_date(seconds);
+  }
+  return text_;
+}
+
+std::string file_head(const ResponseContext& context, HttpStatus status, const Validators& validators, uint64_t size,
+                      const RangeAnswer& range, std::string_view content_type) {
+  std::string head = start_head(context, status);
+  append_field("Last-Modified", format_http_date(validators.modified_s), head);
+  append_field("ETag", validators.etag, head);
+  append_field("Accept-Ranges", "bytes", head);
+  if (status != HttpStatus::not_modified) {
+    append_field("Content-Type", content_type, head);
+    append_field("Content-Length", range.length, head);
+  }
+  if (status == HttpStatus::partial_content) {
+    head.append("Content-Range: bytes ");
+    append_number(range.offset, head);
+    head.append("-");
+    append_number(range.offset + range.length - 1, head);
+    head.append("/");
+    append_number(size, head);
+    head.append("\r\n");
+  }
+  head.append("\r\n");
+  return head;
+}
+
+std::string refusal(const ResponseContext& context, const Refusal& refusal) {
+  std::string body;
+  append_number(static_cast<uint64_t>(refusal.status), body);
+  body.append(" ").append(reason_of(refusal.status)).append("\n");
+
+  std::string head = start_head(context, refusal.status);
+  append_field("Content-Type", "text/plain", head);
+  append_field("Content-Length", body.size(), head);
+  switch (refusal.status) {
+    case HttpStatus::method_not_allowed: append_field("Allow", kAllowed, head); break;
+    case HttpStatus::unavailable: append_field("Retry-After", kRetryAfterSeconds, head); break;
+    case HttpStatus::range_not_satisfiable:
+      head.append("Content-Range: bytes */");
+      append_number(refusal.size, head);
+      head.append("\r\n");
+      break;
+    default: break;
+  }
+  head.append("\r\n");
+  if (!refusal.without_body) head.append(body);
+  return head;
+}
+
+}  // namespace sluice

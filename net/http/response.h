@@ -1,0 +1,44 @@
+// Writing the heads of responses.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "net/http/conditional.h"
+#include "net/http/range.h"
+#include "net/http/status.h"
+
+namespace sluice {
+
+// The Date field's value, formatted once per second.
+class DateCache {
+ public:
+  std::string_view at(std::chrono::nanoseconds realtime);
+
+ private:
+  int64_t seconds_ = -1;
+  std::string text_;
+};
+
+// What every response says of its connection.
+struct ResponseContext {
+  std::string_view date;
+  bool keep_alive = true;
+  bool version_1_0 = false;  // of the request
+};
+
+// 200, 206 or 304 of a file of `size` bytes. `range` says which bytes follow (kind whole: all).
+std::string file_head(const ResponseContext& context, HttpStatus status, const Validators& validators, uint64_t size,
+                      const RangeAnswer& range, std::string_view content_type);
+
+struct Refusal {
+  HttpStatus status;
+  uint64_t size = 0;          // of the file, for 416
+  bool without_body = false;  // the answer to a HEAD request
+};
+// A whole response with a line of text for people.
+std::string refusal(const ResponseContext& context, const Refusal& refusal);
+
+}  // namespace sluice

@@ -1,0 +1,74 @@
+#include "net/http/server.h"
+
+#include <algorithm>
+#include <thread>
+#include <vector>
+
+#include "cache/log.h"
+#include "net/http/worker.h"
+#include "net/listener.h"
+
+namespace sluice {
+namespace {
+
+class Server final : public HttpServer {
+ public:
+  ~Server() override { stop(std::chrono::nanoseconds(0)); }
+
+  Result<void> open(Store* store, const HttpOptions& options) {
+    shared_.store = store;
+    shared_.options = options;
+    shared_.options.threads = std::max(1U, options.threads);
+    ListenSockets listening = TRY(listen(options.address));
+    port_ = listening.port;
+    shared_.pool = std::make_unique<WorkerPool>(
+        WorkerPoolOptions{.threads = options.open_threads, .queue_max = options.open_queue_max});
+    const SendOptions send{.method = options.send_method,
+                           .support = probe_send_methods(),
+                           .pinned_max_bytes = options.pinned_max_bytes};
+    for (UniqueFd& socket : listening.sockets) {
+      workers_.push_back(TRY(HttpWorker::create(&shared_, std::move(socket), send)));
+    }
+    for (const auto& worker : workers_) threads_.emplace_back([&worker] { worker->run(); });
+    return {};
+  }
+
+  uint16_t port() const override { return port_; }
+
+  void stop(std::chrono::nanoseconds drain_timeout) override {
+    if (threads_.empty()) return;
+    for (const auto& worker : workers_) worker->drain(drain_timeout);
+    for (std::thread& thread : threads_) thread.join();
+    threads_.clear();
+  }
+
+  HttpStats stats() const override {
+    HttpStats stats;
+    for (const auto& worker : workers_) worker->add_stats(&stats);
+    return stats;
+  }
+
+ private:
+  Result<ListenSockets> listen(const std::string& address) {
+    Result<ListenAddress> parsed = parse_listen_address(address);
+    Result<ListenSockets> sockets =
+        parsed ? listen_on(*parsed, shared_.options.threads) : fail(parsed.error().number);
+    if (!sockets) log(LogLevel::error, "cannot listen on {}: {}", address, error_text(sockets.error().number));
+    return sockets;
+  }
+
+  HttpShared shared_;
+  uint16_t port_ = 0;
+  std::vector<std::unique_ptr<HttpWorker>> workers_;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<HttpServer>> HttpServer::start(Store* store, const HttpOptions& options) {
+  auto server = std::make_unique<Server>();
+  TRY(server->open(store, options));
+  return server;
+}
+
+}  // namespace sluice

@@ -1,0 +1,63 @@
+// HttpServer exports a store over HTTP/1.1: GET and HEAD of regular files, with ranges and conditions, out of the cache.
+//
+//   auto server = TRY(HttpServer::start(store, {.address = ":8080", .caller = nobody}));
+//   server->port();
+//   server->stop(std::chrono::seconds(10));
+//
+// Threads: one event loop each (HttpOptions::threads), plus a few for opens that the store cannot do without blocking.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "cache/clock.h"
+#include "fs/store/store.h"
+#include "net/event_loop.h"
+#include "net/send_path.h"
+
+namespace sluice {
+
+struct HttpOptions {
+  std::string address;    // see parse_listen_address
+  uint32_t threads = 2;
+  Caller caller;          // files are opened as this user
+  SendMethod send_method = SendMethod::automatic;
+  uint64_t pinned_max_bytes = uint64_t{64} << 20;      // lent memory beyond which replies are copied
+  std::chrono::nanoseconds header_timeout = std::chrono::seconds(10);  // for a whole request head
+  std::chrono::nanoseconds idle_timeout = std::chrono::seconds(75);    // between requests
+  std::chrono::nanoseconds send_timeout = std::chrono::seconds(60);    // without the client taking a byte
+  uint32_t connections_max = 8192;
+  uint32_t open_threads = 4;
+  uint32_t open_queue_max = 1024;                      // opens waiting for a thread; beyond: 503
+  LoopBackend backend = LoopBackend::automatic;
+  const Clock* clock = &system_clock();
+};
+
+struct HttpStats {
+  uint64_t connections_open = 0;
+  uint64_t connections_accepted = 0;
+  uint64_t requests = 0;
+  uint64_t responses_2xx = 0;
+  uint64_t responses_3xx = 0;
+  uint64_t responses_4xx = 0;
+  uint64_t responses_5xx = 0;
+  SendStats sent;
+};
+
+class HttpServer {
+ public:
+  // `store` outlives the server. Errors: those of parse_listen_address and listen_on, logged with the address; those of
+  // EventLoop::create.
+  static Result<std::unique_ptr<HttpServer>> start(Store* store, const HttpOptions& options);
+  virtual ~HttpServer() = default;  // stops at once
+
+  virtual uint16_t port() const = 0;
+  // Accepts no more, lets replies under way finish for at most `drain_timeout`, closes everything. Also waits for
+  // reads and opens under way in the store, whatever the timeout. May be called again.
+  virtual void stop(std::chrono::nanoseconds drain_timeout) = 0;
+  virtual HttpStats stats() const = 0;  // any thread
+};
+
+}  // namespace sluice

@@ -1,0 +1,206 @@
+#include "net/http/session.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "net/http/conditional.h"
+#include "net/http/range.h"
+#include "net/http/worker.h"
+
+namespace sluice {
+namespace {
+
+constexpr size_t kInputMax = 64 << 10;      // pipelined requests kept here; more stays in the socket
+constexpr uint64_t kSkippedBodyMax = 64 << 10;  // a longer body of a GET costs the connection
+
+}  // namespace
+
+HttpSession::HttpSession(HttpWorker* worker, UniqueFd socket)
+    : Connection(&worker->send_context(), std::move(socket), kInputMax), worker_(worker) {
+  set_deadline(worker->shared().options.header_timeout);
+}
+
+void HttpSession::drain() {
+  keep_alive_ = false;
+  if (state_ != State::answering) close();
+}
+
+size_t HttpSession::on_input(std::string_view bytes) {
+  size_t consumed = 0;
+  while (state_ != State::answering && !closed()) {
+    const uint64_t skipped = std::min<uint64_t>(body_left_, bytes.size() - consumed);
+    body_left_ -= skipped;
+    consumed += skipped;
+    // Empty lines before a request are tolerated, as RFC 9112 asks.
+    while (scanned_ == 0 && bytes.substr(consumed).starts_with("\r\n")) consumed += 2;
+    const std::string_view rest = bytes.substr(consumed);
+    if (rest.empty()) break;
+    if (state_ == State::idle) enter(State::reading);
+    const HttpResult<HeadScan> scan = scan_head(rest, scanned_);
+    if (!scan) {
+      refuse_framing(scan.error());
+      break;
+    }
+    scanned_ = scan->scanned;
+    if (scan->length == 0) break;
+    consumed += scan->length;
+    handle(rest.substr(0, scan->length));
+  }
+  return consumed;
+}
+
+void HttpSession::handle(std::string_view head) {
+  const HttpResult<HttpRequest> parsed = parse_request(head);
+  if (!parsed) {
+    refuse_framing(parsed.error());
+    return;
+  }
+  const HttpRequest& request = *parsed;
+  enter(State::answering);
+  keep_alive_ = request.keep_alive && !worker_->draining();
+  body_left_ = request.body_bytes;
+  // With Expect we answer before the client decided whether to send the body, so what comes next is ambiguous.
+  if (request.chunked || request.body_bytes > kSkippedBodyMax || !request.expect.empty()) {
+    keep_alive_ = false;
+    close_gently_ = true;
+  }
+  if (request.method == HttpMethod::other) return refuse(request, HttpStatus::method_not_allowed);
+  if (!request.expect.empty() && request.expect != "100-continue") {
+    return refuse(request, HttpStatus::expectation_failed);
+  }
+  Result<Store::OpenedPath> opened =
+      worker_->shared().store->try_open_path(worker_->shared().options.caller, request.path);
+  if (!opened && opened.error().number == EAGAIN) return open_elsewhere(head);
+  answer(request, std::move(opened));
+}
+
+// The request is parsed a second time, from a copy: its views point into a buffer that goes away.
+void HttpSession::open_elsewhere(std::string_view head) {
+  auto copy = std::make_unique<std::string>(head);
+  HttpRequest request = std::move(*parse_request(*copy));
+  auto task = [worker = worker_, self = std::static_pointer_cast<HttpSession>(shared_from_this()),
+               copy = std::move(copy), request]() mutable {
+    const HttpShared& shared = worker->shared();
+    Result<Store::OpenedPath> opened = shared.store->open_path(shared.options.caller, request.path);
+    worker->loop().post([worker, self = std::move(self), copy = std::move(copy), request = std::move(request),
+                         opened = std::move(opened)]() mutable {
+      worker->loop().unhold();
+      if (!self->closed()) self->answer(request, std::move(opened));
+    });
+  };
+  worker_->loop().hold();
+  if (worker_->shared().pool->submit(std::move(task))) return;
+  worker_->loop().unhold();
+  refuse(request, HttpStatus::unavailable);
+}
+
+void HttpSession::answer(const HttpRequest& request, Result<Store::OpenedPath> opened) {
+  if (!opened) return refuse(request, status_of(opened.error().number));
+  if (!opened->file) return refuse(request, HttpStatus::forbidden);  // a directory, or something that is no file
+  if (request.path.ends_with('/')) return refuse(request, HttpStatus::not_found);
+  answer_file(request, std::move(opened->file));
+}
+
+void HttpSession::answer_file(const HttpRequest& request, std::shared_ptr<OpenFile> file) {
+  const FileVersion version = file->data().version();
+  const uint64_t size = version.stamp.size;
+  const Validators validators = validators_of(version);
+  RangeAnswer range{RangeKind::whole, 0, size};
+  HttpStatus status = HttpStatus::ok;
+  switch (check_preconditions(request, validators)) {
+    case Verdict::failed: return refuse(request, HttpStatus::precondition_failed);
+    case Verdict::not_modified: status = HttpStatus::not_modified; break;
+    case Verdict::send:
+      // Range means something for GET only.
+      if (request.method == HttpMethod::head || request.range.empty() || request.has_range_twice ||
+          !range_counts(request, validators)) {
+        break;
+      }
+      range = resolve_range(request.range, size);
+      if (range.kind == RangeKind::unsatisfiable) return refuse(request, HttpStatus::range_not_satisfiable, size);
+      if (range.kind == RangeKind::part) status = HttpStatus::partial_content;
+  }
+  Reply reply;
+  reply.head = file_head(context_of(request), status, validators, size, range, worker_->shared().types.of(request.path));
+  if (request.method == HttpMethod::get && status != HttpStatus::not_modified && range.length > 0) {
+    reply.file = std::move(file);
+    reply.offset = range.offset;
+    reply.length = range.length;
+    reply.generation = version.generation;
+  }
+  start_sending(status, std::move(reply));
+}
+
+void HttpSession::refuse(const HttpRequest& request, HttpStatus status, uint64_t size) {
+  Reply reply;
+  reply.head = refusal(context_of(request),
+                       {.status = status, .size = size, .without_body = request.method == HttpMethod::head});
+  start_sending(status, std::move(reply));
+}
+
+void HttpSession::start_sending(HttpStatus status, Reply reply) {
+  worker_->count(status);
+  on_progress();
+  send(std::move(reply));
+}
+
+// Where the next request starts is not known any more.
+void HttpSession::refuse_framing(HttpStatus status) {
+  enter(State::answering);
+  keep_alive_ = false;
+  close_gently_ = true;
+  refuse({}, status);
+}
+
+ResponseContext HttpSession::context_of(const HttpRequest& request) const {
+  return {.date = worker_->date(), .keep_alive = keep_alive_, .version_1_0 = request.version_1_0};
+}
+
+void HttpSession::enter(State state) {
+  const HttpOptions& options = worker_->shared().options;
+  if (state_ == State::idle) worker_->went_busy(*this);
+  state_ = state;
+  switch (state) {
+    case State::idle:
+      worker_->went_idle(*this);
+      set_deadline(options.idle_timeout);
+      break;
+    case State::reading: set_deadline(options.header_timeout); break;
+    case State::answering:
+      scanned_ = 0;
+      set_deadline(kNever);  // the store takes its time
+      break;
+  }
+}
+
+void HttpSession::on_progress() { set_deadline(worker_->shared().options.send_timeout); }
+
+void HttpSession::on_reply_sent() {
+  if (!keep_alive_) {
+    close_gently_ ? close_gently() : close();
+    return;
+  }
+  enter(State::idle);
+  consume_input();
+  if (input_ended() && state_ != State::answering) close();
+}
+
+void HttpSession::on_input_end() {
+  if (state_ != State::answering) close();
+}
+
+void HttpSession::on_timeout() {
+  if (state_ == State::answering && !waits_for_client()) {
+    on_progress();  // it is the backing that is slow
+  } else if (state_ == State::reading && scanned_ > 0) {
+    refuse_framing(HttpStatus::request_timeout);
+  } else {
+    close(state_ == State::answering);
+  }
+}
+
+void HttpSession::on_closed() { worker_->went_away(*this); }
+
+}  // namespace sluice

@@ -1,0 +1,58 @@
+// HttpSession is one client's connection: it reads requests, one at a time, and answers each from the store. Further
+// requests that arrive meanwhile (pipelining) wait in the connection's input.
+#pragma once
+
+#include <list>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "fs/store/store.h"
+#include "net/connection.h"
+#include "net/http/request.h"
+#include "net/http/response.h"
+
+namespace sluice {
+
+class HttpWorker;
+
+class HttpSession final : public Connection {
+ public:
+  using List = std::list<std::shared_ptr<HttpSession>>;
+
+  HttpSession(HttpWorker* worker, UniqueFd socket);
+
+  bool idle() const { return state_ == State::idle; }
+  void drain();  // finish the reply under way, then close
+
+  List::iterator place;  // in the worker's list, for the worker
+
+ private:
+  enum class State : uint8_t { idle, reading, answering };
+
+  size_t on_input(std::string_view bytes) override;
+  void on_input_end() override;
+  void on_reply_sent() override;
+  void on_progress() override;
+  void on_timeout() override;
+  void on_closed() override;
+
+  void handle(std::string_view head);
+  void open_elsewhere(std::string_view head);
+  void answer(const HttpRequest& request, Result<Store::OpenedPath> opened);
+  void answer_file(const HttpRequest& request, std::shared_ptr<OpenFile> file);
+  void refuse(const HttpRequest& request, HttpStatus status, uint64_t size = 0);
+  void refuse_framing(HttpStatus status);
+  void start_sending(HttpStatus status, Reply reply);
+  ResponseContext context_of(const HttpRequest& request) const;
+  void enter(State state);
+
+  HttpWorker* const worker_;
+  State state_ = State::reading;
+  size_t scanned_ = 0;       // of the head that is arriving
+  uint64_t body_left_ = 0;   // of the last request, to be skipped
+  bool keep_alive_ = true;
+  bool close_gently_ = false;  // the client may still be sending what nobody will read
+};
+
+}  // namespace sluice

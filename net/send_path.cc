@@ -1,0 +1,220 @@
+#include "net/send_path.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "cache/assert.h"
+
+namespace sluice {
+namespace {
+
+constexpr uint64_t kSliceMax = PipePool::kPipeSize;
+constexpr uint64_t kTurnBytes = 2 << 20;       // then other connections of the loop have their turn
+constexpr uint64_t kLookInterval = 4 << 20;    // bytes between two looks at the arena, which takes its mutex
+// The send buffer grows as the system likes (tcp_wmem, usually to 4 MiB): a fixed SO_SNDBUF would cap long fat
+// networks. But not more than this may wait unsent in it, so that a client that stops reading holds little beyond its own
+// receive window.
+constexpr int kUnsentMax = 1 << 20;
+
+bool peer_is_local(int fd) {
+  sockaddr_storage own{};
+  sockaddr_storage peer{};
+  socklen_t own_length = sizeof own;
+  socklen_t peer_length = sizeof peer;
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&own), &own_length) != 0 ||
+      ::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &peer_length) != 0) {
+    return true;
+  }
+  if (own.ss_family == AF_INET) {
+    const in_addr_t address = reinterpret_cast<sockaddr_in&>(peer).sin_addr.s_addr;
+    return address == reinterpret_cast<sockaddr_in&>(own).sin_addr.s_addr || ntohl(address) >> 24 == IN_LOOPBACKNET;
+  }
+  if (own.ss_family == AF_INET6) {
+    const in6_addr& address = reinterpret_cast<sockaddr_in6&>(peer).sin6_addr;
+    return std::memcmp(&address, &reinterpret_cast<sockaddr_in6&>(own).sin6_addr, sizeof address) == 0;
+  }
+  return true;
+}
+
+}  // namespace
+
+SendStats SendContext::stats() const {
+  return {.copy_bytes = copy_bytes_.load(std::memory_order_relaxed),
+          .vmsplice_bytes = vmsplice_bytes_.load(std::memory_order_relaxed),
+          .zerocopy_bytes = zerocopy_bytes_.load(std::memory_order_relaxed)};
+}
+
+bool SendContext::may_lend(const Arena& arena, uint64_t bytes) {
+  if (zerocopy_held_bytes_ + bytes > options_.pinned_max_bytes) return false;
+  sent_since_look_ += bytes;
+  if (sent_since_look_ >= kLookInterval) {
+    sent_since_look_ = 0;
+    too_much_cooling_ = arena.stats().frames_cooling * kPageSize > options_.pinned_max_bytes;
+  }
+  return !too_much_cooling_;
+}
+
+void SendPath::prepare(int fd) {
+  const int on = 1;
+  ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  ::setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &kUnsentMax, sizeof kUnsentMax);
+}
+
+SendPath::SendPath(SendContext* context, SendOwner* owner, int fd, SocketId id)
+    : context_(context), owner_(owner), fd_(fd), id_(id) {
+  // Only zerocopy asks, so the rest saves two system calls per connection.
+  if (context->options().support.zerocopy) peer_is_local_ = peer_is_local(fd);
+}
+
+void SendPath::close() {
+  if (std::exchange(closed_, true)) return;
+  if (ticket_) ticket_->path = nullptr;
+  slice_.reset();
+  replies_.clear();
+  if (parked_ > 0) context_->pipes_.discard(std::move(pipe_));
+  parked_ = 0;
+}
+
+void SendPath::send(Reply reply) {
+  ASSERT(reply.size() > 0);
+  if (closed_) return;
+  replies_.push_back(std::move(reply));
+  pump();
+}
+
+void SendPath::on_writable() {
+  if (waiting_ != Waiting::socket) return;
+  waiting_ = Waiting::nothing;
+  pump();
+}
+
+void SendPath::pump() {
+  if (pumping_) return;
+  pumping_ = true;
+  turn_bytes_ = 0;
+  while (!closed_ && waiting_ == Waiting::nothing && step()) {
+  }
+  pumping_ = false;
+}
+
+bool SendPath::step() {
+  if (parked_ > 0) return drain_pipe();
+  if (replies_.empty()) return false;
+  if (position_ == reply().size()) {
+    replies_.pop_front();
+    position_ = 0;
+    asked_end_ = 0;
+    owner_->on_reply_sent();
+    return true;
+  }
+  if (turn_bytes_ >= kTurnBytes) return yield();
+  if (body_left() && !slice_) return ask_slice();
+  switch (choose()) {
+    case SendMethod::vmsplice: return in_head() ? push_head() : push_vmsplice();
+    case SendMethod::zerocopy: return in_head() ? push_head() : push_zerocopy();
+    case SendMethod::automatic:
+    case SendMethod::copy: return push_copy();
+  }
+  return false;
+}
+
+bool SendPath::advanced(size_t bytes) {
+  position_ += bytes;
+  turn_bytes_ += bytes;
+  return true;
+}
+
+bool SendPath::wait_socket() {
+  slice_.reset();
+  waiting_ = Waiting::socket;
+  context_->loop().wait_writable(id_);
+  return false;
+}
+
+bool SendPath::yield() {
+  slice_.reset();
+  waiting_ = Waiting::turn;
+  if (!ticket_) ticket_ = std::make_shared<Ticket>(this);
+  context_->loop().post([ticket = ticket_] {
+    if (ticket->path == nullptr) return;
+    ticket->path->waiting_ = Waiting::nothing;
+    ticket->path->pump();
+  });
+  return false;
+}
+
+bool SendPath::failed(int error) {
+  close();
+  owner_->on_send_failed(error);
+  return false;
+}
+
+// Slices end at multiples of 1 MiB of the file, so that one fits a pipe page for page. Bytes asked before (the socket did not
+// take them) are asked from the data itself: to the readahead they would look like a random read.
+bool SendPath::ask_slice() {
+  const uint64_t done = in_head() ? 0 : body_position();
+  const uint64_t offset = reply().offset + done;
+  uint64_t length = std::min(reply().length - done, kSliceMax - offset % kSliceMax);
+  const bool again = done < asked_end_;
+  if (again) length = std::min(length, asked_end_ - done);
+  asked_end_ = std::max(asked_end_, done + length);
+  if (!ticket_) ticket_ = std::make_shared<Ticket>(this);
+  auto arrived = [ticket = ticket_, loop = &context_->loop(), length](Result<FileSlice> slice) mutable {
+    if (loop->in_thread() && ticket->path != nullptr && ticket->path->asking_) {
+      loop->unhold();
+      ticket->path->take_slice(length, std::move(slice));
+      return;
+    }
+    loop->post([ticket = std::move(ticket), loop, length, slice = std::move(slice)]() mutable {
+      loop->unhold();
+      if (ticket->path == nullptr) return;
+      ticket->path->take_slice(length, std::move(slice));
+      ticket->path->pump();
+    });
+  };
+  context_->loop().hold();
+  waiting_ = Waiting::slice;
+  asking_ = true;
+  OpenFile& file = *reply().file;
+  if (again) {
+    file.data().read(offset, length, std::move(arrived));
+  } else {
+    file.read(offset, length, std::move(arrived));
+  }
+  asking_ = false;
+  return waiting_ == Waiting::nothing;
+}
+
+void SendPath::take_slice(uint64_t asked, Result<FileSlice> slice) {
+  waiting_ = Waiting::nothing;
+  if (!slice) {
+    failed(slice.error().number);
+  } else if (slice->length != asked || slice->generation != reply().generation) {
+    failed(ESTALE);
+  } else {
+    slice_ = std::move(*slice);
+  }
+}
+
+SendMethod SendPath::choose() const {
+  const SendOptions& options = context_->options();
+  if (!slice_ || slice_->length <= options.copy_max_bytes || options.method == SendMethod::copy) {
+    return SendMethod::copy;
+  }
+  const bool automatic = options.method == SendMethod::automatic;
+  SendMethod method = SendMethod::copy;
+  if (options.support.vmsplice && (automatic || options.method == SendMethod::vmsplice)) method = SendMethod::vmsplice;
+  if (options.support.zerocopy && context_->loop().can_send_zerocopy() &&
+      ((automatic && !peer_is_local_) || options.method == SendMethod::zerocopy)) {
+    method = SendMethod::zerocopy;
+  }
+  if (method == SendMethod::copy || !context_->may_lend(*slice_->pages.arena(), slice_->length)) return SendMethod::copy;
+  return method;
+}
+
+}  // namespace sluice

@@ -1,0 +1,169 @@
+// SendPath sends replies to one client: small bytes and ranges of files, in order, by the cheapest method that is safe.
+// Protocols queue replies and never know which method carried them.
+//
+//   copy       sendmsg from the cache's pages. Always works; small replies go this way together with their header.
+//   vmsplice   the pages go by reference through a pipe into the socket. The pages are marked lent before; from then on
+//              the arena knows that the kernel may read them, and our references can go at once.
+//   zerocopy   io_uring's SENDMSG_ZC. Our references stay until the kernel's notification. It pays for peers behind a real
+//              network card; for peers on this host the kernel copies and says so, then the connection stops using it.
+//
+// Never holds references on pages while it waits for the client: what the socket did not take is read again from the cache when
+// it is writable. What a slow client keeps of ours is its socket's queue (see kUnsentMax) and one pipe, lent memory that the
+// arena counts as cooling once the cache dropped it; when too much is cooling (pinned_max_bytes) everybody gets copies.
+//
+// All slices of a reply must be of the generation that its header was made from; else, and when the file ended early, the
+// path fails in the middle of the reply, which the client sees as a short body.
+//
+// Belongs to the loop's thread.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "fs/store/store.h"
+#include "net/event_loop.h"
+#include "net/pipe_pool.h"
+
+namespace sluice {
+
+enum class SendMethod { automatic, copy, vmsplice, zerocopy };
+
+struct SendSupport {
+  bool vmsplice = false;  // shares pages: what is written after the call is what the reader gets
+  bool zerocopy = false;
+};
+// Tries each method on this system. Some 100 us.
+SendSupport probe_send_methods();
+
+struct SendOptions {
+  SendMethod method = SendMethod::automatic;  // one that is not supported means copy
+  SendSupport support;
+  uint64_t pinned_max_bytes = uint64_t{64} << 20;  // cooling (all loops) or held by zerocopy (this loop)
+  uint32_t copy_max_bytes = 32 << 10;              // slices up to here are always copied
+};
+
+struct SendStats {  // bytes handed to sockets
+  uint64_t copy_bytes = 0;
+  uint64_t vmsplice_bytes = 0;
+  uint64_t zerocopy_bytes = 0;
+};
+
+struct Reply {
+  std::string head;
+  std::shared_ptr<OpenFile> file;  // nullptr: no body
+  uint64_t offset = 0;             // of the body in the file
+  uint64_t length = 0;
+  uint32_t generation = 0;         // which the header was made from
+  std::string tail;
+
+  uint64_t size() const { return head.size() + length + tail.size(); }
+};
+
+// What the paths of one loop share.
+class SendContext {
+ public:
+  SendContext(EventLoop* loop, const SendOptions& options) : loop_(loop), options_(options) {}
+
+  EventLoop& loop() { return *loop_; }
+  const SendOptions& options() const { return options_; }
+  SendStats stats() const;  // any thread
+
+ private:
+  friend class SendPath;
+
+  // Whether another `bytes` may be lent now.
+  bool may_lend(const Arena& arena, uint64_t bytes);
+
+  EventLoop* const loop_;
+  const SendOptions options_;
+  PipePool pipes_;
+  std::vector<iovec> iovecs_;         // scratch
+  bool too_much_cooling_ = false;
+  uint64_t sent_since_look_ = 0;
+  uint64_t zerocopy_held_bytes_ = 0;  // until notified
+  std::atomic<uint64_t> copy_bytes_{0};
+  std::atomic<uint64_t> vmsplice_bytes_{0};
+  std::atomic<uint64_t> zerocopy_bytes_{0};
+};
+
+class SendOwner {
+ public:
+  virtual void on_reply_sent() = 0;         // in order, once per reply: handed to the socket in full
+  virtual void on_send_failed(int error) = 0;  // the path is dead
+  virtual void on_send_progress() = 0;      // the socket took some bytes
+
+ protected:
+  ~SendOwner() = default;
+};
+
+class SendPath {
+ public:
+  // Settings of a socket that the path relies on. The path still works, slower, where they are refused (socket pairs).
+  static void prepare(int fd);
+
+  SendPath(SendContext* context, SendOwner* owner, int fd, SocketId id);
+  ~SendPath() { close(); }
+  SendPath(const SendPath&) = delete;
+  SendPath& operator=(const SendPath&) = delete;
+
+  // May send, and call the owner, before it returns. The owner may `send` and `close` from its calls, not destroy.
+  void send(Reply reply);
+  void on_writable();
+  void close();  // before the socket's descriptor
+  bool waits_for_client() const { return waiting_ == Waiting::socket; }
+
+ private:
+  enum class Waiting : uint8_t { nothing, socket, slice, zerocopy, turn };
+  struct Ticket {  // what asynchronous work holds instead of the path
+    SendPath* path;
+  };
+
+  void pump();
+  bool step();  // false: nothing more to do now
+  bool advanced(size_t bytes);
+  bool wait_socket();
+  bool yield();
+  bool failed(int error);
+
+  bool ask_slice();
+  void take_slice(uint64_t asked, Result<FileSlice> slice);
+  SendMethod choose() const;
+
+  // Each sends some of the current reply, from position_ on.
+  bool push_copy();              // send_copy.cc
+  bool push_head();
+  bool push_vmsplice();          // send_splice.cc
+  bool drain_pipe();
+  bool push_zerocopy();          // send_zerocopy.cc
+  void zerocopy_sent(Result<size_t> sent);
+
+  const Reply& reply() const { return replies_.front(); }
+  uint64_t body_position() const { return position_ - reply().head.size(); }
+  bool in_head() const { return position_ < reply().head.size(); }
+  bool body_left() const { return reply().length > 0 && position_ < reply().head.size() + reply().length; }
+
+  SendContext* const context_;
+  SendOwner* const owner_;
+  const int fd_;
+  const SocketId id_;
+  bool peer_is_local_ = false;
+  bool closed_ = false;
+  bool pumping_ = false;
+  bool asking_ = false;  // inside a read of the file
+  Waiting waiting_ = Waiting::nothing;
+  std::deque<Reply> replies_;
+  uint64_t position_ = 0;          // of the first reply: bytes on their way (socket, pipe)
+  uint64_t asked_end_ = 0;         // ... its body bytes asked for so far, for the readahead
+  uint64_t turn_bytes_ = 0;
+  std::optional<FileSlice> slice_;  // the body from body_position() on
+  Pipe pipe_;
+  uint64_t parked_ = 0;            // bytes in the pipe
+  std::shared_ptr<Ticket> ticket_;
+};
+
+}  // namespace sluice
