@@ -1,0 +1,141 @@
+#include "tools/control.h"
+
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+
+#include "cache/unique_fd.h"
+#include "tests/support/catch.h"
+
+namespace sluice {
+namespace {
+
+namespace fs = std::filesystem;
+
+class TemporaryDirectory {
+ public:
+  TemporaryDirectory() {
+    std::string path = "/tmp/sluice-test-XXXXXX";
+    REQUIRE(::mkdtemp(path.data()) != nullptr);
+    path_ = path;
+  }
+  ~TemporaryDirectory() { fs::remove_all(path_); }
+  std::string operator/(const std::string& name) const { return path_ / name; }
+
+ private:
+  fs::path path_;
+};
+
+std::unique_ptr<ControlServer> serve(const std::string& path, std::function<void()> stop = [] {}) {
+  auto server = ControlServer::open(path, {[] { return std::string("{}\n"); }, std::move(stop)});
+  INFO((server ? "" : server.error().line));
+  REQUIRE(server);
+  return std::move(*server);
+}
+
+// What a killed gateway leaves.
+void leave_stale_socket(const std::string& path) {
+  const UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM, 0));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::strncpy(address.sun_path, path.c_str(), sizeof(address.sun_path) - 1);
+  REQUIRE(::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0);
+}
+
+TEST_CASE("control: the directory depends on the user", "[tools][control]") {
+  CHECK(control_directory({0, "/run/user/0"}) == "/run/sluice");
+  CHECK(control_directory({1000, "/run/user/1000"}) == "/run/user/1000/sluice");
+  CHECK(control_directory({1000, ""}) == "/tmp/sluice-1000");
+  CHECK(control_directory({1000, "relative"}) == "/tmp/sluice-1000");
+}
+
+TEST_CASE("control: a directory that others could fill is not trusted", "[tools][control]") {
+  const TemporaryDirectory directory;
+  const uid_t me = ::geteuid();
+  CHECK(make_control_directory(directory / "new", me));
+  CHECK(make_control_directory(directory / "new", me));
+  CHECK_FALSE(check_control_directory(directory / "new", me + 1));
+
+  ::mkdir((directory / "open").c_str(), 0700);
+  ::chmod((directory / "open").c_str(), 0777);
+  CHECK_FALSE(make_control_directory(directory / "open", me));
+  ::chmod((directory / "open").c_str(), 0755);
+  CHECK(check_control_directory(directory / "open", me).has_value() == (me == 0));
+
+  fs::create_directory_symlink(directory / "new", directory / "link");
+  CHECK_FALSE(make_control_directory(directory / "link", me));
+  std::ofstream(directory / "file") << "";
+  CHECK_FALSE(make_control_directory(directory / "file", me));
+  CHECK_FALSE(make_control_directory(directory / "absent/new", me));
+}
+
+TEST_CASE("control: a gateway answers who asks, and its socket is for its user only", "[tools][control]") {
+  const TemporaryDirectory directory;
+  const std::string path = directory / "c.sock";
+  std::atomic<int> stops = 0;
+  auto server = serve(path, [&] { ++stops; });
+  CHECK(server->path() == path);
+  CHECK((fs::status(path).permissions() & fs::perms::mask) == (fs::perms::owner_read | fs::perms::owner_write));
+
+  const ControlAnswer status = ask_gateway(path, "status");
+  CHECK(status.outcome == ControlAnswer::Outcome::answered);
+  CHECK(status.text == "{}\n");
+  CHECK(status.pid == ::getpid());
+  CHECK(ask_gateway(path, "nonsense").text == "error: the requests are: status, stop\n");
+  CHECK(ask_gateway(path, std::string(1000, 'x')).outcome == ControlAnswer::Outcome::silent);
+  CHECK(stops == 0);
+  CHECK(ask_gateway(path, "stop").outcome == ControlAnswer::Outcome::answered);
+
+  server.reset();
+  CHECK(stops == 1);
+  CHECK_FALSE(fs::exists(path));
+  CHECK(ask_gateway(path, "status").outcome == ControlAnswer::Outcome::missing);
+}
+
+TEST_CASE("control: what a killed gateway left is replaced, what lives is not", "[tools][control]") {
+  const TemporaryDirectory directory;
+  const std::string path = directory / "c.sock";
+  leave_stale_socket(path);
+  CHECK(ask_gateway(path, "status").outcome == ControlAnswer::Outcome::refused);
+  const auto server = serve(path);
+  const auto second = ControlServer::open(path, {});
+  REQUIRE_FALSE(second);
+  CHECK(second.error().line == "--control: another gateway listens at '" + path + "'; choose another path");
+
+  std::ofstream(directory / "file") << "precious";
+  CHECK_FALSE(ControlServer::open(directory / "file", {}));
+  CHECK(fs::exists(directory / "file"));
+  CHECK_FALSE(ControlServer::open(directory / std::string(200, 'x'), {}));
+}
+
+TEST_CASE("control: every gateway of a user is found, stale sockets go", "[tools][control]") {
+  const TemporaryDirectory runtime;
+  const ControlUser user{::geteuid() == 0 ? 12345 : ::geteuid(), runtime / ""};
+  const std::string directory = control_directory(user);
+  REQUIRE(make_control_directory(directory, ::geteuid()));
+  ::chmod(directory.c_str(), 0700);
+  if (::geteuid() == 0) REQUIRE(::chown(directory.c_str(), user.uid, 0) == 0);
+  const auto first = serve(directory + "/1.sock");
+  const auto second = serve(directory + "/2.sock");
+  leave_stale_socket(directory + "/3.sock");
+  fs::create_symlink("/nowhere", directory + "/4.sock");
+  std::ofstream(directory + "/notes.txt") << "";
+
+  CHECK(find_gateways(user).size() == 2);
+  CHECK(fs::exists(fs::symlink_status(directory + "/3.sock")) == (user.uid != ::geteuid()));  // only our own are ours to remove
+  CHECK(fs::exists(fs::symlink_status(directory + "/4.sock")) == (user.uid != ::geteuid()));
+  CHECK(fs::exists(directory + "/notes.txt"));
+
+  ::chmod(directory.c_str(), 0777);
+  CHECK(find_gateways(user).empty());
+}
+
+}  // namespace
+}  // namespace sluice

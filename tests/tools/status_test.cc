@@ -1,0 +1,117 @@
+#include "tools/status.h"
+
+#include <nlohmann/json.hpp>
+
+#include "tests/support/catch.h"
+
+namespace sluice {
+namespace {
+
+GatewayStatus fake_status() {
+  GatewayStatus status;
+  status.pid = 42;
+  status.version = "1.2.3";
+  status.source = "/srv/archive";
+  status.mountpoint = "/mnt/archive";
+  status.uptime = std::chrono::minutes(90);
+  status.cache.size_bytes = uint64_t{256} << 20;
+  status.cache.resident_bytes = uint64_t{3} << 20;
+  status.cache.hits = 9;
+  status.cache.misses = 1;
+  status.cache.readahead_issued_bytes = 4096;
+  status.cache.readahead_wasted_bytes = 1024;
+  status.cache.arena.frames_cooling = 7;
+  status.policy = "midpoint";
+  status.release_proof = "collapse";
+  status.disk.read_bytes = 8192;
+  status.disk_engine = "io_uring";
+  status.fuse = FuseStats{.requests = 5};
+  status.http = HttpStats{.requests = 3, .sent = {.copy_bytes = 1, .vmsplice_bytes = 2, .zerocopy_bytes = 3}};
+  status.http_address = "127.0.0.1:8080";
+  status.send_method = "auto";
+  return status;
+}
+
+TEST_CASE("status: JSON has an object per subject", "[tools][status]") {
+  const auto json = nlohmann::json::parse(status_json(fake_status()));
+  CHECK(json["pid"] == 42);
+  CHECK(json["version"] == "1.2.3");
+  CHECK(json["source"] == "/srv/archive");
+  CHECK(json["mountpoint"] == "/mnt/archive");
+  CHECK(json["uptime_seconds"] == 5400);
+  for (const char* key : {"size_bytes", "resident_bytes", "metadata_bytes", "blocks", "hits", "misses", "evictions"}) {
+    INFO(key);
+    CHECK(json["cache"][key].is_number_unsigned());
+  }
+  CHECK(json["cache"]["policy"] == "midpoint");
+  for (const char* key : {"read_bytes", "written_bytes", "reads", "writes", "errors"}) {
+    INFO(key);
+    CHECK(json["disk"][key].is_number_unsigned());
+  }
+  CHECK(json["disk"]["engine"] == "io_uring");
+  CHECK(json["readahead"]["issued_bytes"] == 4096);
+  CHECK(json["readahead"]["used_bytes"] == 0);
+  CHECK(json["readahead"]["wasted_bytes"] == 1024);
+  CHECK(json["send"]["copy_bytes"] == 1);
+  CHECK(json["send"]["vmsplice_bytes"] == 2);
+  CHECK(json["send"]["zerocopy_bytes"] == 3);
+  CHECK(json["send"]["method"] == "auto");
+  CHECK(json["send"]["release_proof"] == "collapse");
+  CHECK(json["arena"]["frames_cooling"] == 7);
+  CHECK(json["fuse"]["requests"] == 5);
+  CHECK(json["http"]["requests"] == 3);
+  CHECK(json["http"]["address"] == "127.0.0.1:8080");
+  CHECK(json["nfs"].is_null());
+}
+
+TEST_CASE("status: without a mount and without an export", "[tools][status]") {
+  GatewayStatus status = fake_status();
+  status.mountpoint.clear();
+  status.fuse.reset();
+  status.http.reset();
+  const std::string text = status_json(status);
+  const auto json = nlohmann::json::parse(text);
+  CHECK(json["fuse"].is_null());
+  CHECK(json["http"].is_null());
+  CHECK(json["send"]["copy_bytes"] == 0);
+  const auto table = status_table(text);
+  REQUIRE(table);
+  CHECK(table->find("fuse") == std::string::npos);
+  CHECK(table->find("http") == std::string::npos);
+}
+
+TEST_CASE("status: a gateway tells who it is", "[tools][status]") {
+  const auto identity = parse_identity(status_json(fake_status()));
+  REQUIRE(identity);
+  CHECK(identity->pid == 42);
+  CHECK(identity->source == "/srv/archive");
+  CHECK(identity->mountpoint == "/mnt/archive");
+}
+
+TEST_CASE("status: the table says what matters in words", "[tools][status]") {
+  const auto table = status_table(status_json(fake_status()));
+  REQUIRE(table);
+  for (const char* said : {"/srv/archive on /mnt/archive", "pid 42", "1 h 30 min", "3.0 MiB of 256.0 MiB", "90.0 % hits",
+                           "4.0 KiB issued", "io_uring", "http://127.0.0.1:8080/", "2 B by vmsplice"}) {
+    INFO(said);
+    CHECK(table->find(said) != std::string::npos);
+  }
+}
+
+TEST_CASE("status: a path that is no UTF-8 does not break the JSON", "[tools][status]") {
+  GatewayStatus status = fake_status();
+  status.source = "/srv/\xff";
+  CHECK(parse_identity(status_json(status)));
+}
+
+TEST_CASE("status: any other answer is refused, not trusted", "[tools][status]") {
+  for (const char* text : {"", "error: no\n", "[]", "3", R"({"pid": "x"})", R"({"pid": -1})", "{"}) {
+    INFO(text);
+    CHECK_FALSE(parse_identity(text));
+  }
+  CHECK_FALSE(status_table("[]"));
+  CHECK(status_table(R"({"pid": "x", "cache": 3, "http": "y"})"));
+}
+
+}  // namespace
+}  // namespace sluice

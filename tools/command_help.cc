@@ -1,0 +1,51 @@
+#include "tools/command_help.h"
+
+#include <cstdlib>
+
+#include "tools/version.h"
+
+namespace sluice {
+namespace {
+
+constexpr std::string_view kOverview = R"(sluice: a caching file gateway
+
+  sluice mount  [OPTIONS] SOURCE MOUNTPOINT   mount SOURCE through a cache; with --http also export it
+  sluice serve  [OPTIONS] SOURCE              export without mounting
+  sluice umount MOUNTPOINT                    flush, drain, unmount
+  sluice status [--json] [--watch] [TARGET]   counters of a running gateway (TARGET: mountpoint, source or control socket)
+  sluice help   [COMMAND]                     this text, or the options of a command
+  sluice version
+
+The manual: sluice(1), sluice-mount(8), sluice.conf(5), sluice-internals(7).
+)";
+
+constexpr std::string_view kMountOptions =
+    "  -o NAME[=VALUE],...               the same options in the form of mount(8)\n";
+
+std::string help_of(Command command) {
+  switch (command) {
+    case Command::mount:
+      return fmt::format("sluice mount [OPTIONS] SOURCE MOUNTPOINT\n\n{}{}", kMountOptions, options_help(command));
+    case Command::serve:
+      return fmt::format("sluice serve --http ADDR:PORT [OPTIONS] SOURCE\n\n{}{}", kMountOptions, options_help(command));
+    case Command::status: return fmt::format("sluice status [OPTIONS] [TARGET]\n\n{}", options_help(command));
+    case Command::umount: return "sluice umount MOUNTPOINT\n";
+    case Command::help:
+    case Command::version: break;
+  }
+  return std::string(kOverview);
+}
+
+}  // namespace
+
+int run_help(const CommandLine& line) {
+  fmt::print("{}", help_of(line.topic));
+  return EXIT_SUCCESS;
+}
+
+int run_version() {
+  fmt::print("sluice {}\n", kVersion);
+  return EXIT_SUCCESS;
+}
+
+}  // namespace sluice

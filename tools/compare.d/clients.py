@@ -1,0 +1,95 @@
+"""The clients: fio for mounts, wrk and curl for HTTP. Each run returns a Result."""
+
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from install import find_program
+from processes import PATIENCE_SECONDS, Failed, Usage, run_client
+
+WRK_REPORT = Path(__file__).with_name("wrk.lua")
+
+
+@dataclass(frozen=True)
+class Result:
+    seconds: float
+    operations: int
+    bytes: int
+    client: Usage
+    latency_us: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FioRun:
+    path: Path
+    pattern: str  # fio's rw
+    block_size: int
+    size: int  # of the file
+    jobs: int = 1  # each has its part of the file
+    depth: int = 1
+    direct: bool = False
+    seconds: float | None = None  # None: the file once
+
+
+def fio(run, deep_engine):
+    engine = "psync" if run.depth == 1 else deep_engine
+    part = run.size // run.jobs
+    command = [
+        "fio", "--name=compare", "--thread", "--readonly", "--allow_file_create=0", "--invalidate=0", "--group_reporting",
+        "--output-format=json", "--norandommap", f"--filename={fio_name(run.path)}", f"--rw={run.pattern}",
+        f"--bs={run.block_size}", f"--ioengine={engine}", f"--iodepth={run.depth}", f"--direct={int(run.direct)}",
+        f"--numjobs={run.jobs}", f"--size={part}", f"--offset_increment={part}",
+    ]
+    if run.seconds:
+        command += ["--time_based", f"--runtime={int(run.seconds * 1000)}ms"]
+    output, used = run_client(command, PATIENCE_SECONDS + (run.seconds or 0))
+    job = json.loads(output[output.index("{") :])["jobs"][0]
+    if job["error"] != 0 or job["read"]["io_bytes"] == 0:
+        raise Failed(f"fio could not read {run.path.name}: error {job['error']}")
+    read = job["read"]
+    cpu = (job["usr_cpu"] + job["sys_cpu"]) / 100 * job["job_runtime"] / 1000  # without fio's long start
+    return Result(seconds=read["io_bytes"] / read["bw_bytes"], operations=read["total_ios"], bytes=read["io_bytes"],
+                  client=replace(used, cpu_seconds=cpu))
+
+
+def fio_name(path):
+    return str(path).replace(":", "\\:")  # a colon separates files
+
+
+def choose_deep_engine(path):
+    """io_uring where it is allowed; containers often forbid it."""
+    for engine in ("io_uring", "libaio"):
+        try:
+            fio(FioRun(path, "read", 4096, 4096, depth=2, direct=True), engine)
+            return engine
+        except Failed:
+            continue
+    return None
+
+
+def wrk(url, body_size, connections, seconds):
+    """Wants whole seconds."""
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "-s", str(WRK_REPORT), url]
+    output, used = run_client(command, PATIENCE_SECONDS + seconds)
+    told = json.loads(output.strip().splitlines()[-1])
+    if told["errors"] or not told["requests"]:
+        raise Failed(f"wrk counted {told['errors']} errors in {told['requests']} requests for {url}")
+    return Result(seconds=told["microseconds"] / 1e6, operations=told["requests"], bytes=told["requests"] * body_size,
+                  client=used, latency_us={"p50": told["p50_us"], "p99": told["p99_us"]})
+
+
+def curl(url, body_size, times):
+    command = ["curl", "-q", "--silent", "--show-error", "--fail", "--noproxy", "*",
+               "--write-out", "%{size_download} %{time_total}\n"]
+    for _ in range(times):
+        command += ["--output", "/dev/null", url]
+    output, used = run_client(command, PATIENCE_SECONDS)
+    transfers = [line.split() for line in output.splitlines()]
+    if [int(size) for size, _ in transfers] != [body_size] * times:
+        raise Failed(f"curl got {output.split()} for {url}, not {body_size} bytes")
+    return Result(seconds=sum(float(seconds) for _, seconds in transfers), operations=times, bytes=body_size * times, client=used)
+
+
+def missing_client(names):
+    missing = [name for name in names if find_program(name) is None]
+    return f"{missing[0]} is not installed (--install)" if missing else None

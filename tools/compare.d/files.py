@@ -1,0 +1,118 @@
+"""The files that all peers serve, in a folder that goes away with the run."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from processes import Failed
+
+KIB = 1 << 10
+MIB = 1 << 20
+GIB = 1 << 30
+
+
+def size_text(size):
+    for unit, name in ((GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")):
+        if size % unit == 0:
+            return f"{size // unit} {name}"
+    return f"{size} bytes"
+
+
+@dataclass(frozen=True)
+class TestFile:
+    path: Path
+    size: int
+    sha256: str
+
+    @property
+    def name(self):
+        return self.path.name
+
+
+class Workspace:
+    """root/files is what is served; mounts, logs and configurations are made beside it."""
+
+    def __init__(self, directory, plan):
+        self._directory = Path(directory).resolve()
+        self._plan = plan
+        self._files = {}
+
+    def __enter__(self):
+        os.umask(0o022)  # the web servers read as another user
+        needed = self._plan.large_size + 64 * MIB
+        try:
+            if shutil.disk_usage(self._directory).free < needed:
+                raise Failed(f"--dir: {self._directory} has less than {needed // MIB} MiB free; choose another, or --quick")
+            self.root = Path(tempfile.mkdtemp(prefix="sluice-compare.", dir=self._directory))
+        except OSError as error:
+            raise Failed(f"--dir: {self._directory}: {error.strerror}") from None
+        self.root.chmod(0o755)
+        self.files = self.root / "files"
+        self.files.mkdir()
+        return self
+
+    def __exit__(self, *_):
+        left = mounts_below(self.root)
+        for path in reversed(left):
+            detach(path)
+        if mounts_below(self.root):
+            raise Failed(f"{left[0]} is still mounted; unmount it and remove {self.root}")
+        shutil.rmtree(self.root)
+
+    def folder(self, name):
+        path = self.root / name
+        path.mkdir(exist_ok=True)
+        return path
+
+    def file(self, size):
+        if size not in self._files:
+            self._files[size] = self._make(size)
+        return self._files[size]
+
+    def _make(self, size):
+        path = self.files / size_text(size).replace(" ", "")
+        noise = os.urandom(2 * MIB)
+        digest = hashlib.sha256()
+        with open(path, "wb") as file:
+            for number in range(0, size, MIB):
+                start = number // MIB % MIB  # no two pieces are alike
+                piece = noise[start : start + min(MIB, size - number)]
+                digest.update(piece)
+                file.write(piece)
+            file.flush()
+            os.fsync(file.fileno())
+        drop_pages(path)
+        return TestFile(path, size, digest.hexdigest())
+
+
+def drop_pages(path):
+    """The kernel's copy of a file that is not being written. Unlike drop_caches, nobody else's, and anybody may."""
+    with open(path, "rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def direct_io_works(path):
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_DIRECT))
+    except OSError:
+        return False
+    return True
+
+
+def mounted_paths():
+    with open("/proc/self/mountinfo", "rb") as lines:
+        # Spaces and the like are written as \040.
+        return [line.split()[4].decode("unicode_escape").encode("latin-1").decode("utf-8", "surrogateescape") for line in lines]
+
+
+def mounts_below(root):
+    return [path for path in mounted_paths() if Path(path).is_relative_to(root)]
+
+
+def detach(path):
+    command = ["umount", "-l", path] if os.geteuid() == 0 else ["fusermount3", "-u", "-z", "--", path]
+    subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)

@@ -1,0 +1,206 @@
+"""Sluice and its peers, each as its users would set it up for speed."""
+
+import grp
+import hashlib
+import http.client
+import os
+import socket
+from pathlib import Path
+
+from files import MIB, detach, drop_pages, mounted_paths
+from install import find_program
+from processes import PATIENCE_SECONDS, Failed, Server, read_text, run_client
+from rows import SLUICE
+
+PIECE_BYTES = MIB
+NGINX_TEMPLATE = Path(__file__).with_name("nginx.conf")
+
+
+class Peer:
+    """Started when first asked, or again after it failed. `out` says why it takes no part, `broken` why it must not."""
+
+    name = ""
+    program = None  # None: always there
+
+    def __init__(self, workspace):
+        self.workspace = workspace
+        self.server = None
+        self.out = None
+        self.broken = None
+        if self.program and find_program(self.program) is None:
+            self.out = f"{self.program} is not installed (--install)"
+
+    def ensure_started(self):
+        if self.server:
+            self.server.check()
+        else:
+            self.start()
+
+    def start(self):
+        raise NotImplementedError
+
+    def stop(self):
+        if self.server:
+            self.server.stop()
+            self.server = None
+
+    def usage(self):
+        return self.server.usage() if self.server else None
+
+    def log_path(self):
+        return self.workspace.root / f"{self.name}.log"
+
+
+class MountPeer(Peer):
+    def path(self, file):
+        return self.mountpoint() / file.name
+
+    def mountpoint(self):
+        return self.workspace.folder(f"{self.name}.mount")
+
+    def command(self):
+        raise NotImplementedError
+
+    def start(self):
+        mountpoint = str(self.mountpoint())
+        self.server = Server(self.command(), self.log_path())
+        self.server.wait_until(lambda: mountpoint in mounted_paths())
+
+    def stop(self):
+        super().stop()
+        if str(self.mountpoint()) in mounted_paths():  # it was killed
+            detach(str(self.mountpoint()))
+
+    def make_warm(self, file):
+        run_client(["dd", f"if={self.path(file)}", "of=/dev/null", "bs=1M"], PATIENCE_SECONDS)
+
+    def make_cold(self, file):
+        """A server starts with nothing; the kernel's pages below it go as well."""
+        self.stop()
+        drop_pages(file.path)
+        self.start()
+
+    def verify(self, file):
+        output, _ = run_client(["sha256sum", str(self.path(file))], PATIENCE_SECONDS)
+        check_sha256(output.split()[0], file)
+
+
+class Backing(MountPeer):
+    """No peer but the measure of all: the directory itself. Warm it is the page cache, cold it is O_DIRECT."""
+
+    name = "backing"
+
+    def path(self, file):
+        return file.path
+
+    def start(self):
+        pass
+
+    def make_cold(self, file):
+        drop_pages(file.path)
+
+
+class SluiceMount(MountPeer):
+    name = SLUICE
+
+    def __init__(self, workspace, plan):
+        super().__init__(workspace)
+        self._plan = plan
+
+    def command(self):
+        return [self._plan.sluice, "mount", "--foreground", "--log-level", "warning", "--cache-size", str(self._plan.cache_size),
+                str(self.workspace.files), str(self.mountpoint())]
+
+
+class Bindfs(MountPeer):
+    """Kernel cache on, as is its default."""
+
+    name = "bindfs"
+    program = "bindfs"
+
+    def command(self):
+        return [find_program(self.program), "-f", "--multithreaded", "--no-allow-other", str(self.workspace.files),
+                str(self.mountpoint())]
+
+
+class HttpPeer(Peer):
+    port = 0
+
+    def url(self, file):
+        return f"http://127.0.0.1:{self.port}/{file.name}"
+
+    def command(self):
+        raise NotImplementedError
+
+    def start(self):
+        self.port = free_port()
+        self.server = Server(self.command(), self.log_path())
+        self.server.wait_until(self._answers)
+
+    def _answers(self):
+        socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+        return True
+
+    def verify(self, file):
+        digest = hashlib.sha256()
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            connection.request("GET", f"/{file.name}")
+            answer = connection.getresponse()
+            if answer.status == 403:
+                raise Failed(f"GET /{file.name}: 403; --dir must name a directory that everybody may enter")
+            if answer.status != 200:
+                raise Failed(f"GET /{file.name}: {answer.status}")
+            while piece := answer.read(PIECE_BYTES):
+                digest.update(piece)
+        except (OSError, http.client.HTTPException) as error:
+            raise Failed(f"GET /{file.name}: {error or type(error).__name__}") from None
+        finally:
+            connection.close()
+        check_sha256(digest.hexdigest(), file)
+
+
+class SluiceServe(HttpPeer):
+    name = SLUICE
+
+    def __init__(self, workspace, plan):
+        super().__init__(workspace)
+        self._plan = plan
+
+    def command(self):
+        return [self._plan.sluice, "serve", "--log-level", "warning", "--cache-size", str(self._plan.cache_size),
+                "--http", f"127.0.0.1:{self.port}", str(self.workspace.files)]
+
+
+class Nginx(HttpPeer):
+    name = "nginx"
+    program = "nginx"
+
+    def command(self):
+        directory = self.workspace.folder("nginx")
+        words = {"USER": nginx_user(), "DIRECTORY": str(directory), "PORT": str(self.port), "ROOT": str(self.workspace.files)}
+        text = read_text(NGINX_TEMPLATE)
+        for word, value in words.items():
+            text = text.replace(f"@{word}@", value)
+        configuration = directory / "nginx.conf"
+        configuration.write_text(text, encoding="utf-8")
+        return [find_program(self.program), "-p", str(directory), "-c", str(configuration), "-e", "stderr"]
+
+
+def nginx_user():
+    """nobody, as Sluice; only root can be somebody else."""
+    if os.geteuid() != 0:
+        return ""
+    groups = {group.gr_name for group in grp.getgrall()}
+    return f"user nobody {'nogroup' if 'nogroup' in groups else 'nobody'};"
+
+
+def check_sha256(sha256, file):
+    if sha256 != file.sha256:
+        raise Failed(f"{file.name}: the bytes are wrong")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

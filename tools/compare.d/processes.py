@@ -1,0 +1,164 @@
+"""Processes: servers that are always ended, clients with a deadline, and what both of them cost."""
+
+import ctypes
+import os
+import resource
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+START_SECONDS = 20
+STOP_SECONDS = 20
+PATIENCE_SECONDS = 120  # with a client
+SECTOR_BYTES = 512
+PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None)
+
+
+class Failed(Exception):
+    """One line that names the thing and, where there is one, the remedy."""
+
+
+def end_on_signals():
+    """Signals end the run the way an exception does: through every cleanup. A second one does not cut that short."""
+
+    def end(number, _frame):
+        for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(ignored, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, end)
+
+
+def prepare_child():
+    """In the child: default signals, and an end with its parent even if that is killed."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What processes have used so far; the difference of two is what a measurement cost."""
+
+    cpu_seconds: float = 0.0
+    disk_bytes: int | None = 0  # read; None: the kernel does not tell us
+
+    def since(self, before):
+        unknown = self.disk_bytes is None or before.disk_bytes is None
+        return Usage(self.cpu_seconds - before.cpu_seconds, None if unknown else self.disk_bytes - before.disk_bytes)
+
+
+def cpu_seconds_of(pid):
+    fields = read_text(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND  # utime + stime
+
+
+def disk_bytes_of(pid):
+    try:
+        lines = read_text(f"/proc/{pid}/io").splitlines()
+    except PermissionError:
+        return None
+    return next(int(line.split()[1]) for line in lines if line.startswith("read_bytes:"))
+
+
+def children_of(pid):
+    children = []
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        try:
+            if int(read_text(f"/proc/{entry}/stat").rpartition(")")[2].split()[1]) == pid:
+                children.append(int(entry))
+        except OSError:
+            continue  # it ended meanwhile
+    return children
+
+
+def read_text(path):
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read()
+
+
+class Server:
+    """A server process in the foreground, with its workers. Stopped by SIGTERM, by SIGKILL if it does not listen."""
+
+    def __init__(self, command, log_path):
+        self._name = os.path.basename(command[0])
+        self._log_path = log_path
+        with open(log_path, "wb") as log:
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                             start_new_session=True, preexec_fn=prepare_child)
+
+    def wait_until(self, ready):
+        """`ready` may raise OSError: not yet."""
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            self.check()
+            try:
+                if ready():
+                    return
+            except OSError:
+                pass
+            if time.monotonic() > deadline:
+                raise Failed(f"{self._name} was not ready within {START_SECONDS} s{self._last_words()}")
+            time.sleep(0.01)
+
+    def check(self):
+        status = self._process.poll()
+        if status is None:
+            return
+        how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+        raise Failed(f"{self._name} {how}{self._last_words()}")
+
+    def usage(self):
+        self.check()
+        pids = [self._process.pid, *children_of(self._process.pid)]
+        disk = [disk_bytes_of(pid) for pid in pids]
+        return Usage(sum(map(cpu_seconds_of, pids)), None if None in disk else sum(disk))
+
+    def stop(self):
+        if self._process.poll() is not None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(STOP_SECONDS)
+
+    def _last_words(self):
+        lines = read_text(self._log_path).strip().splitlines()
+        return f": {lines[-1]}" if lines else ""
+
+
+def run_client(command, timeout_seconds):
+    """Returns what `command` printed and what it used."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               start_new_session=True, preexec_fn=prepare_child)
+    try:
+        output, complaint = process.communicate(timeout=timeout_seconds)
+    except subprocess.TimeoutExpired:
+        end_group(process)
+        raise Failed(f"{command[0]} did not end within {timeout_seconds:.0f} s") from None
+    except BaseException:
+        end_group(process)
+        raise
+    if process.returncode != 0:
+        lines = (complaint.strip() or output.strip() or "no message").splitlines()
+        raise Failed(f"{command[0]} ended with status {process.returncode}: {lines[0]}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return output, Usage(cpu, (after.ru_inblock - before.ru_inblock) * SECTOR_BYTES)
+
+
+def end_group(process):
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(5)
+    except (ProcessLookupError, subprocess.TimeoutExpired):
+        pass  # one that hangs in a mount ends when its server is ended

@@ -1,0 +1,130 @@
+"""The table on the terminal, row by row as they are measured, and the same with all samples as JSON."""
+
+import json
+import subprocess
+
+import machine
+from rows import SLUICE
+
+COLD_SHARE_LEAST = 0.98
+WARM_SHARE_MOST = 0.02
+LAYOUT = "{:<34}{:>10}{:>16}{:>13}{:>13}{:>15}"
+
+
+class Report:
+    def __init__(self, plan, described):
+        self._plan = plan
+        self._machine = described
+        self._version = version_of(plan.sluice)
+        self._suites = {}
+        self.sluice_failed = False
+        print(f"{self._version} beside its peers: medians of {plan.pairs}{', quick' if plan.quick else ''}\n"
+              f"{machine.as_line(described)}", flush=True)
+
+    def open_suite(self, name, title):
+        self._suites[name] = []
+        print(f"\n{title}\n" + LAYOUT.format("", "median", "lowest-highest", "server s/GB", "client s/GB", "sluice / peer"),
+              flush=True)
+
+    def add(self, suite, measured):
+        self._suites[suite].append(measured)
+        self.sluice_failed |= measured.cells[SLUICE].failed is not None
+        print(f"{measured.row.title} [{measured.row.unit}]", flush=True)
+        for name in measured.cells:
+            print(cell_line(measured, name), flush=True)
+
+    def close(self, json_path):
+        print("\nA ratio above 1 means that Sluice is faster. s/GB: CPU seconds of all processes per 10^9 bytes.")
+        if json_path is None:
+            return
+        with open(json_path, "w", encoding="utf-8") as file:
+            json.dump(self._as_json(), file, indent=2)
+            file.write("\n")
+
+    def _as_json(self):
+        return {
+            "version": self._version,
+            "machine": self._machine,
+            "pairs": self._plan.pairs,
+            "quick": self._plan.quick,
+            "suites": {name: [row_json(row) for row in rows] for name, rows in self._suites.items()},
+        }
+
+
+def version_of(binary):
+    try:
+        told = subprocess.run([binary, "version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10, check=True)
+        return told.stdout.strip().splitlines()[0]
+    except (OSError, subprocess.SubprocessError, IndexError):
+        return "sluice"
+
+
+def cell_line(measured, name):
+    cell = measured.cells[name]
+    if not cell.samples:
+        return f"  {name:<32}{'failed: ' + cell.failed if cell.failed else 'skipped: ' + cell.skipped}"
+    rates = [sample.rate(measured.row.unit) for sample in cell.samples]
+    line = LAYOUT.format(
+        f"  {name}", number(cell.median(lambda sample: sample.rate(measured.row.unit))),
+        f"{number(min(rates))}-{number(max(rates))}", seconds(cell.median(lambda sample: sample.server_seconds_per_gb())),
+        seconds(cell.median(lambda sample: sample.client_seconds_per_gb())),
+        "" if name == SLUICE else seconds(measured.ratio(name)))
+    return "\n".join([line, *(f"    {remark}" for remark in remarks(measured.row, cell))])
+
+
+def remarks(row, cell):
+    """What makes a figure something else than its title says."""
+    if cell.failed or cell.skipped:
+        yield f"then {'failed' if cell.failed else 'skipped'}: {cell.failed or cell.skipped}"
+    share = cell.median(lambda sample: sample.disk_share())
+    if share is not None and row.warm and share > WARM_SHARE_MOST:
+        yield f"not all warm: {share:.0%} of the bytes came from the disk"
+    if share is not None and not row.warm and share < COLD_SHARE_LEAST:
+        yield f"not all cold: only {share:.0%} of the bytes came from the disk"
+
+
+def number(value):
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
+
+
+def seconds(value):
+    return "-" if value is None else f"{value:.3f}" if value < 1 else f"{value:.2f}"
+
+
+def row_json(measured):
+    row = measured.row
+    return {
+        "key": row.key,
+        "title": row.title,
+        "unit": row.unit,
+        "warm": row.warm,
+        "peers": {name: cell_json(measured, name) for name in measured.cells},
+    }
+
+
+def cell_json(measured, name):
+    cell = measured.cells[name]
+    unit = measured.row.unit
+    told = {"skipped": cell.skipped, "failed": cell.failed}
+    if cell.samples:
+        told |= {
+            "median": cell.median(lambda sample: sample.rate(unit)),
+            "server_cpu_seconds_per_gb": cell.median(lambda sample: sample.server_seconds_per_gb()),
+            "client_cpu_seconds_per_gb": cell.median(lambda sample: sample.client_seconds_per_gb()),
+            "sluice_ratio": measured.ratio(name),
+            "samples": [sample_json(sample, unit) for sample in cell.samples],
+        }
+    return told
+
+
+def sample_json(sample, unit):
+    return {
+        "rate": sample.rate(unit),
+        "seconds": sample.result.seconds,
+        "bytes": sample.result.bytes,
+        "operations": sample.result.operations,
+        "server_cpu_seconds": sample.server.cpu_seconds if sample.server else None,
+        "client_cpu_seconds": sample.result.client.cpu_seconds,
+        "disk_share": sample.disk_share(),
+        "latency_us": sample.result.latency_us,
+    }

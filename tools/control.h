@@ -1,0 +1,67 @@
+// The control socket: how `sluice status` and `sluice umount` find and ask a running gateway. A gateway listens at PID.sock
+// in the control directory of its user; one request per connection, "status" or "stop" and a newline, one answer, end.
+//
+//   /run/sluice                 root; others may look, the sockets are 0600
+//   $XDG_RUNTIME_DIR/sluice     other users, 0700
+//   /tmp/sluice-UID             ... without XDG_RUNTIME_DIR
+//
+// With --control PATH the socket is at PATH, and PID.sock a symbolic link to it. Sockets that refuse belong to gateways that were
+// killed, and are removed by whoever meets them.
+#pragma once
+
+#include <sys/types.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tools/complaint.h"
+
+namespace sluice {
+
+struct ControlUser {
+  uid_t uid = 0;
+  std::string runtime_directory;  // $XDG_RUNTIME_DIR of that user; empty: none
+};
+ControlUser current_control_user();
+// The one whose gateways live elsewhere: the owner of a mount.
+ControlUser control_user(uid_t uid);
+
+std::string control_directory(const ControlUser& user);
+// Makes the directory if it is not there. Refuses one that somebody else owns or can write to: it could hold a false gateway.
+Checked<> make_control_directory(const std::string& path, uid_t uid);
+Checked<> check_control_directory(const std::string& path, uid_t uid);
+
+struct ControlHandlers {  // called on the control thread
+  std::function<std::string()> status;  // one JSON object
+  std::function<void()> stop;           // returns at once
+};
+
+// Listens until destruction, which also removes the socket. Blocks no signal: start it with signals blocked.
+class ControlServer {
+ public:
+  // `path` empty: PID.sock in the control directory.
+  static Checked<std::unique_ptr<ControlServer>> open(const std::string& path, ControlHandlers handlers);
+  virtual ~ControlServer() = default;
+  virtual const std::string& path() const = 0;
+};
+
+struct ControlAnswer {
+  enum class Outcome { answered, refused, silent, forbidden, missing };
+  Outcome outcome = Outcome::missing;
+  pid_t pid = 0;     // of the listener, as the kernel says; 0: unknown
+  std::string text;  // when answered
+};
+// Waits at most 5 seconds.
+ControlAnswer ask_gateway(const std::string& socket_path, std::string_view request);
+
+struct FoundGateway {
+  std::string socket_path;
+  ControlAnswer answer;  // to "status"; answered, silent or forbidden
+};
+// Asks every socket in the user's control directory, if it can be trusted. Removes sockets that refuse when they are ours.
+std::vector<FoundGateway> find_gateways(const ControlUser& user);
+
+}  // namespace sluice

@@ -1,0 +1,272 @@
+#include "tools/gateway.h"
+
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <thread>
+
+#include "cache/block_cache.h"
+#include "cache/clock.h"
+#include "cache/disk.h"
+#include "cache/log.h"
+#include "cache/result.h"
+#include "fs/fuse/session.h"
+#include "fs/store/identity.h"
+#include "fs/store/store.h"
+#include "net/http/server.h"
+#include "net/send_path.h"
+#include "tools/control.h"
+#include "tools/signals.h"
+#include "tools/status.h"
+#include "tools/version.h"
+
+namespace sluice {
+namespace {
+
+constexpr std::chrono::seconds kDrainPatience{10};  // well below that of `sluice umount`
+
+double seconds_of(std::chrono::nanoseconds duration) { return std::chrono::duration<double>(duration).count(); }
+
+Checked<ReleaseProof> choose_release_proof(const std::string& wanted) {
+  if (wanted == "replace") return ReleaseProof::replace;
+  const ReleaseProof proven = probe_release_proof();
+  if (wanted == "collapse" && proven != ReleaseProof::collapse) {
+    return complain("--release-proof: collapse gives no proof on this system; use auto");
+  }
+  return proven;
+}
+
+std::string_view name_of(ReleaseProof proof) { return proof == ReleaseProof::collapse ? "collapse" : "replace"; }
+
+Checked<std::unique_ptr<BlockCache>> make_cache(const Options& options, ReleaseProof proof) {
+  auto cache = BlockCache::create(
+      {.size_bytes = options.cache_size_bytes, .policy = options.cache_policy, .proof = proof});
+  if (!cache) {
+    return complain("--cache-size: cannot have {} of memory: {}; choose less", format_size(options.cache_size_bytes),
+                    error_text(cache.error().number));
+  }
+  return std::move(*cache);
+}
+
+Checked<std::unique_ptr<Disk>> make_disk(const Options& options) {
+  const DiskOptions disk_options = {.io_depth = options.io_depth};
+  if (options.disk_engine == "threads") return open_thread_disk(disk_options);
+  if (options.disk_engine == "auto") return open_disk(disk_options);
+  auto disk = open_ring_disk(disk_options);
+  if (!disk) {
+    return complain("--disk-engine: io_uring is refused here: {}; use auto or threads", error_text(disk.error().number));
+  }
+  return std::move(*disk);
+}
+
+Checked<std::unique_ptr<Store>> make_store(const GatewayPlan& plan, BlockCache* cache, Disk* disk) {
+  const StoreOptions options = {
+      .source = plan.source,
+      .read_only = plan.options.read_only,
+      .direct_io = plan.options.direct_io,
+      .readahead = {.window_max_bytes = plan.options.readahead_bytes},
+  };
+  auto store = Store::open(options, cache, disk, &system_clock());
+  if (!store) return complain("SOURCE '{}': {}", plan.source, error_text(store.error().number));
+  return std::move(*store);
+}
+
+Checked<SendMethod> choose_send_method(const std::string& wanted) {
+  if (wanted == "auto") return SendMethod::automatic;
+  if (wanted == "copy") return SendMethod::copy;
+  const SendSupport support = probe_send_methods();
+  if (wanted == "vmsplice" && support.vmsplice) return SendMethod::vmsplice;
+  if (wanted == "zerocopy" && support.zerocopy) return SendMethod::zerocopy;
+  return complain("--send-method: {} does not work on this system; use auto", wanted);
+}
+
+Checked<std::unique_ptr<HttpServer>> make_http(const GatewayPlan& plan, Store* store) {
+  const Options& options = plan.options;
+  const HttpOptions http = {
+      .address = *options.http,
+      .threads = options.http_threads,
+      .caller = {.uid = plan.http_user.uid, .gid = plan.http_user.gid, .groups = plan.http_user.groups},
+      .send_method = TRY(choose_send_method(options.send_method)),
+      .pinned_max_bytes = options.send_pinned_max_bytes.value_or(options.cache_size_bytes / 4),
+  };
+  auto server = HttpServer::start(store, http);
+  if (server) return std::move(*server);
+  switch (server.error().number) {
+    case EADDRINUSE: return complain("--http: {} is in use; choose another port", http.address);
+    case EADDRNOTAVAIL:
+      return complain("--http: {} is not an address of this machine; 'ip address' lists them", http.address);
+    case EACCES: return complain("--http: {} is for root; choose a port above 1023", http.address);
+    default:
+      return complain("--http: cannot listen on {}: {}", http.address, error_text(server.error().number));
+  }
+}
+
+// Where it listens in fact: the system may have chosen the port.
+std::string bound_address(const std::string& wanted, uint16_t port) {
+  const std::string host = wanted.substr(0, wanted.rfind(':'));
+  return fmt::format("{}:{}", host.empty() ? "127.0.0.1" : host, port);
+}
+
+std::vector<std::string> mount_flags(const Options& options) {
+  std::vector<std::string> flags;
+  if (options.suid) flags.push_back("suid");
+  if (options.dev) flags.push_back("dev");
+  if (!options.exec) flags.push_back("noexec");
+  if (!options.atime) flags.push_back("noatime");
+  if (options.subtype != "sluice") flags.push_back("subtype=" + options.subtype);
+  return flags;
+}
+
+Checked<std::unique_ptr<FuseSession>> make_fuse(const GatewayPlan& plan, Store* store) {
+  const Options& options = plan.options;
+  const FuseOptions fuse_options = {
+      .mountpoint = plan.mountpoint,
+      .fsname = options.fsname.value_or(plan.source),
+      .allow_other = options.allow_other.value_or(::geteuid() == 0),
+      .read_only = options.read_only,
+      .entry_timeout = seconds_of(options.entry_timeout),
+      .attr_timeout = seconds_of(options.attr_timeout),
+      .negative_timeout = seconds_of(options.negative_timeout),
+      .threads_max = options.fuse_threads,
+      .clone_fd = options.clone_fd,
+      .debug = options.debug,
+      .extra = mount_flags(options),
+  };
+  std::string reason;
+  auto session = FuseSession::mount(store, fuse_options, &reason);
+  if (session) return std::move(*session);
+  if (session.error().number == EPERM && ::geteuid() == 0) {
+    return complain("cannot mount at '{}': {}; in a container give it --cap-add SYS_ADMIN, or export without a mount: "
+                    "'sluice serve'",
+                    plan.mountpoint, reason);
+  }
+  return complain("cannot mount at '{}': {}", plan.mountpoint, reason);
+}
+
+// What must hold for the whole process before the first thread starts.
+void prepare_process() {
+  block_stop_signals();
+  ::umask(0);  // callers bring their own
+  rlimit descriptors{};
+  if (::getrlimit(RLIMIT_NOFILE, &descriptors) == 0) {
+    descriptors.rlim_cur = descriptors.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &descriptors);
+  }
+  drop_capabilities();
+}
+
+LogLevel log_level_of(const Options& options) {
+  if (options.debug || options.log_level == "debug") return LogLevel::debug;
+  if (options.log_level == "warning") return LogLevel::warning;
+  if (options.log_level == "error") return LogLevel::error;
+  return LogLevel::info;
+}
+
+class Gateway {
+ public:
+  explicit Gateway(const GatewayPlan& plan) : plan_(plan), started_(system_clock().monotonic()) {}
+  ~Gateway() { stop(); }
+  Gateway(const Gateway&) = delete;
+  Gateway& operator=(const Gateway&) = delete;
+
+  // On a complaint, what was built is taken down by the destructor.
+  Checked<> start() {
+    proof_ = TRY(choose_release_proof(plan_.options.release_proof));
+    cache_ = TRY(make_cache(plan_.options, proof_));
+    disk_ = TRY(make_disk(plan_.options));
+    store_ = TRY(make_store(plan_, cache_.get(), disk_.get()));
+    if (plan_.options.http) http_ = TRY(make_http(plan_, store_.get()));
+    if (!plan_.mountpoint.empty()) fuse_ = TRY(make_fuse(plan_, store_.get()));
+    control_ = TRY(ControlServer::open(plan_.options.control, {[this] { return status_json(status()); }, request_stop}));
+    if (fuse_) fuse_thread_ = std::thread([this] { serve_mount(); });
+    return {};
+  }
+
+  // Drains, flushes, unmounts; the control socket answers to the end.
+  void stop() {
+    if (http_) http_->stop(kDrainPatience);
+    if (fuse_) fuse_->stop();
+    if (fuse_thread_.joinable()) fuse_thread_.join();
+    control_.reset();
+    fuse_.reset();
+    http_.reset();
+  }
+
+  std::string greeting() const {
+    std::string text = plan_.source;
+    if (fuse_) text += fmt::format(" is mounted at {}", plan_.mountpoint);
+    if (http_) text += fmt::format("{} exported at http://{}/", fuse_ ? " and" : " is", http_address());
+    return text;
+  }
+
+ private:
+  void serve_mount() {
+    const Result<void> served = fuse_->run();
+    if (!served) log(LogLevel::error, "{}: {}", plan_.mountpoint, error_text(served.error().number));
+    request_stop();  // somebody may have unmounted us
+  }
+
+  GatewayStatus status() const {
+    GatewayStatus status;
+    status.pid = ::getpid();
+    status.version = kVersion;
+    status.source = plan_.source;
+    status.mountpoint = plan_.mountpoint;
+    status.uptime = system_clock().monotonic() - started_;
+    status.cache = cache_->stats();
+    status.policy = cache_->policy_name();
+    status.release_proof = name_of(proof_);
+    status.disk = disk_->stats();
+    status.disk_engine = disk_->name();
+    status.store = store_->stats();
+    status.send_method = plan_.options.send_method;
+    if (fuse_) status.fuse = fuse_->stats();
+    if (http_) {
+      status.http = http_->stats();
+      status.http_address = http_address();
+    }
+    return status;
+  }
+
+  std::string http_address() const { return bound_address(*plan_.options.http, http_->port()); }
+
+  const GatewayPlan plan_;
+  const std::chrono::nanoseconds started_;
+  ReleaseProof proof_ = ReleaseProof::replace;
+  // Each uses those above it.
+  std::unique_ptr<BlockCache> cache_;
+  std::unique_ptr<Disk> disk_;
+  std::unique_ptr<Store> store_;
+  std::unique_ptr<HttpServer> http_;
+  std::unique_ptr<FuseSession> fuse_;
+  std::unique_ptr<ControlServer> control_;
+  std::thread fuse_thread_;
+};
+
+}  // namespace
+
+int run_gateway(const GatewayPlan& plan, StartReport& report) {
+  if (::chdir("/") != 0) return EXIT_FAILURE;  // never stand inside a mount of our own
+  prepare_process();
+  log_open(log_level_of(plan.options), plan.background);
+
+  Gateway gateway(plan);
+  const Checked<> started = gateway.start();
+  if (!started) {
+    report.failed(started.error());
+    return EXIT_FAILURE;
+  }
+  if (!report.ready()) return EXIT_FAILURE;  // interrupted meanwhile
+  log(LogLevel::info, "{}", gateway.greeting());
+  const int signal = wait_for_stop_signal();
+  log(LogLevel::info, "{}: stopping ({})", plan.source, ::strsignal(signal));
+  gateway.stop();
+  return EXIT_SUCCESS;
+}
+
+}  // namespace sluice

@@ -1,0 +1,379 @@
+#include "tools/options.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "cache/log.h"
+#include "tools/text_file.h"
+
+namespace sluice {
+namespace {
+
+using Value = const OptionValue&;
+constexpr OptionKind kBool = OptionKind::boolean;
+constexpr OptionKind kSize = OptionKind::size;
+constexpr OptionKind kDuration = OptionKind::duration;
+constexpr OptionKind kInteger = OptionKind::integer;
+constexpr OptionKind kChoice = OptionKind::choice;
+constexpr OptionKind kString = OptionKind::string;
+constexpr OptionKind kAddress = OptionKind::address;
+constexpr unsigned kMount = command_bit(Command::mount);
+constexpr unsigned kStatus = command_bit(Command::status);
+constexpr unsigned kGateway = kGatewayCommands;
+constexpr uint64_t kMiB = uint64_t{1} << 20;
+
+}  // namespace
+
+// clang-format off
+const std::vector<OptionSpec>& option_table() {
+  static const std::vector<OptionSpec> table = {
+      // name, letter, kind, argument, default, help, commands, least, most, setter
+      {"cache-size", 0, kSize, "SIZE", "256M", "memory for the cache, all of it", kGateway, 8 * kMiB, 0,
+       [](Options& o, Value v) { o.cache_size_bytes = v.number; }},
+      {"cache-policy", 0, kChoice, "lru|midpoint", "midpoint",
+       "which block goes when memory is needed", kGateway, 0, 0,
+       [](Options& o, Value v) { o.cache_policy = v.text; }},
+      {"readahead", 0, kSize, "SIZE", "2M",
+       "how far to read ahead of a stream at most; 0 for not at all", kGateway, 0, 1024 * kMiB,
+       [](Options& o, Value v) { o.readahead_bytes = v.number; }},
+      {"io-depth", 0, kInteger, "N", "64", "disk requests in flight at most", kGateway, 1, 4096,
+       [](Options& o, Value v) { o.io_depth = static_cast<uint32_t>(v.number); }},
+      {"direct-io", 0, kBool, "", "true",
+       "read and write the backing with O_DIRECT where it allows that", kGateway, 0, 0,
+       [](Options& o, Value v) { o.direct_io = v.truth; }},
+      {"disk-engine", 0, kChoice, "auto|io_uring|threads", "auto", "how disk requests are made", kGateway, 0, 0,
+       [](Options& o, Value v) { o.disk_engine = v.text; }},
+      {"release-proof", 0, kChoice, "auto|collapse|replace", "auto",
+       "how memory that was lent to the kernel is known to be free again", kGateway, 0, 0,
+       [](Options& o, Value v) { o.release_proof = v.text; }},
+
+      {"http", 0, kAddress, "ADDR:PORT", "off",
+       "export the files by HTTP here; PORT alone means the loopback", kGateway, 0, 0,
+       [](Options& o, Value v) { o.http = v.text.empty() ? std::nullopt : std::optional(v.text); }},
+      {"http-user", 0, kString, "USER", "",
+       "whose permissions HTTP clients get (default nobody, or yourself when not root)", kGateway, 0, 0,
+       [](Options& o, Value v) { o.http_user = v.text; }},
+      {"http-threads", 0, kInteger, "N", "2", "event loops of the HTTP server", kGateway, 1, 256,
+       [](Options& o, Value v) { o.http_threads = static_cast<uint32_t>(v.number); }},
+      {"send-method", 0, kChoice, "auto|copy|vmsplice|zerocopy", "auto",
+       "how cached bytes go to a socket", kGateway, 0, 0,
+       [](Options& o, Value v) { o.send_method = v.text; }},
+      {"send-pinned-max", 0, kSize, "SIZE", "",
+       "cache memory that slow clients can hold, then bytes are copied (default a quarter of the cache)", kGateway, 0, 0,
+       [](Options& o, Value v) { o.send_pinned_max_bytes = v.number; }},
+
+      {"allow-other", 0, kBool, "", "", "let other users in (default true for root, else false)", kMount, 0, 0,
+       [](Options& o, Value v) { o.allow_other = v.truth; }},
+      {"ro", 0, kBool, "", "false", "mount read-only", kMount, 0, 0,
+       [](Options& o, Value v) { o.read_only = v.truth; }},
+      {"entry-timeout", 0, kDuration, "DURATION", "1s", "how long the kernel keeps names", kMount, 0, 0,
+       [](Options& o, Value v) { o.entry_timeout = v.duration; }},
+      {"attr-timeout", 0, kDuration, "DURATION", "1s", "how long the kernel keeps attributes", kMount, 0, 0,
+       [](Options& o, Value v) { o.attr_timeout = v.duration; }},
+      {"negative-timeout", 0, kDuration, "DURATION", "0s",
+       "how long the kernel keeps the absence of a name", kMount, 0, 0,
+       [](Options& o, Value v) { o.negative_timeout = v.duration; }},
+      {"fuse-threads", 0, kInteger, "N", "10", "threads that answer the kernel at most", kMount, 1, 256,
+       [](Options& o, Value v) { o.fuse_threads = static_cast<uint32_t>(v.number); }},
+      {"clone-fd", 0, kBool, "", "false", "give each of them a descriptor of its own", kMount, 0, 0,
+       [](Options& o, Value v) { o.clone_fd = v.truth; }},
+      {"suid", 0, kBool, "", "false", "honour set-user-id bits (root only)", kMount, 0, 0,
+       [](Options& o, Value v) { o.suid = v.truth; }},
+      {"dev", 0, kBool, "", "false", "honour device files (root only)", kMount, 0, 0,
+       [](Options& o, Value v) { o.dev = v.truth; }},
+      {"exec", 0, kBool, "", "true", "allow programs to be run", kMount, 0, 0,
+       [](Options& o, Value v) { o.exec = v.truth; }},
+      {"atime", 0, kBool, "", "true", "false: mount with the flag noatime", kMount, 0, 0,
+       [](Options& o, Value v) { o.atime = v.truth; }},
+      {"fsname", 0, kString, "NAME", "", "the source that mount(8) shows (default SOURCE)", kMount, 0, 0,
+       [](Options& o, Value v) { o.fsname = v.text; }},
+      {"subtype", 0, kString, "NAME", "sluice", "the type that mount(8) shows, after 'fuse.'", kMount, 0, 0,
+       [](Options& o, Value v) { o.subtype = v.text; }},
+
+      {"foreground", 'f', kBool, "", "false", "do not go to the background", kMount, 0, 0,
+       [](Options& o, Value v) { o.foreground = v.truth; }},
+      {"debug", 'd', kBool, "", "false", "stay in the foreground and log everything", kGateway, 0, 0,
+       [](Options& o, Value v) { o.debug = v.truth; }},
+      {"log-level", 0, kChoice, "debug|info|warning|error", "info", "the least that is logged", kGateway, 0, 0,
+       [](Options& o, Value v) { o.log_level = v.text; }},
+      {"control", 0, kString, "PATH", "",
+       "the control socket (default PID.sock in /run/sluice, $XDG_RUNTIME_DIR/sluice or /tmp/sluice-UID)", kGateway, 0, 0,
+       [](Options& o, Value v) { o.control = v.text; }},
+      {"config", 0, kString, "FILE", "", "read options from FILE first", kGateway, 0, 0,
+       [](Options& o, Value v) { o.config = v.text; }},
+
+      {"json", 0, kBool, "", "false", "print one JSON object", kStatus, 0, 0,
+       [](Options& o, Value v) { o.json = v.truth; }},
+      {"watch", 0, kBool, "", "false", "print again each second", kStatus, 0, 0,
+       [](Options& o, Value v) { o.watch = v.truth; }},
+  };
+  return table;
+}
+// clang-format on
+
+namespace {
+
+struct Found {
+  const OptionSpec* spec = nullptr;
+  bool negated = false;
+};
+
+std::string with_dashes(std::string_view key) {
+  std::string name(key);
+  std::replace(name.begin(), name.end(), '_', '-');
+  return name;
+}
+
+Found find_key(std::string_view name) {
+  if (const OptionSpec* spec = find_option(name)) return {spec, false};
+  if (name == "rw") return {find_option("ro"), true};
+  for (const std::string_view prefix : {"no-", "no"}) {
+    if (!name.starts_with(prefix)) continue;
+    const OptionSpec* spec = find_option(name.substr(prefix.size()));
+    if (spec != nullptr && spec->kind == OptionKind::boolean) return {spec, true};
+  }
+  return {};
+}
+
+Checked<> check_limits(const OptionSpec& spec, uint64_t number) {
+  const auto written = [&](uint64_t n) { return spec.kind == OptionKind::size ? format_size(n) : fmt::to_string(n); };
+  if (number < spec.least) return complain("{} is too small; the least is {}", written(number), written(spec.least));
+  if (spec.most != 0 && number > spec.most) {
+    return complain("{} is too large; the most is {}", written(number), written(spec.most));
+  }
+  return {};
+}
+
+Checked<> check_choice(std::string_view choices, std::string_view text) {
+  std::string_view rest = choices;
+  while (!rest.empty()) {
+    const size_t bar = rest.find('|');
+    if (rest.substr(0, bar) == text) return {};
+    rest = bar == std::string_view::npos ? std::string_view() : rest.substr(bar + 1);
+  }
+  return complain("'{}' is not known; choose one of {}", text, choices);
+}
+
+template <typename T, typename Member>
+Checked<> store_into(Member& member, Checked<T> parsed) {
+  if (!parsed) return tl::unexpected(parsed.error());
+  member = *parsed;
+  return {};
+}
+
+Checked<OptionValue> parse_value(const OptionSpec& spec, std::string_view text) {
+  OptionValue value;
+  Checked<> parsed;
+  switch (spec.kind) {
+    case OptionKind::boolean: parsed = store_into(value.truth, parse_bool(text)); break;
+    case OptionKind::size: parsed = store_into(value.number, parse_size(text)); break;
+    case OptionKind::duration: parsed = store_into(value.duration, parse_duration(text)); break;
+    case OptionKind::integer: parsed = store_into(value.number, parse_integer(text)); break;
+    case OptionKind::address:
+      if (text != "off") parsed = store_into(value.text, parse_address(text));
+      break;
+    case OptionKind::choice:
+      parsed = check_choice(spec.argument, text);
+      value.text = text;
+      break;
+    case OptionKind::string:
+      if (text.empty()) parsed = complain("needs a value");
+      value.text = text;
+      break;
+  }
+  if (parsed && (spec.kind == OptionKind::size || spec.kind == OptionKind::integer)) {
+    parsed = check_limits(spec, value.number);
+  }
+  if (!parsed) return tl::unexpected(parsed.error());
+  return value;
+}
+
+std::string commands_text(unsigned commands) {
+  std::string text;
+  for (const Command command : {Command::mount, Command::serve, Command::status}) {
+    if ((commands & command_bit(command)) == 0) continue;
+    text += fmt::format("{}'sluice {}'", text.empty() ? "" : " and ", command_name(command));
+  }
+  return text;
+}
+
+// What mount(8), systemd and fstab say to each other, or what is always so here.
+bool is_for_others(std::string_view word) {
+  static constexpr std::array<std::string_view, 19> words = {
+      "_netdev",  "nofail",   "auto",       "noauto",     "user",    "users",      "nouser",    "nousers",     "owner",
+      "group",    "defaults", "relatime",   "norelatime", "async",   "nodiratime", "lazytime",  "nolazytime",
+      "diratime", "default_permissions"};
+  if (std::find(words.begin(), words.end(), word) != words.end()) return true;
+  for (const std::string_view prefix : {"x-", "X-", "comment=", "user=", "helper=", "uhelper="}) {
+    if (word.starts_with(prefix)) return true;
+  }
+  return false;
+}
+
+std::string_view trim(std::string_view text) {
+  const size_t first = text.find_first_not_of(" \t\r");
+  if (first == std::string_view::npos) return {};
+  return text.substr(first, text.find_last_not_of(" \t\r") - first + 1);
+}
+
+// Levenshtein's distance, one row at a time.
+size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = row[0];
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = row[j];
+      row[j] = std::min({replaced, row[j] + 1, row[j - 1] + 1});
+    }
+  }
+  return row[b.size()];
+}
+
+}  // namespace
+
+const OptionSpec* find_option(std::string_view name) {
+  for (const OptionSpec& spec : option_table()) {
+    if (spec.name == name) return &spec;
+  }
+  return nullptr;
+}
+
+std::string_view command_name(Command command) {
+  switch (command) {
+    case Command::mount: return "mount";
+    case Command::serve: return "serve";
+    case Command::umount: return "umount";
+    case Command::status: return "status";
+    case Command::help: return "help";
+    case Command::version: return "version";
+  }
+  return "";
+}
+
+Checked<> set_option(Options& options, unsigned commands, std::string_view key, std::optional<std::string_view> value,
+                     std::string_view label) {
+  const std::string name = with_dashes(key);
+  const Found found = find_key(name);
+  if (found.spec == nullptr) return complain("{}: no such option{}", label, suggestion(name, commands));
+  const OptionSpec& spec = *found.spec;
+  if ((spec.commands & commands) == 0) {
+    return complain("{}: only {} has this option", label, commands_text(spec.commands));
+  }
+  if (!value && spec.kind != OptionKind::boolean) {
+    return complain("{}: needs a value, {}={}", label, key, spec.argument);
+  }
+  Checked<OptionValue> parsed = parse_value(spec, value.value_or("true"));
+  if (!parsed) return complain("{}: {}", label, parsed.error().line);
+  if (found.negated) parsed->truth = !parsed->truth;
+  spec.set(options, *parsed);
+  return {};
+}
+
+std::vector<std::string> split_mount_options(std::string_view text) {
+  std::vector<std::string> words;
+  std::string word;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const bool escapes = text[i] == '\\' && i + 1 < text.size() && (text[i + 1] == ',' || text[i + 1] == '\\');
+    if (escapes) {
+      word += text[++i];
+    } else if (text[i] == ',') {
+      words.push_back(std::exchange(word, {}));
+    } else {
+      word += text[i];
+    }
+  }
+  words.push_back(word);
+  std::erase(words, "");
+  return words;
+}
+
+Checked<> apply_mount_options(Options& options, unsigned commands, std::string_view text) {
+  for (const std::string& word : split_mount_options(text)) {
+    if (is_for_others(word)) continue;
+    const size_t equals = word.find('=');
+    const std::string_view key = std::string_view(word).substr(0, equals);
+    std::optional<std::string_view> value;
+    if (equals != std::string::npos) value = std::string_view(word).substr(equals + 1);
+    const Checked<> done = set_option(options, commands, key, value, fmt::format("-o {}", key));
+    if (!done) return done;
+  }
+  return {};
+}
+
+Checked<> apply_config_text(Options& options, std::string_view text, std::string_view name) {
+  for (int number = 1; !text.empty(); ++number) {
+    const size_t end = std::min(text.find('\n'), text.size());
+    std::string_view line = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    line = trim(line.substr(0, line.find('#')));
+    if (line.empty()) continue;
+
+    const size_t equals = line.find('=');
+    const std::string_view key = trim(line.substr(0, equals));
+    std::optional<std::string_view> value;
+    if (equals != std::string_view::npos) value = trim(line.substr(equals + 1));
+    const std::string label = fmt::format("{}:{}: {}", name, number, key);
+    if (with_dashes(key) == "config") return complain("{}: a configuration file cannot name another", label);
+    const Checked<> done = set_option(options, kGatewayCommands, key, value, label);
+    if (!done) return done;
+  }
+  return {};
+}
+
+Checked<> apply_config_file(Options& options, const std::string& path) {
+  const Result<std::string> text = read_text_file(path);
+  if (!text) {
+    return complain("--config: cannot read '{}': {}; give a file of lines like 'cache-size = 4G'", path,
+                    error_text(text.error().number));
+  }
+  return apply_config_text(options, *text, path);
+}
+
+std::string_view nearest_word(std::string_view word, const std::vector<std::string_view>& known) {
+  std::string_view nearest;
+  size_t least = 2 + word.size() / 4;  // farther away it would only puzzle
+  for (const std::string_view candidate : known) {
+    const size_t distance = edit_distance(word, candidate);
+    if (distance >= least || distance >= candidate.size()) continue;
+    least = distance;
+    nearest = candidate;
+  }
+  return nearest;
+}
+
+std::string suggestion(std::string_view name, unsigned commands) {
+  std::vector<std::string_view> known;
+  for (const OptionSpec& spec : option_table()) {
+    if ((spec.commands & commands) != 0) known.push_back(spec.name);
+  }
+  const std::string_view nearest = nearest_word(name, known);
+  if (!nearest.empty()) return fmt::format("; did you mean '{}'?", nearest);
+  return "; 'sluice help mount' lists them";
+}
+
+std::string options_help(Command command) {
+  constexpr int column = 36;
+  std::string text;
+  for (const OptionSpec& spec : option_table()) {
+    if ((spec.commands & command_bit(command)) == 0) continue;
+    const std::string letter = spec.letter != 0 ? fmt::format("-{}, ", spec.letter) : "    ";
+    const std::string argument = spec.argument.empty() ? "" : fmt::format(" {}", spec.argument);
+    const std::string_view negation = spec.kind == OptionKind::boolean ? "[no-]" : "";
+    const std::string head = fmt::format("  {}--{}{}{}", letter, negation, spec.name, argument);
+    // A default that is "false" is what nobody expects otherwise.
+    const bool tells_default = !spec.by_default.empty() && spec.by_default != "false";
+    const std::string by_default = tells_default ? fmt::format(" (default {})", spec.by_default) : "";
+    if (head.size() + 1 < column) {
+      text += fmt::format("{:<{}}{}{}\n", head, column, spec.help, by_default);
+    } else {
+      text += fmt::format("{}\n{:{}}{}{}\n", head, "", column, spec.help, by_default);
+    }
+  }
+  return text;
+}
+
+}  // namespace sluice

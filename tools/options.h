@@ -1,0 +1,117 @@
+// Options are what a user can ask for. One table feeds the command line, `-o`, the configuration file, the help texts and the
+// check that man/ documents every option and no other; a new option is one row here, one field in Options, and the manual.
+//
+// Keys are written with '-' in the table; users may write '_'. A boolean option NAME can also be said as noNAME or no-NAME
+// (nosuid, no-direct-io).
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tools/complaint.h"
+#include "tools/option_values.h"
+
+namespace sluice {
+
+enum class Command { mount, serve, umount, status, help, version };
+
+struct Options {
+  // Cache and disk.
+  uint64_t cache_size_bytes = uint64_t{256} << 20;
+  std::string cache_policy = "midpoint";
+  uint64_t readahead_bytes = uint64_t{2} << 20;
+  uint32_t io_depth = 64;
+  bool direct_io = true;
+  std::string disk_engine = "auto";
+  std::string release_proof = "auto";
+
+  // HTTP.
+  std::optional<std::string> http;           // nothing: off
+  std::optional<std::string> http_user;  // nothing: nobody, or oneself when not root
+  uint32_t http_threads = 2;
+  std::string send_method = "auto";
+  std::optional<uint64_t> send_pinned_max_bytes;  // nothing: a quarter of the cache
+
+  // The mount.
+  std::optional<bool> allow_other;  // nothing: when root
+  bool read_only = false;
+  std::chrono::nanoseconds entry_timeout = std::chrono::seconds(1);
+  std::chrono::nanoseconds attr_timeout = std::chrono::seconds(1);
+  std::chrono::nanoseconds negative_timeout{};
+  uint32_t fuse_threads = 10;
+  bool clone_fd = false;
+  bool suid = false;
+  bool dev = false;
+  bool exec = true;
+  bool atime = true;
+  std::optional<std::string> fsname;  // nothing: SOURCE
+  std::string subtype = "sluice";
+
+  // The process.
+  bool foreground = false;
+  bool debug = false;  // foreground, and the log at its finest
+  std::string log_level = "info";
+  std::string control;  // empty: PID.sock in the control directory
+  std::string config;
+
+  // `sluice status`.
+  bool json = false;
+  bool watch = false;
+};
+
+enum class OptionKind { boolean, size, duration, integer, choice, string, address };
+
+struct OptionValue {  // the member that the option's kind says
+  bool truth = false;
+  uint64_t number = 0;  // size or integer
+  std::chrono::nanoseconds duration{};
+  std::string text;  // choice, string, or address; empty for "off"
+};
+
+struct OptionSpec {
+  std::string_view name;
+  char letter;                 // of -f; 0: none
+  OptionKind kind;
+  std::string_view argument;   // what the value is called in help; for a choice "a|b|c"
+  std::string_view by_default; // as the user would write it; empty: see help
+  std::string_view help;
+  unsigned commands;           // bits of `command_bit`
+  uint64_t least;              // of sizes and integers
+  uint64_t most;               // 0: no limit
+  void (*set)(Options& options, const OptionValue& value);
+};
+
+constexpr unsigned command_bit(Command command) { return 1U << static_cast<unsigned>(command); }
+inline constexpr unsigned kGatewayCommands = command_bit(Command::mount) | command_bit(Command::serve);
+
+const std::vector<OptionSpec>& option_table();
+const OptionSpec* find_option(std::string_view name);
+std::string_view command_name(Command command);
+
+// Sets one option that the user wrote as `key` or `key=value`. `label` is how the complaint names it: "--cache-size". Keys that belong
+// only to other commands than `commands` are refused.
+Checked<> set_option(Options& options, unsigned commands, std::string_view key, std::optional<std::string_view> value,
+                     std::string_view label);
+
+// The words of an `-o` argument: comma separated; `\,` is a comma, `\\` a backslash.
+std::vector<std::string> split_mount_options(std::string_view text);
+// Sets what `-o text` says. Words of fstab that are not for us (_netdev, nofail, x-*) are skipped.
+Checked<> apply_mount_options(Options& options, unsigned commands, std::string_view text);
+
+// Sets what a configuration file says: lines of `key = value`, `#` starts a comment. `name` is for complaints: "NAME:3: ...".
+Checked<> apply_config_text(Options& options, std::string_view text, std::string_view name);
+Checked<> apply_config_file(Options& options, const std::string& path);
+
+// "; did you mean '...'?" or a pointer to the help.
+std::string suggestion(std::string_view name, unsigned commands);
+// The known word nearest to a mistyped one; empty when none is near.
+std::string_view nearest_word(std::string_view word, const std::vector<std::string_view>& known);
+
+// The options of a command, a line or two each.
+std::string options_help(Command command);
+
+}  // namespace sluice

@@ -1,0 +1,25 @@
+// Finds the gateway that a command is about, by asking the control sockets.
+#pragma once
+
+#include <string>
+
+#include "tools/complaint.h"
+#include "tools/control.h"
+
+namespace sluice {
+
+struct RunningGateway {
+  std::string socket_path;
+  pid_t pid = 0;
+  std::string source;
+  std::string mountpoint;  // empty: it only serves
+  std::string status;      // its JSON
+};
+
+// What answers among `found`.
+std::vector<RunningGateway> running_gateways(const std::vector<FoundGateway>& found);
+
+// By mountpoint, by source, or by control socket; without a target the only one that runs.
+Checked<RunningGateway> find_running(const std::string& target);
+
+}  // namespace sluice

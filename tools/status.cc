@@ -1,0 +1,257 @@
+#include "tools/status.h"
+
+#include <fmt/format.h>
+
+#include <initializer_list>
+#include <nlohmann/json.hpp>
+
+#include "tools/option_values.h"
+
+namespace sluice {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json cache_json(const GatewayStatus& status) {
+  const CacheStats& cache = status.cache;
+  return {
+      {"size_bytes", cache.size_bytes},
+      {"resident_bytes", cache.resident_bytes},
+      {"metadata_bytes", cache.metadata_bytes},
+      {"blocks", cache.blocks},
+      {"hits", cache.hits},
+      {"misses", cache.misses},
+      {"evictions", cache.evictions},
+      {"policy", status.policy},
+  };
+}
+
+Json arena_json(const GatewayStatus& status) {
+  const ArenaStats& arena = status.cache.arena;
+  return {
+      {"frames_max", arena.frames_max},
+      {"frames_free", arena.frames_free},
+      {"frames_cooling", arena.frames_cooling},
+      {"frames_replaced", arena.frames_replaced},
+      {"slabs", arena.slabs},
+      {"release_tests", arena.release_tests},
+      {"release_tests_busy", arena.release_tests_busy},
+      {"release_proof", status.release_proof},
+  };
+}
+
+Json disk_json(const GatewayStatus& status) {
+  const DiskStats& disk = status.disk;
+  return {
+      {"read_bytes", disk.read_bytes}, {"written_bytes", disk.written_bytes},
+      {"reads", disk.reads},           {"writes", disk.writes},
+      {"errors", disk.errors},         {"engine", status.disk_engine},
+      {"direct_io_refused", status.store.direct_io_refused},
+  };
+}
+
+Json readahead_json(const CacheStats& cache) {
+  return {
+      {"issued_bytes", cache.readahead_issued_bytes},
+      {"used_bytes", cache.readahead_used_bytes},
+      {"wasted_bytes", cache.readahead_wasted_bytes},
+  };
+}
+
+Json store_json(const StoreStats& store) {
+  return {
+      {"inodes", store.inodes},
+      {"open_files", store.open_files},
+      {"descriptors", store.descriptors},
+      {"outside_changes", store.outside_changes},
+  };
+}
+
+Json send_json(const GatewayStatus& status) {
+  const SendStats sent = status.http ? status.http->sent : SendStats();
+  return {
+      {"copy_bytes", sent.copy_bytes},
+      {"vmsplice_bytes", sent.vmsplice_bytes},
+      {"zerocopy_bytes", sent.zerocopy_bytes},
+      {"method", status.send_method},
+      {"release_proof", status.release_proof},
+  };
+}
+
+Json fuse_json(const FuseStats& fuse) {
+  return {
+      {"requests", fuse.requests},
+      {"reads", fuse.reads},
+      {"read_bytes", fuse.read_bytes},
+      {"writes", fuse.writes},
+      {"write_bytes", fuse.write_bytes},
+      {"errors", fuse.errors},
+      {"in_flight", fuse.in_flight},
+      {"open_files", fuse.open_files},
+      {"open_directories", fuse.open_directories},
+      {"invalidations", fuse.invalidations},
+      {"invalidations_dropped", fuse.invalidations_dropped},
+      {"direct_io", fuse.direct_io},
+  };
+}
+
+Json http_json(const HttpStats& http, const std::string& address) {
+  return {
+      {"address", address},
+      {"connections_open", http.connections_open},
+      {"connections_accepted", http.connections_accepted},
+      {"requests", http.requests},
+      {"responses_2xx", http.responses_2xx},
+      {"responses_3xx", http.responses_3xx},
+      {"responses_4xx", http.responses_4xx},
+      {"responses_5xx", http.responses_5xx},
+  };
+}
+
+// nlohmann's accessors throw on a wrong type; what came over a socket may have any.
+uint64_t number_at(const Json& object, const char* key) {
+  const auto found = object.find(key);
+  return found != object.end() && found->is_number_unsigned() ? found->get<uint64_t>() : 0;
+}
+
+std::string text_at(const Json& object, const char* key) {
+  const auto found = object.find(key);
+  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+const Json& object_at(const Json& object, const char* key) {
+  static const Json empty = Json::object();
+  const auto found = object.find(key);
+  return found != object.end() && found->is_object() ? *found : empty;
+}
+
+std::optional<Json> parse_object(std::string_view text) {
+  Json object = Json::parse(text, nullptr, false);
+  if (!object.is_object()) return std::nullopt;
+  return object;
+}
+
+std::string ratio(uint64_t part, uint64_t rest) {
+  if (part + rest == 0) return "-";
+  return fmt::format("{:.1f} %", 100.0 * static_cast<double>(part) / static_cast<double>(part + rest));
+}
+
+std::string bytes_at(const Json& object, const char* key) { return format_size_rounded(number_at(object, key)); }
+
+std::string uptime_text(uint64_t seconds) {
+  const uint64_t minutes = seconds / 60;
+  if (minutes == 0) return fmt::format("{} s", seconds);
+  if (minutes < 60) return fmt::format("{} min", minutes);
+  return fmt::format("{} h {} min", minutes / 60, minutes % 60);
+}
+
+std::string cache_line(const Json& cache) {
+  return fmt::format("{} of {} resident ({} more for its index), {} blocks, policy {}", bytes_at(cache, "resident_bytes"),
+                     bytes_at(cache, "size_bytes"), bytes_at(cache, "metadata_bytes"), number_at(cache, "blocks"),
+                     text_at(cache, "policy"));
+}
+
+std::string pages_line(const Json& cache) {
+  const uint64_t hits = number_at(cache, "hits");
+  const uint64_t misses = number_at(cache, "misses");
+  return fmt::format("{} hits, {} misses ({} hits), {} blocks evicted", hits, misses, ratio(hits, misses),
+                     number_at(cache, "evictions"));
+}
+
+std::string arena_line(const Json& arena) {
+  return fmt::format("{} slabs, {} frames free, {} cooling, {} replaced; {} release tests, {} busy ({})",
+                     number_at(arena, "slabs"), number_at(arena, "frames_free"), number_at(arena, "frames_cooling"),
+                     number_at(arena, "frames_replaced"), number_at(arena, "release_tests"),
+                     number_at(arena, "release_tests_busy"), text_at(arena, "release_proof"));
+}
+
+std::string disk_line(const Json& disk) {
+  return fmt::format("{} read in {}, {} written in {}, {} errors, by {}", bytes_at(disk, "read_bytes"),
+                     number_at(disk, "reads"), bytes_at(disk, "written_bytes"), number_at(disk, "writes"),
+                     number_at(disk, "errors"), text_at(disk, "engine"));
+}
+
+std::string readahead_line(const Json& readahead) {
+  return fmt::format("{} issued, {} used, {} wasted", bytes_at(readahead, "issued_bytes"),
+                     bytes_at(readahead, "used_bytes"), bytes_at(readahead, "wasted_bytes"));
+}
+
+std::string store_line(const Json& store) {
+  return fmt::format("{} inodes known, {} files open, {} descriptors kept, {} changes from outside",
+                     number_at(store, "inodes"), number_at(store, "open_files"), number_at(store, "descriptors"),
+                     number_at(store, "outside_changes"));
+}
+
+std::string send_line(const Json& send) {
+  return fmt::format("{} by copy, {} by vmsplice, {} by zerocopy (method {})", bytes_at(send, "copy_bytes"),
+                     bytes_at(send, "vmsplice_bytes"), bytes_at(send, "zerocopy_bytes"), text_at(send, "method"));
+}
+
+std::string http_line(const Json& http) {
+  return fmt::format("http://{}/, {} requests ({} refused, {} failed), {} connections open", text_at(http, "address"),
+                     number_at(http, "requests"), number_at(http, "responses_4xx"), number_at(http, "responses_5xx"),
+                     number_at(http, "connections_open"));
+}
+
+std::string fuse_line(const Json& fuse) {
+  return fmt::format("{} requests, {} errors; {} read, {} written, {} files open", number_at(fuse, "requests"),
+                     number_at(fuse, "errors"), bytes_at(fuse, "read_bytes"), bytes_at(fuse, "write_bytes"),
+                     number_at(fuse, "open_files"));
+}
+
+}  // namespace
+
+std::string status_json(const GatewayStatus& status) {
+  const Json json = {
+      {"pid", status.pid},
+      {"version", status.version},
+      {"source", status.source},
+      {"mountpoint", status.mountpoint},
+      {"uptime_seconds", std::chrono::duration_cast<std::chrono::seconds>(status.uptime).count()},
+      {"cache", cache_json(status)},
+      {"arena", arena_json(status)},
+      {"disk", disk_json(status)},
+      {"readahead", readahead_json(status.cache)},
+      {"store", store_json(status.store)},
+      {"send", send_json(status)},
+      {"fuse", status.fuse ? fuse_json(*status.fuse) : Json()},
+      {"http", status.http ? http_json(*status.http, status.http_address) : Json()},
+      {"nfs", nullptr},
+  };
+  // Paths may hold any bytes; JSON may not.
+  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+std::optional<GatewayIdentity> parse_identity(std::string_view json) {
+  const std::optional<Json> object = parse_object(json);
+  if (!object || number_at(*object, "pid") == 0) return std::nullopt;
+  return GatewayIdentity{static_cast<pid_t>(number_at(*object, "pid")), text_at(*object, "source"),
+                         text_at(*object, "mountpoint")};
+}
+
+Checked<std::string> status_table(std::string_view json) {
+  const std::optional<Json> status = parse_object(json);
+  if (!status) return complain("the gateway's answer is not understood; is it of another version?");
+  const std::string mountpoint = text_at(*status, "mountpoint");
+  std::string table;
+  const auto add = [&table](std::string_view subject, std::string_view line) {
+    table += fmt::format("{:<11}{}\n", subject, line);
+  };
+  add("gateway", fmt::format("{}{}{}, pid {}, up {}, version {}", text_at(*status, "source"),
+                             mountpoint.empty() ? "" : " on ", mountpoint, number_at(*status, "pid"),
+                             uptime_text(number_at(*status, "uptime_seconds")), text_at(*status, "version")));
+  add("cache", cache_line(object_at(*status, "cache")));
+  add("pages", pages_line(object_at(*status, "cache")));
+  add("memory", arena_line(object_at(*status, "arena")));
+  add("disk", disk_line(object_at(*status, "disk")));
+  add("readahead", readahead_line(object_at(*status, "readahead")));
+  add("files", store_line(object_at(*status, "store")));
+  if (!mountpoint.empty()) add("fuse", fuse_line(object_at(*status, "fuse")));
+  if (!object_at(*status, "http").empty()) {
+    add("http", http_line(object_at(*status, "http")));
+    add("send", send_line(object_at(*status, "send")));
+  }
+  return table;
+}
+
+}  // namespace sluice
