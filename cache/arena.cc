@@ -1,20 +1,21 @@
 // How the arena finds frames.
 //
-// Free frames are one bit each, in a map per slab. Slabs are kept in lists by the length of their longest free run: exact
-// up to a block (16 frames), by powers of two above. A wish takes the first slab of the shortest list that surely
-// fits it, and in there the shortest run that fits; when none fits, the longest run there is, then the rest of the wish in the
-// same way. So single pages fill the holes and long runs stay long, and a wish costs the same with 10 slabs or 10,000: a
-// bit scan over the lists and one over a map of 512 bits.
+// Free frames are one bit each, in a map per slab. Slabs are kept in lists by the length of their longest free run:
+// exact up to a block (16 frames), by powers of two above. A wish takes the first slab of the shortest list that surely
+// fits it, and in there the shortest run that fits; when none fits, the longest run there is, then the rest of the wish
+// in the same way. So single pages fill the holes and long runs stay long. It costs the same with 10 slabs or 10,000: a
+// bit scan over the lists and one over a map of 512 bits for each run given.
 //
 // Cooling frames are a second map per slab. Which slab to test: the one with the most to win, since a test costs
 // the same for 1 frame and for 511 (lists by powers of two of the count, oldest first). A slab that said busy rests
 // for the next kRestAllocates calls that come short of memory. A call runs at most 16 tests (a busy one counts as
 // four), then replaces: in the slab that said busy last, so that few huge pages are broken and the others get time.
 //
-// Two mutexes. `mutex_` guards the maps, lists and counts; it is a leaf and held for well under a microsecond. Everything that calls the
-// kernel (touching a slab, some 200 us; a release test, 10 to 50 us; replacing) happens under `reclaim_mutex_` only, taken before
-// `mutex_` and only by an allocation that found too little: frees, references and allocations that need no reclaim go on meanwhile.
-// Tests are not run side by side: the kernel drains every CPU's LRU caches in each, behind one lock of its own.
+// Two mutexes. `mutex_` guards the maps, lists and counts; it is a leaf and held for about a microsecond. Everything
+// that calls the kernel (touching a slab, a release test, replacing: 10 us to milliseconds) happens under
+// `reclaim_mutex_` only, taken before `mutex_` and only by an allocation that found too little: releases, references
+// and allocations that need no reclaim go on meanwhile. Tests are not run side by side: the kernel drains every CPU's
+// LRU caches in each, behind one lock of its own.
 //
 // Why a test may free what cooled before it began, and only that: a cooling frame has no owner, so nobody can lend it
 // again; references on it only go away. A frame that starts to cool while the test walks may have been passed already.
@@ -28,6 +29,7 @@
 #include <atomic>
 #include <bit>
 #include <cerrno>
+#include <memory>
 #include <optional>
 #include <utility>
 
@@ -43,7 +45,7 @@
 namespace sluice {
 namespace {
 
-constexpr uint32_t kUsableFrames = kFramesPerSlab - 1;  // the last page is the guard, or unused
+constexpr uint32_t kUsableFrames = kFramesPerSlab - 1;         // the last page is the guard, or unused
 constexpr uint32_t kSlabsMax = kNoFrame / kFramesPerSlab - 1;  // frame numbers have 32 bits
 constexpr uint32_t kLentBit = uint32_t{1} << 31;
 constexpr uint32_t kTestEffortMax = 16;
@@ -62,7 +64,9 @@ uint32_t free_list_that_fits(uint32_t wanted) {
 
 // Cooling lists by count: 1, 2-3, 4-7, ... 256-511.
 constexpr uint32_t kCoolingLists = 9;
-uint32_t cooling_list_of(uint32_t frames) { return static_cast<uint32_t>(std::bit_width(frames)) - 1; }
+uint32_t cooling_list_of(uint32_t frames) {
+  return static_cast<uint32_t>(std::bit_width(frames)) - 1;
+}
 
 struct Slab {
   FrameMap free;
@@ -367,7 +371,8 @@ bool SlabArena::replace_some(uint32_t wanted) {
     if (!candidate) return false;
     slab = *candidate;
     const Slab& state = slab_table_[slab];
-    for (Run run = state.cooling.next_run(0); run.count > 0 && count < wanted; run = state.cooling.next_run(run.end())) {
+    const FrameMap& cooling = state.cooling;
+    for (Run run = cooling.next_run(0); run.count > 0 && count < wanted; run = cooling.next_run(run.end())) {
       run.count = std::min(run.count, wanted - count);
       chosen.set(run);
       count += run.count;

@@ -97,8 +97,8 @@ class BlockCacheImpl final : public BlockCache {
 
   // The index.
   bool reference_page(Block& block, uint32_t page, PageRefs& into);
-  void take_page(Block& block, uint32_t page, ParkedRead& parked, uint64_t position);
-  void note_use(Block& block, uint32_t page);
+  bool take_page(Block& block, uint32_t page, ParkedRead& parked, uint64_t position);
+  bool note_first_use(Block& block, uint32_t page);
   void touch(const Touched& blocks);
   void put_pages(FileBlocks& file, uint32_t generation, PageRange range, const PageRefs& pages, const Flight* flight);
   void put_part(FileBlocks& file, uint32_t generation, PageRange part, const PageRefs& pages, uint64_t first_page,
@@ -146,11 +146,13 @@ bool BlockCacheImpl::reference_page(Block& block, uint32_t page, PageRefs& into)
   return true;
 }
 
-void BlockCacheImpl::note_use(Block& block, uint32_t page) {
+// True for a page that was read ahead and is now asked for the first time.
+bool BlockCacheImpl::note_first_use(Block& block, uint32_t page) {
   const uint16_t bit = static_cast<uint16_t>(1u << page);
-  if ((block.readahead & bit) == 0) return;
+  if ((block.readahead & bit) == 0) return false;
   block.readahead = static_cast<uint16_t>(block.readahead & ~bit);
   add(readahead_used_, 1);
+  return true;
 }
 
 std::optional<PageRefs> BlockCacheImpl::read_resident(const CacheRead& read) {
@@ -171,12 +173,14 @@ std::optional<PageRefs> BlockCacheImpl::read_resident(const CacheRead& read) {
       }
       Block& block = index_.block(id);
       const uint64_t end = std::min(part.end(), (page / kPagesPerBlock + 1) * kPagesPerBlock);
+      bool first_use = false;
       for (; complete && page < end; page++) {
         const uint32_t in_block = page % kPagesPerBlock;
         complete = reference_page(block, in_block, pages);
-        if (complete) note_use(block, in_block);
+        if (complete) first_use |= note_first_use(block, in_block);
       }
-      touched.push_back(id);
+      // What readahead brought is used for the first time: no sign that it will be used again.
+      if (!first_use) touched.push_back(id);
     }
   });
   if (!complete) return std::nullopt;
@@ -267,8 +271,8 @@ uint64_t BlockCacheImpl::collect(ParkedRead* parked, const std::shared_ptr<Parke
       const BlockId id = index_.find(file, read.generation, page / kPagesPerBlock);
       if (id != kNoBlock && index_.block(id).frames[page % kPagesPerBlock] != kNoFrame) {
         if (parked != nullptr) {
-          take_page(index_.block(id), page % kPagesPerBlock, *parked, page - read.pages.first);
-          if (touched.empty() || touched.back() != id) touched.push_back(id);
+          const bool first_use = take_page(index_.block(id), page % kPagesPerBlock, *parked, page - read.pages.first);
+          if (!first_use && (touched.empty() || touched.back() != id)) touched.push_back(id);
         }
         reached = ++page;
         continue;
@@ -307,11 +311,11 @@ uint64_t BlockCacheImpl::collect(ParkedRead* parked, const std::shared_ptr<Parke
   return reached;
 }
 
-void BlockCacheImpl::take_page(Block& block, uint32_t page, ParkedRead& parked, uint64_t position) {
+bool BlockCacheImpl::take_page(Block& block, uint32_t page, ParkedRead& parked, uint64_t position) {
   arena_->reference({block.frames[page], 1});
   parked.supply(position, block.frames[page]);
-  note_use(block, page);
   add(hits_, 1);
+  return note_first_use(block, page);
 }
 
 // Memory is taken before pages are claimed: a reader never holds pages while it waits for memory, so readers cannot
@@ -563,8 +567,10 @@ PageRefs BlockCacheImpl::allocate(uint64_t pages) {
   return refs;
 }
 
-// Evicts blocks of at least that many pages. False when there is nothing to evict.
+// Evicts blocks of at least that many pages, and of a slab's worth when the cache is large: lent memory comes back by a
+// test per slab, which should pay for more than one block. False when there is nothing to evict.
 bool BlockCacheImpl::make_room(uint64_t frames) {
+  frames = std::max<uint64_t>(frames, std::min<uint64_t>(kFramesPerSlab, sizes_.frames / 64));
   MutexLock lock(&replacement_mutex_);
   const uint64_t before = resident_pages_.load(std::memory_order_relaxed);
   bool evicted = false;

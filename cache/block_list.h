@@ -69,8 +69,8 @@ class BlockList {
 
   // True while the block is in the first quarter of the list, by pages.
   bool is_fresh(BlockId block) const {
-    const uint32_t behind = pushed_.load(std::memory_order_relaxed) - table_[block].mark.load(std::memory_order_relaxed);
-    return behind < pages() / 4;
+    const uint32_t mark = table_[block].mark.load(std::memory_order_relaxed);
+    return pushed_.load(std::memory_order_relaxed) - mark < pages() / 4;
   }
   // A mark for blocks that enter this list without being fresh.
   uint32_t stale_mark() const { return pushed_.load(std::memory_order_relaxed) - static_cast<uint32_t>(pages()); }

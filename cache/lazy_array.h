@@ -1,6 +1,6 @@
 // LazyArray is an array of a fixed size that starts as zeros and takes memory only where it was touched, so that tables
-// can be as long as the largest cache needs. T must be valid when all its bytes are zero. Ends the process when the address
-// space is refused.
+// can be as long as the largest cache needs. T must be valid when all its bytes are zero. Ends the process when the
+// address space is refused.
 #pragma once
 
 #include <sys/mman.h>

@@ -1,11 +1,12 @@
-// LRU evicts the block that was used longest ago: one list, a hit moves the block to its front, the victim comes from its back.
+// LRU evicts the block that was used longest ago: one list, a hit moves the block to its front, the victim comes from
+// its back.
 //
-// Why have it: it is the yardstick that every other policy is measured against, and right where recent use is the best
-// guess at the next one (a working set that drifts). Its weakness is one long scan: every block read once pushes out one
-// that is read again and again. For that there is `midpoint`.
+// Why have it: it is the yardstick that every other policy is measured against, and right where recent use is the
+// best guess at the next one (a working set that drifts). Its weakness is one long scan: every block read once pushes
+// out one that is read again and again. For that there is `midpoint`.
 //
-// Cost: a hit moves one block (five stores, three cache lines); hits in the freshest quarter of the list change little and
-// can be left out (is_recent), as InnoDB does. A miss is one push, an eviction one removal. 16 bytes per block.
+// Cost: a hit moves one block (five stores, three cache lines); hits in the freshest quarter of the list change little
+// and can be left out (is_recent), as InnoDB does. A miss is one push, an eviction one removal. 16 bytes per block.
 // With every hit reported the order is exact LRU.
 // Source: Mattson et al., Evaluation techniques for storage hierarchies, IBM Systems Journal 9 (1970).
 #include "cache/assert.h"
@@ -57,6 +58,8 @@ class LruPolicy final : public Policy {
 
 }  // namespace
 
-std::unique_ptr<Policy> make_lru_policy(const PolicyOptions& options) { return std::make_unique<LruPolicy>(options); }
+std::unique_ptr<Policy> make_lru_policy(const PolicyOptions& options) {
+  return std::make_unique<LruPolicy>(options);
+}
 
 }  // namespace sluice

@@ -1,15 +1,15 @@
-// Midpoint is the LRU of MySQL's InnoDB buffer pool, which is built to survive table scans: the list is cut in two, and a
-// new block enters at the cut, not at the front.
+// Midpoint is the LRU of MySQL's InnoDB buffer pool, which is built to survive table scans: the list is cut in two, and
+// a new block enters at the cut, not at the front.
 //
 //   front [ young: 5/8 of the pages ][ old: 3/8 ] back -> victim
 //                                     ^ new blocks enter here
 //
-// A block of the old sublist goes to the front of the young one only by an access at least a second after its first one.
+// A block of the old sublist goes to the front of the young one only by an access a second or more after its first.
 // A scan reads a block several times within moments (a 64 KiB block in pieces) and never again: it passes through
 // the old sublist and leaves the young one alone. What is read again after a second has shown that it is worth more.
 //
-// Worked example, 1000 blocks of one page: 625 young, 375 old. A scan of 10,000 blocks evicts the 375 and then itself. A
-// block that is read now and again in two seconds survives if fewer than 375 other blocks are missed meanwhile.
+// Worked example, 1000 blocks of one page: 625 young, 375 old. A scan of 10,000 blocks evicts the 375 and then itself.
+// A block that is read now and again in two seconds survives if fewer than 375 other blocks are missed meanwhile.
 //
 //   insert     front of old; its first access is now
 //   touch      old, first access less than a second ago: nothing. Old otherwise: front of young. Young: front of young
@@ -19,8 +19,8 @@
 // Below 512 blocks there is no old sublist (a second is too long for a list so short) and this is LRU.
 // A block that sank from young to old counts as accessed long ago: its next access brings it back at once.
 //
-// Cost: a hit in the freshest quarter of young, or in old too early, does nothing (is_recent, no lock). Other hits and misses
-// move one block and on average less than one more across the cut. 16 bytes per block.
+// Cost: a hit in the freshest quarter of young, or in old too early, does nothing (is_recent, no lock). Other hits and
+// misses move one block and on average less than one more across the cut. 16 bytes per block.
 // Source: MySQL 8.4 manual 17.8.3.3 "Making the Buffer Pool Scan Resistant", storage/innobase/buf/buf0lru.cc
 // (BUF_LRU_OLD_MIN_LEN, BUF_LRU_OLD_TOLERANCE, innodb_old_blocks_pct 37, innodb_old_blocks_time 1000).
 #include <chrono>

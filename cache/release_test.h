@@ -32,8 +32,8 @@ ReleaseAnswer test_release(char* slab);
 
 class ReleaseWitness {
  public:
-  // `slab` is 2 MiB of untouched memory in the arena's own mapping, the witness's from now on. It takes one page of it. None
-  // when no pipe can be had or when the test does not see the lent page.
+  // `slab` is 2 MiB of untouched memory in the arena's own mapping, the witness's from now on. It takes one page of it.
+  // None when no pipe can be had or when the test does not see the lent page.
   static std::optional<ReleaseWitness> create(char* slab);
   bool holds() const { return test_release(slab_) == ReleaseAnswer::busy; }
 

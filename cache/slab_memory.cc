@@ -16,8 +16,8 @@ namespace sluice {
 
 Result<SlabMemory> SlabMemory::reserve(uint32_t slabs) {
   const size_t wanted = slabs * kSlabSize;
-  void* raw = ::mmap(nullptr, wanted + kSlabSize, PROT_READ | PROT_WRITE,
-                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* raw =
+      ::mmap(nullptr, wanted + kSlabSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (raw == MAP_FAILED) return fail(ENOMEM);
   const auto start = reinterpret_cast<uintptr_t>(raw);
   const uintptr_t aligned = (start + kSlabSize - 1) & ~(kSlabSize - 1);

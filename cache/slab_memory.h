@@ -1,8 +1,8 @@
 // SlabMemory is the arena's address space: one anonymous mapping of 2 MiB aligned slabs, advised to huge pages. A
 // slab takes no memory before it is touched. It knows system calls only, not who uses which frame.
 //
-// The memory is not inherited by fork: a child's copy would make the next write to a frame move it to another page under
-// the direct I/O in flight. Create it after the process has gone to the background. It is left out of core dumps.
+// The memory is not inherited by fork: a child's copy would make the next write to a frame move it to another page
+// under the direct I/O in flight. Create it after the process has gone to the background. It is left out of core dumps.
 #pragma once
 
 #include <cstddef>

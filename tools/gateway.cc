@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -30,7 +31,9 @@ namespace {
 
 constexpr std::chrono::seconds kDrainPatience{10};  // well below that of `sluice umount`
 
-double seconds_of(std::chrono::nanoseconds duration) { return std::chrono::duration<double>(duration).count(); }
+double seconds_of(std::chrono::nanoseconds duration) {
+  return std::chrono::duration<double>(duration).count();
+}
 
 Checked<ReleaseProof> choose_release_proof(const std::string& wanted) {
   if (wanted == "replace") return ReleaseProof::replace;
@@ -41,11 +44,13 @@ Checked<ReleaseProof> choose_release_proof(const std::string& wanted) {
   return proven;
 }
 
-std::string_view name_of(ReleaseProof proof) { return proof == ReleaseProof::collapse ? "collapse" : "replace"; }
+std::string_view name_of(ReleaseProof proof) {
+  return proof == ReleaseProof::collapse ? "collapse" : "replace";
+}
 
 Checked<std::unique_ptr<BlockCache>> make_cache(const Options& options, ReleaseProof proof) {
-  auto cache = BlockCache::create(
-      {.size_bytes = options.cache_size_bytes, .policy = options.cache_policy, .proof = proof});
+  auto cache =
+      BlockCache::create({.size_bytes = options.cache_size_bytes, .policy = options.cache_policy, .proof = proof});
   if (!cache) {
     return complain("--cache-size: cannot have {} of memory: {}; choose less", format_size(options.cache_size_bytes),
                     error_text(cache.error().number));
@@ -59,7 +64,8 @@ Checked<std::unique_ptr<Disk>> make_disk(const Options& options) {
   if (options.disk_engine == "auto") return open_disk(disk_options);
   auto disk = open_ring_disk(disk_options);
   if (!disk) {
-    return complain("--disk-engine: io_uring is refused here: {}; use auto or threads", error_text(disk.error().number));
+    return complain("--disk-engine: io_uring is refused here: {}; use auto or threads",
+                    error_text(disk.error().number));
   }
   return std::move(*disk);
 }
@@ -69,7 +75,8 @@ Checked<std::unique_ptr<Store>> make_store(const GatewayPlan& plan, BlockCache* 
       .source = plan.source,
       .read_only = plan.options.read_only,
       .direct_io = plan.options.direct_io,
-      .readahead = {.window_max_bytes = plan.options.readahead_bytes},
+      // Two windows per stream are on their way: some tens of streams must fit beside what is cached.
+      .readahead = {.window_max_bytes = std::min(plan.options.readahead_bytes, plan.options.cache_size_bytes / 64)},
   };
   auto store = Store::open(options, cache, disk, &system_clock());
   if (!store) return complain("SOURCE '{}': {}", plan.source, error_text(store.error().number));
@@ -101,8 +108,7 @@ Checked<std::unique_ptr<HttpServer>> make_http(const GatewayPlan& plan, Store* s
     case EADDRNOTAVAIL:
       return complain("--http: {} is not an address of this machine; 'ip address' lists them", http.address);
     case EACCES: return complain("--http: {} is for root; choose a port above 1023", http.address);
-    default:
-      return complain("--http: cannot listen on {}: {}", http.address, error_text(server.error().number));
+    default: return complain("--http: cannot listen on {}: {}", http.address, error_text(server.error().number));
   }
 }
 
@@ -141,9 +147,10 @@ Checked<std::unique_ptr<FuseSession>> make_fuse(const GatewayPlan& plan, Store* 
   auto session = FuseSession::mount(store, fuse_options, &reason);
   if (session) return std::move(*session);
   if (session.error().number == EPERM && ::geteuid() == 0) {
-    return complain("cannot mount at '{}': {}; in a container give it --cap-add SYS_ADMIN, or export without a mount: "
-                    "'sluice serve'",
-                    plan.mountpoint, reason);
+    return complain(
+        "cannot mount at '{}': {}; in a container give it --cap-add SYS_ADMIN, or export without a mount: "
+        "'sluice serve'",
+        plan.mountpoint, reason);
   }
   return complain("cannot mount at '{}': {}", plan.mountpoint, reason);
 }
@@ -182,7 +189,8 @@ class Gateway {
     store_ = TRY(make_store(plan_, cache_.get(), disk_.get()));
     if (plan_.options.http) http_ = TRY(make_http(plan_, store_.get()));
     if (!plan_.mountpoint.empty()) fuse_ = TRY(make_fuse(plan_, store_.get()));
-    control_ = TRY(ControlServer::open(plan_.options.control, {[this] { return status_json(status()); }, request_stop}));
+    control_ =
+        TRY(ControlServer::open(plan_.options.control, {[this] { return status_json(status()); }, request_stop}));
     if (fuse_) fuse_thread_ = std::thread([this] { serve_mount(); });
     return {};
   }

@@ -1,6 +1,6 @@
-// DirectoryReply packs directory entries as the kernel reads them: readdir's (name, type, number) or readdirplus's, which
-// carry attributes and a lookup reference as well. Whether an entry fits is known from its name alone, before it is
-// looked up.
+// DirectoryReply packs directory entries as the kernel reads them: readdir's (name, type, number) or readdirplus's,
+// which carry attributes and a lookup reference as well. Whether an entry fits is known from its name alone, before it
+// is looked up.
 #pragma once
 
 #include <string>

@@ -43,7 +43,8 @@ void InitReply::observe_request(const void* message, size_t bytes) {
   if (header.opcode != FUSE_INIT) return;
 
   fuse_init_in request{};  // older kernels send less: no flags2
-  ::memcpy(&request, static_cast<const char*>(message) + sizeof(header), std::min(bytes - sizeof(header), sizeof(request)));
+  ::memcpy(&request, static_cast<const char*>(message) + sizeof(header),
+           std::min(bytes - sizeof(header), sizeof(request)));
   unique_ = header.unique;
   offered_ = request.flags;
   if (request.flags & FUSE_INIT_EXT) offered_ |= uint64_t{request.flags2} << 32;

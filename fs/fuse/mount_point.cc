@@ -52,7 +52,8 @@ Result<void> run_fusermount(const std::string& path, bool lazily) {
   if (lazily) arguments.push_back("-z");
   arguments.insert(arguments.end(), {"--", path.c_str(), nullptr});
   pid_t child = 0;
-  const int error = ::posix_spawnp(&child, "fusermount3", nullptr, nullptr, const_cast<char**>(arguments.data()), environ);
+  const int error =
+      ::posix_spawnp(&child, "fusermount3", nullptr, nullptr, const_cast<char**>(arguments.data()), environ);
   if (error != 0) return fail(error);
 
   int status = 0;
@@ -91,7 +92,8 @@ std::vector<MountEntry> parse_mountinfo(std::string_view text) {
 
 Result<MountPoint> MountPoint::find(const std::string& path) {
   const auto entries = read_mountinfo();
-  const auto last = std::find_if(entries.rbegin(), entries.rend(), [&](const MountEntry& entry) { return entry.path == path; });
+  const auto last =
+      std::find_if(entries.rbegin(), entries.rend(), [&](const MountEntry& entry) { return entry.path == path; });
   if (last == entries.rend() || !last->type.starts_with("fuse")) return fail(ENOENT);
   return MountPoint(*last);
 }

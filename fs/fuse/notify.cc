@@ -4,7 +4,9 @@
 
 namespace sluice {
 
-void Notifier::start() { thread_ = std::thread([this] { work(); }); }
+void Notifier::start() {
+  thread_ = std::thread([this] { work(); });
+}
 
 void Notifier::stop() {
   {

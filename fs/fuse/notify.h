@@ -1,12 +1,12 @@
 // Notifier tells the kernel to forget what it caches of a file, on a thread of its own.
 //
-// Why a thread: the kernel may take locks that the requester of a pending request holds, so a notification from inside a
-// handler, or under a lock of ours, can wait for itself. Two kinds, two Notifiers:
+// Why a thread: the kernel may take locks that the requester of a pending request holds, so a notification from inside
+// a handler, or under a lock of ours, can wait for itself. Two kinds, two Notifiers:
 //   attributes  the kernel only marks them stale; never waits for us.
 //   pages       waits for pages being read and writes dirty ones back: both are requests to us, so the threads
 //               that serve must not wait for it, and nobody does.
-// The queue is bounded and merges notifications of one file that wait. A notification that finds it full is dropped: then
-// the kernel's own timeouts apply.
+// The queue is bounded and merges notifications of one file that wait. A notification that finds it full is dropped:
+// then the kernel's own timeouts apply.
 #pragma once
 
 #include <atomic>
@@ -29,7 +29,8 @@ class Notifier {
   ~Notifier() { stop(); }
 
   void start();
-  // Handles what waits, then ends the thread. Afterwards nothing is sent any more. May be called more than once, and at once.
+  // Handles what waits, then ends the thread. Afterwards nothing is sent any more. May be called more than once, and at
+  // once.
   void stop();
 
   // Any thread, any lock held. Never waits.

@@ -1,5 +1,5 @@
-// The handlers that libfuse calls, by subject. Every one has the same shape: take the request, call the store, reply once.
-// They run on libfuse's threads; reads, writes and some opens are answered later by another.
+// The handlers that libfuse calls, by subject. Every one has the same shape: take the request, call the store, reply
+// once. They run on libfuse's threads; reads, writes and some opens are answered later by another.
 #pragma once
 
 #include "fs/fuse/libfuse.h"

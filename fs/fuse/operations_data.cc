@@ -1,4 +1,5 @@
-// Files and their data. A cache hit is answered inside the handler; a miss, and every write, by the thread that completes it.
+// Files and their data. A cache hit is answered inside the handler; a miss, and every write, by the thread that
+// completes it.
 //
 // flush is not here on purpose: a write has reached the backing before it is answered, so close() has nothing to add,
 // and the kernel stops asking after the first time.
@@ -21,16 +22,18 @@ constexpr int kOpenForExecution = 040;  // __FMODE_EXEC; open(2) does not accept
 thread_local OutsideChangeWatch* current_watch = nullptr;
 
 // A program may be executable without being readable. The kernel has checked the x bit.
-Caller opener(const Request& request, int flags) { return flags & kOpenForExecution ? Caller{} : request.caller(); }
+Caller opener(const Request& request, int flags) {
+  return flags & kOpenForExecution ? Caller{} : request.caller();
+}
 
 // The kernel has attributes of the file from before the change, and the program that opens it would see them with the
 // new data. So the kernel forgets them before it learns that the file is open.
-void reply_after_invalidation(Request request, InodeNumber number, std::unique_ptr<OpenFile> file, fuse_file_info info) {
+void reply_after_invalidation(Request request, InodeNumber number, std::unique_ptr<OpenFile> file,
+                              fuse_file_info info) {
   Notifier& attributes = request.context().attributes;
-  attributes.invalidate_then(number,
-                             [request = std::move(request), file = std::move(file), info]() mutable {
-                               request.reply_open(std::move(file), info);
-                             });
+  attributes.invalidate_then(number, [request = std::move(request), file = std::move(file), info]() mutable {
+    request.reply_open(std::move(file), info);
+  });
 }
 
 void open(fuse_req_t handle, fuse_ino_t number, fuse_file_info* info) noexcept {
@@ -57,8 +60,9 @@ void release(fuse_req_t handle, fuse_ino_t, fuse_file_info* info) noexcept {
 void read(fuse_req_t handle, fuse_ino_t, size_t size, off_t offset, fuse_file_info* info) noexcept {
   Request request(handle);
   const auto file = HandleTable<FileHandle>::get(info->fh).file;
-  file->read(static_cast<uint64_t>(offset), size,
-             [request = std::move(request), file](const Result<FileSlice>& slice) mutable { request.reply_read(slice); });
+  file->read(
+      static_cast<uint64_t>(offset), size,
+      [request = std::move(request), file](const Result<FileSlice>& slice) mutable { request.reply_read(slice); });
 }
 
 struct Write {
@@ -93,9 +97,8 @@ void write(fuse_req_t handle, fuse_ino_t, const char* bytes, size_t size, off_t 
   const bool append = (info->flags & O_APPEND) != 0 && !info->writepage;
   const Write write{static_cast<uint64_t>(offset), {bytes, size}, info->flags, append};
   if ((info->flags & O_DSYNC) != 0) return request.reply_written(write_durably(*file, write));  // O_SYNC includes it
-  start_write(*file, write, [request = std::move(request), file](Result<size_t> written) mutable {
-    request.reply_written(written);
-  });
+  start_write(*file, write,
+              [request = std::move(request), file](Result<size_t> written) mutable { request.reply_written(written); });
 }
 
 void fsync(fuse_req_t handle, fuse_ino_t, int data_only, fuse_file_info* info) noexcept {
@@ -115,9 +118,13 @@ void fallocate(fuse_req_t handle, fuse_ino_t, int mode, off_t offset, off_t leng
 
 }  // namespace
 
-OutsideChangeWatch::OutsideChangeWatch(InodeNumber number) : number_(number) { current_watch = this; }
+OutsideChangeWatch::OutsideChangeWatch(InodeNumber number) : number_(number) {
+  current_watch = this;
+}
 
-OutsideChangeWatch::~OutsideChangeWatch() { current_watch = nullptr; }
+OutsideChangeWatch::~OutsideChangeWatch() {
+  current_watch = nullptr;
+}
 
 bool OutsideChangeWatch::notice(InodeNumber number) {
   if (current_watch == nullptr || current_watch->number_ != number) return false;

@@ -1,5 +1,5 @@
-// Directories. readdirplus is readdir plus a lookup of every entry; the whole of the attributes is given each time, for the
-// kernel believes it (a missing size would cut off a mapped file).
+// Directories. readdirplus is readdir plus a lookup of every entry; the whole of the attributes is given each time, for
+// the kernel believes it (a missing size would cut off a mapped file).
 #include <errno.h>
 
 #include <vector>
@@ -30,8 +30,8 @@ Result<std::vector<NamedEntry>> next_entries(OpenDirectory& directory, uint64_t 
 }
 
 // Looks the entries up and packs them. `referenced` gets the numbers that now have one more reference.
-DirectoryReply pack_plus(const Request& request, InodeNumber parent, const std::vector<NamedEntry>& entries, size_t size,
-                         std::vector<InodeNumber>& referenced) {
+DirectoryReply pack_plus(const Request& request, InodeNumber parent, const std::vector<NamedEntry>& entries,
+                         size_t size, std::vector<InodeNumber>& referenced) {
   DirectoryReply reply(Format::plus, size);
   for (const NamedEntry& entry : entries) {
     if (entry.name == "." || entry.name == "..") {  // the kernel takes no reference on these

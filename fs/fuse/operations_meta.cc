@@ -1,7 +1,10 @@
 // Names and attributes.
 //
-// Not here on purpose: access (the kernel checks, by default_permissions), locks (the kernel keeps them, this is one host).
+// Not here on purpose: access (the kernel checks, by default_permissions), locks (the kernel keeps them, this is one
+// host).
+#include <errno.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "fs/fuse/operations.h"
 #include "fs/fuse/reply.h"
@@ -112,7 +115,8 @@ void statfs(fuse_req_t handle, fuse_ino_t number) noexcept {
   request.reply_statfs(request.store().statfs(number));
 }
 
-void setxattr(fuse_req_t handle, fuse_ino_t number, const char* name, const char* value, size_t size, int flags) noexcept {
+void setxattr(fuse_req_t handle, fuse_ino_t number, const char* name, const char* value, size_t size,
+              int flags) noexcept {
   Request request(handle);
   request.reply_done(request.store().setxattr(request.caller(), number, name, {value, size}, flags));
 }

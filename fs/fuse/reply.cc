@@ -17,7 +17,9 @@ double attribute_timeout(const FuseOptions& options, const struct stat& attribut
 }
 
 // The kernel takes ENOSYS for "this daemon never has that operation" and does not ask again; a backing means one file.
-int reply_code(Error error) { return error.number == ENOSYS ? EOPNOTSUPP : error.number; }
+int reply_code(Error error) {
+  return error.number == ENOSYS ? EOPNOTSUPP : error.number;
+}
 
 }  // namespace
 

@@ -1,6 +1,6 @@
-// Request is one request of the kernel. It is answered exactly once, by whichever thread has the answer, with no lock held.
-// Whoever owns the Request owes the answer; one that is destroyed without is answered EIO, because a process would wait
-// for ever.
+// Request is one request of the kernel. It is answered exactly once, by whichever thread has the answer, with no lock
+// held. Whoever owns the Request owes the answer; one that is destroyed without is answered EIO, because a process
+// would wait for ever.
 //
 // A reply that hands out a reference (an entry, an open file) takes it back when the kernel no longer wants the reply,
 // because the caller was killed meanwhile.

@@ -6,9 +6,9 @@
 //                       programs have dirtied by mmap are written while we can still serve that; the loop is told
 //                       to end; what it has received is answered; closing the device fails the rest with ENOTCONN.
 //
-// libfuse's loop waits in sem_wait, and looks at fuse_session_exit only when that returns. Before 3.18 nothing wakes it, so
-// stop() sends a signal with an empty handler to the thread of run(), again and again until the loop has ended (a signal
-// that comes just before sem_wait is lost).
+// libfuse's loop waits in sem_wait, and looks at fuse_session_exit only when that returns. Before 3.18 nothing wakes
+// it, so stop() sends a signal with an empty handler to the thread of run(), again and again until the loop has ended
+// (a signal that comes just before sem_wait is lost).
 //
 // fuse_session_unmount would unmount whatever is at that path by then, perhaps the source itself, when it was mounted
 // over. It leaves a mount alone whose connection is dead, so we close the device and give libfuse a dead pipe.
@@ -43,11 +43,14 @@ using namespace std::chrono_literals;
 constexpr uint32_t kWriteBytesMax = 1 << 20;
 // Asynchronous direct reads and readahead in flight; libfuse leaves it at the kernel's 12.
 constexpr unsigned kBackgroundRequestsMax = 256;
-// An unmounted file system ends by itself at once, unless it is mounted a second time (a bind mount, another namespace).
+// An unmounted file system ends by itself at once, unless it is mounted a second time (a bind mount, another
+// namespace).
 constexpr auto kEndGrace = 200ms;
 constexpr auto kWakeInterval = 10ms;
 
-int wake_signal() { return SIGRTMIN; }
+int wake_signal() {
+  return SIGRTMIN;
+}
 
 // What libfuse says while it mounts goes into the caller's error line, all else into the log.
 thread_local std::string* log_capture = nullptr;
@@ -72,10 +75,9 @@ void on_libfuse_log(fuse_log_level level, const char* format, va_list arguments)
 
 void init(void* userdata, fuse_conn_info* connection) noexcept {
   FuseContext& context = *static_cast<FuseContext*>(userdata);
-  for (uint64_t capability :
-       {FUSE_CAP_ASYNC_READ, FUSE_CAP_ASYNC_DIO, FUSE_CAP_PARALLEL_DIROPS, FUSE_CAP_READDIRPLUS, FUSE_CAP_READDIRPLUS_AUTO,
-        FUSE_CAP_AUTO_INVAL_DATA, FUSE_CAP_EXPORT_SUPPORT, FUSE_CAP_POSIX_ACL, FUSE_CAP_DONT_MASK,
-        FUSE_CAP_HANDLE_KILLPRIV}) {
+  for (uint64_t capability : {FUSE_CAP_ASYNC_READ, FUSE_CAP_ASYNC_DIO, FUSE_CAP_PARALLEL_DIROPS, FUSE_CAP_READDIRPLUS,
+                              FUSE_CAP_READDIRPLUS_AUTO, FUSE_CAP_AUTO_INVAL_DATA, FUSE_CAP_EXPORT_SUPPORT,
+                              FUSE_CAP_POSIX_ACL, FUSE_CAP_DONT_MASK, FUSE_CAP_HANDLE_KILLPRIV}) {
     want(*connection, capability);
   }
   // The kernel would own sizes and times under a writeback cache; O_TRUNC comes as a truncation of its own.
@@ -112,7 +114,8 @@ Result<std::string> resolve_mountpoint(const std::string& path, std::string* err
     return fail(error);
   };
   std::unique_ptr<char, decltype(&::free)> resolved(::realpath(path.c_str(), nullptr), &::free);
-  if (resolved == nullptr) return refuse(errno, errno == ENOTCONN ? " (a dead mount is in the way: umount it first)" : "");
+  if (resolved == nullptr)
+    return refuse(errno, errno == ENOTCONN ? " (a dead mount is in the way: umount it first)" : "");
   struct stat attributes;
   if (::stat(resolved.get(), &attributes) == -1) return refuse(errno, "");
   if (!S_ISDIR(attributes.st_mode)) return refuse(ENOTDIR, "");
@@ -128,7 +131,8 @@ std::string tidy_error(std::string text) {
 
 class FuseSessionImpl final : public FuseSession {
  public:
-  FuseSessionImpl(Store& store, FuseOptions options) : context_(store, std::move(options)) {}
+  FuseSessionImpl(Store& store, FuseOptions options)
+      : context_(std::make_shared<FuseContext>(store, std::move(options))) {}
   ~FuseSessionImpl() override;
 
   Result<void> open(std::string* error_line);
@@ -136,7 +140,7 @@ class FuseSessionImpl final : public FuseSession {
   Result<void> run() override;
   void stop() override;
   Result<void> unmount() override { return mount_point_->unmount(false); }
-  const std::string& mountpoint() const override { return context_.options.mountpoint; }
+  const std::string& mountpoint() const override { return context_->options.mountpoint; }
   FuseStats stats() const override;
 
  private:
@@ -148,7 +152,7 @@ class FuseSessionImpl final : public FuseSession {
   void finish();
   void close_device();
 
-  FuseContext context_;
+  const std::shared_ptr<FuseContext> context_;
   std::optional<MountPoint> mount_point_;
   Mutex mutex_;
   CondVar state_changed_;
@@ -164,17 +168,19 @@ Result<void> FuseSessionImpl::open(std::string* error_line) {
   fuse_set_log_func(on_libfuse_log);
   std::string said;
   log_capture = &said;
-  const std::string options = mount_option_string(context_.options);
-  char* arguments[] = {const_cast<char*>("sluice"), const_cast<char*>("-o"), const_cast<char*>(options.c_str()), nullptr};
+  const std::string options = mount_option_string(context_->options);
+  char* arguments[] = {const_cast<char*>("sluice"), const_cast<char*>("-o"), const_cast<char*>(options.c_str()),
+                       nullptr};
   fuse_args parsed = FUSE_ARGS_INIT(3, arguments);
   const fuse_lowlevel_ops operations = all_operations();
-  context_.session = fuse_session_new(&parsed, &operations, sizeof(operations), &context_);
+  context_->session = fuse_session_new(&parsed, &operations, sizeof(operations), context_.get());
   fuse_opt_free_args(&parsed);
-  const bool is_mounted = context_.session != nullptr && fuse_session_mount(context_.session, mountpoint().c_str()) == 0;
+  const bool is_mounted =
+      context_->session != nullptr && fuse_session_mount(context_->session, mountpoint().c_str()) == 0;
   log_capture = nullptr;
 
   *error_line = tidy_error(std::move(said));
-  if (context_.session == nullptr) return fail(EINVAL);
+  if (context_->session == nullptr) return fail(EINVAL);
   if (!is_mounted) {
     if (error_line->empty()) *error_line = fmt::format("{}: fusermount3 refused the mount", mountpoint());
     return fail(::access("/dev/fuse", F_OK) == 0 ? EPERM : ENODEV);
@@ -186,13 +192,13 @@ Result<void> FuseSessionImpl::open(std::string* error_line) {
   }
   mount_point_.emplace(std::move(*found));
 #ifdef SLUICE_PATCHES_INIT_REPLY
-  if (!install_init_reply(context_.session)) return fail(ENOMEM);
+  if (!install_init_reply(context_->session)) return fail(ENOMEM);
 #endif
   return {};
 }
 
 FuseSessionImpl::~FuseSessionImpl() {
-  if (context_.session == nullptr) return;
+  if (context_->session == nullptr) return;
   bool was_run;
   {
     MutexLock lock(&mutex_);
@@ -202,7 +208,7 @@ FuseSessionImpl::~FuseSessionImpl() {
     if (mount_point_) static_cast<void>(mount_point_->unmount(true));
     finish();
   }
-  fuse_session_destroy(context_.session);
+  fuse_session_destroy(context_->session);
 }
 
 Result<void> FuseSessionImpl::run() {
@@ -232,17 +238,18 @@ int FuseSessionImpl::serve() {
   ::sigaddset(&wake, wake_signal());
   ::pthread_sigmask(SIG_UNBLOCK, &wake, &before);
 
-  context_.attributes.start();
-  context_.pages.start();
-  context_.store.on_outside_change([this](InodeNumber number) {
-    if (!OutsideChangeWatch::notice(number)) context_.attributes.invalidate(number);
-    context_.pages.invalidate(number);
+  context_->attributes.start();
+  context_->pages.start();
+  // A thread of another front end may be inside the listener when the session goes.
+  context_->store.on_outside_change([context = context_](InodeNumber number) {
+    if (!OutsideChangeWatch::notice(number)) context->attributes.invalidate(number);
+    context->pages.invalidate(number);
   });
   fuse_loop_config* config = fuse_loop_cfg_create();
-  fuse_loop_cfg_set_clone_fd(config, context_.options.clone_fd);
-  fuse_loop_cfg_set_max_threads(config, context_.options.threads_max);
-  fuse_loop_cfg_set_idle_threads(config, context_.options.threads_idle_max);
-  const int result = fuse_session_loop_mt(context_.session, config);
+  fuse_loop_cfg_set_clone_fd(config, context_->options.clone_fd);
+  fuse_loop_cfg_set_max_threads(config, context_->options.threads_max);
+  fuse_loop_cfg_set_idle_threads(config, context_->options.threads_idle_max);
+  const int result = fuse_session_loop_mt(context_->session, config);
   fuse_loop_cfg_destroy(config);
 
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
@@ -251,17 +258,17 @@ int FuseSessionImpl::serve() {
 
 // After the loop: no new requests. Those received are answered, by whoever has them, then everything is closed.
 void FuseSessionImpl::finish() {
-  context_.store.on_outside_change(nullptr);
-  for (uint64_t left = context_.in_flight; left != 0; left = context_.in_flight) context_.in_flight.wait(left);
-  context_.attributes.stop();
-  context_.pages.stop();
-  context_.files.clear();
-  context_.directories.clear();
+  context_->store.on_outside_change(nullptr);
+  for (uint64_t left = context_->in_flight; left != 0; left = context_->in_flight) context_->in_flight.wait(left);
+  context_->attributes.stop();
+  context_->pages.stop();
+  context_->files.clear();
+  context_->directories.clear();
   close_device();
 }
 
 void FuseSessionImpl::close_device() {
-  const int device = fuse_session_fd(context_.session);
+  const int device = fuse_session_fd(context_->session);
   if (device == -1) return;  // the mount failed
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) == -1) {
@@ -271,7 +278,7 @@ void FuseSessionImpl::close_device() {
   const UniqueFd write_end(ends[1]);
   ::close(ends[0]);
   ::dup3(write_end.get(), device, O_CLOEXEC);
-  fuse_session_unmount(context_.session);
+  fuse_session_unmount(context_->session);
 }
 
 void FuseSessionImpl::stop() {
@@ -281,8 +288,8 @@ void FuseSessionImpl::stop() {
   }
   const bool ends_by_itself = unmount_for_stop();
   // The page notifier may be waiting for requests that only a running loop answers.
-  context_.attributes.stop();
-  context_.pages.stop();
+  context_->attributes.stop();
+  context_->pages.stop();
   end_loop(ends_by_itself ? kEndGrace : 0ms);
 }
 
@@ -307,14 +314,14 @@ void FuseSessionImpl::end_loop(std::chrono::milliseconds grace) {
   MutexLock lock(&mutex_);
   if (state_ == State::running && grace > 0ms) state_changed_.wait_for(mutex_, grace);
   while (state_ == State::running) {
-    fuse_session_exit(context_.session);
+    fuse_session_exit(context_->session);
     ::pthread_kill(runner_, wake_signal());
     state_changed_.wait_for(mutex_, kWakeInterval);
   }
 }
 
 FuseStats FuseSessionImpl::stats() const {
-  const FuseCounters& counters = context_.counters;
+  const FuseCounters& counters = context_->counters;
   return {
       .requests = counters.requests,
       .reads = counters.reads,
@@ -322,12 +329,12 @@ FuseStats FuseSessionImpl::stats() const {
       .writes = counters.writes,
       .write_bytes = counters.write_bytes,
       .errors = counters.errors,
-      .in_flight = context_.in_flight,
-      .open_files = context_.files.size(),
-      .open_directories = context_.directories.size(),
-      .invalidations = context_.attributes.sent() + context_.pages.sent(),
-      .invalidations_dropped = context_.attributes.dropped() + context_.pages.dropped(),
-      .direct_io = context_.direct_io,
+      .in_flight = context_->in_flight,
+      .open_files = context_->files.size(),
+      .open_directories = context_->directories.size(),
+      .invalidations = context_->attributes.sent() + context_->pages.sent(),
+      .invalidations_dropped = context_->attributes.dropped() + context_->pages.dropped(),
+      .direct_io = context_->direct_io,
   };
 }
 

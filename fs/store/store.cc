@@ -42,7 +42,9 @@ StoreOptions with_defaults(StoreOptions options) {
 
 Result<std::unique_ptr<Store>> Store::open(const StoreOptions& options, BlockCache* cache, Disk* disk,
                                            const Clock* clock) {
-  return TRY(StoreImpl::open(options, cache, disk, clock));
+  std::unique_ptr<StoreImpl> store = TRY(StoreImpl::open(options, cache, disk, clock));
+  store->start_housekeeping();
+  return store;
 }
 
 Result<std::unique_ptr<StoreImpl>> StoreImpl::open(const StoreOptions& options, BlockCache* cache, Disk* disk,
@@ -54,10 +56,13 @@ Result<std::unique_ptr<StoreImpl>> StoreImpl::open(const StoreOptions& options, 
                               .file_handles = options.file_handles}));
   std::unique_ptr<StoreImpl> store(new StoreImpl(with_defaults(options), std::move(root), cache, disk, clock));
   TRY(store->add_root());
-  store->housekeeper_ = std::thread([store = store.get()] {
-    while (!store->wait_for_stop()) store->housekeep();
-  });
   return store;
+}
+
+void StoreImpl::start_housekeeping() {
+  housekeeper_ = std::thread([this] {
+    while (!wait_for_stop()) housekeep();
+  });
 }
 
 bool StoreImpl::wait_for_stop() {

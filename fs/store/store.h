@@ -74,6 +74,7 @@ class OpenDirectory {
 
 class Store {
  public:
+  // `cache` outlives the store. `disk` ends before it: completions on their way refer to files of the store.
   // Errors: ENOENT, ENOTDIR, EACCES for the source.
   static Result<std::unique_ptr<Store>> open(const StoreOptions& options, BlockCache* cache, Disk* disk, const Clock* clock);
   virtual ~Store() = default;

@@ -21,8 +21,10 @@ namespace sluice {
 
 class StoreImpl final : public Store {
  public:
+  // As Store::open, but time stands still: nobody calls housekeep() until start_housekeeping().
   static Result<std::unique_ptr<StoreImpl>> open(const StoreOptions& options, BlockCache* cache, Disk* disk,
                                                  const Clock* clock);
+  void start_housekeeping();
   ~StoreImpl() override;
 
   Result<Entry> lookup(InodeNumber parent, std::string_view name) override;
