@@ -16,9 +16,9 @@ class Callback<R(Args...)> {
  public:
   Callback() = default;
   template <typename F>
-    requires(!std::is_same_v<std::decay_t<F>, Callback>)
-  Callback(F&& function)  // NOLINT(google-explicit-constructor): a lambda is meant to convert
-      : holder_(std::make_unique<HolderOf<std::decay_t<F>>>(std::forward<F>(function))) {}
+    requires(!std::is_same_v<F, Callback>)
+  Callback(F function)  // NOLINT(google-explicit-constructor): a lambda is meant to convert
+      : holder_(std::make_unique<HolderOf<F>>(std::move(function))) {}
 
   R operator()(Args... args) { return holder_->call(std::forward<Args>(args)...); }
   explicit operator bool() const { return holder_ != nullptr; }
@@ -30,8 +30,7 @@ class Callback<R(Args...)> {
   };
   template <typename F>
   struct HolderOf final : Holder {
-    template <typename G>
-    explicit HolderOf(G&& g) : function(std::forward<G>(g)) {}
+    explicit HolderOf(F f) : function(std::move(f)) {}
     R call(Args... args) override { return function(std::forward<Args>(args)...); }
     F function;
   };

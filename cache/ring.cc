@@ -100,11 +100,23 @@ void Ring::complete_all() {
     const int result = completion->res;
     io_uring_cqe_seen(&ring_, completion);
     if (operation != nullptr) {
+      submit_posted();
       operation->complete(result);
     } else {
       wake_prepared_ = false;
     }
   }
+}
+
+// A completion may copy 1 MiB to a reader; the disk should not idle meanwhile.
+void Ring::submit_posted() {
+  {
+    MutexLock lock(&mutex_);
+    if (posted_.empty()) return;
+    taken_.swap(posted_);
+  }
+  prepare_taken();
+  enter(0);
 }
 
 io_uring_sqe* Ring::next_entry() {

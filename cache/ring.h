@@ -63,6 +63,7 @@ class Ring {
   int restrict_to(const RingOptions& options);
   bool take_posted() EXCLUDES(mutex_);
   void prepare_taken();
+  void submit_posted();
   void prepare_wake_up();
   void submit_and_wait() EXCLUDES(mutex_);
   void complete_all();

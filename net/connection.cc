@@ -21,9 +21,13 @@ Connection::Connection(SendContext* context, UniqueFd socket, size_t input_max_b
   SendPath::prepare(socket_.get());
 }
 
-Connection::~Connection() { ASSERT(closed()); }
+Connection::~Connection() {
+  ASSERT(closed());
+}
 
-void Connection::start() { loop().start(id_); }
+void Connection::start() {
+  loop().start(id_);
+}
 
 void Connection::close(bool reset) {
   if (closed()) return;
@@ -115,8 +119,12 @@ void Connection::on_receive_end(int error) {
   on_input_end();
 }
 
-void Connection::on_writable() { send_.on_writable(); }
+void Connection::on_writable() {
+  send_.on_writable();
+}
 
-void Connection::on_send_failed(int) { close(); }
+void Connection::on_send_failed(int) {
+  close();
+}
 
 }  // namespace sluice

@@ -1,5 +1,5 @@
-// Connection is one client's socket on one loop: its input, its SendPath, its deadline, its end. A protocol derives from
-// it and sees bytes in and replies out.
+// Connection is one client's socket on one loop: its input, its SendPath, its deadline, its end. A protocol derives
+// from it and sees bytes in and replies out.
 //
 // Input is shown straight from the loop's buffer; only what the protocol leaves is kept here. So a connection that
 // waits for its next request owns no buffer.
@@ -38,14 +38,15 @@ class Connection : private SocketHandler, protected SendOwner, public std::enabl
 
   // All bytes not consumed so far. Returns how many it consumed; called again when more came, and by consume_input().
   virtual size_t on_input(std::string_view bytes) = 0;
-  virtual void on_input_end() = 0;   // the peer closed its side
+  virtual void on_input_end() = 0;  // the peer closed its side
   void on_reply_sent() override = 0;
-  virtual void on_progress() = 0;    // the client took some bytes
+  virtual void on_progress() = 0;  // the client took some bytes
   virtual void on_timeout() = 0;
-  virtual void on_closed() = 0;      // the last call; do not destroy in it
+  virtual void on_closed() = 0;  // the last call; do not destroy in it
 
   void consume_input();  // shows the kept bytes again
   bool waits_for_client() const { return send_.waits_for_client(); }
+  bool has_input() const { return !input_.empty(); }
   bool input_ended() const { return input_ended_; }
   void send(Reply reply) { send_.send(std::move(reply)); }
   void set_deadline(std::chrono::nanoseconds delay) {

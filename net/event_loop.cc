@@ -16,7 +16,8 @@ thread_local const EventLoop* current_loop = nullptr;
 
 constexpr uint32_t kGenerationMask = (1U << 28) - 1;  // what fits beside index and operation in 64 bits
 
-// splice(2) to a socket whose peer is gone raises SIGPIPE and knows no MSG_NOSIGNAL. It stays blocked: one may be pending.
+// splice(2) to a socket whose peer is gone raises SIGPIPE and knows no MSG_NOSIGNAL. It stays blocked: one may be
+// pending.
 void block_sigpipe() {
   sigset_t signals;
   ::sigemptyset(&signals);
@@ -50,10 +51,10 @@ void EventLoop::run() {
   prepare_run();
   while (!stopping_.load(std::memory_order_acquire) || holds_ > 0) {
     wait(until_next());
-    now_ = clock_->monotonic();
     run_tasks();
     run_timers();
   }
+  finish_run();
   current_loop = nullptr;
 }
 
@@ -62,21 +63,20 @@ void EventLoop::stop() {
   ::eventfd_write(wake_.get(), 1);
 }
 
-bool EventLoop::in_thread() const { return current_loop == this; }
+bool EventLoop::in_thread() const {
+  return current_loop == this;
+}
 
 void EventLoop::post(Callback<void()> task) {
   if (in_thread()) {
     ready_.push_back(std::move(task));
     return;
   }
-  bool first;
-  {
-    MutexLock lock(&mutex_);
-    first = posted_.empty();
-    posted_.push_back(std::move(task));
-  }
-  // Whoever finds the queue empty wakes; the loop takes the whole queue at once.
-  if (first) ::eventfd_write(wake_.get(), 1);
+  MutexLock lock(&mutex_);
+  // Whoever finds the queue empty wakes; the loop takes the whole queue at once. It wakes with the mutex held: the
+  // task may be the last thing the loop waits for, then the loop is gone a moment after the mutex.
+  if (posted_.empty()) ::eventfd_write(wake_.get(), 1);
+  posted_.push_back(std::move(task));
 }
 
 void EventLoop::run_tasks() {

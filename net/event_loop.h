@@ -1,6 +1,6 @@
-// EventLoop runs everything that happens on one network thread: sockets, timers, posted tasks. Completion style on io_uring
-// (bytes arrive in buffers shared by the whole loop, so an idle connection owns none), with the same
-// interface over epoll where io_uring is refused.
+// EventLoop runs everything that happens on one network thread: sockets, timers, posted tasks. Completion style on
+// io_uring (bytes arrive in buffers shared by the whole loop, so an idle connection owns none), with the same interface
+// over epoll where io_uring is refused.
 //
 //   auto loop = TRY(EventLoop::create({}));
 //   std::thread thread([&] { loop->run(); });
@@ -56,8 +56,8 @@ class SocketHandler {
 
 class AcceptHandler {
  public:
-  virtual void on_accepted(UniqueFd socket) = 0;    // non-blocking, close-on-exec
-  virtual void on_accept_failed(int error) = 0;     // accepting is paused: `start` again later
+  virtual void on_accepted(UniqueFd socket) = 0;  // non-blocking, close-on-exec
+  virtual void on_accept_failed(int error) = 0;   // accepting is paused: `start` again later
 
  protected:
   ~AcceptHandler() = default;
@@ -68,15 +68,16 @@ struct ZeroCopySend {
   std::vector<iovec> iovecs;
   PageRefs pages;
   msghdr message{};
-  Callback<void(Result<size_t>)> sent;    // once; EAGAIN when the socket is full
-  Callback<void(bool copied)> released;   // once, then the pages go; `copied`: the kernel took a copy instead
+  Callback<void(Result<size_t>)> sent;   // once; EAGAIN when the socket is full
+  Callback<void(bool copied)> released;  // once, then the pages go; `copied`: the kernel took a copy instead
 };
 
 using TimerId = uint64_t;
 
 class EventLoop {
  public:
-  // `automatic` says once in the log when it falls back to epoll. Errors: those of io_uring_setup(2) or epoll_create(2).
+  // `automatic` says once in the log when it falls back to epoll. Errors: those of io_uring_setup(2) or
+  // epoll_create(2).
   static Result<std::unique_ptr<EventLoop>> create(const EventLoopOptions& options);
   virtual ~EventLoop();
   EventLoop(const EventLoop&) = delete;
@@ -84,8 +85,8 @@ class EventLoop {
 
   // Until `stop` was called and nothing holds the loop. Blocks SIGPIPE in the calling thread, for good.
   void run();
-  void stop();                            // any thread
-  void post(Callback<void()> task);       // any thread; in order; runs in the next turn
+  void stop();                       // any thread
+  void post(Callback<void()> task);  // any thread; in order; runs in the next turn
   bool in_thread() const;
   std::chrono::nanoseconds now() const { return now_; }  // monotonic, of this turn
   virtual std::string_view name() const = 0;             // "io_uring" or "epoll"
@@ -113,10 +114,10 @@ class EventLoop {
   struct Slot {
     uint32_t generation = 0;
     int fd = -1;
-    SocketHandler* socket = nullptr;     // one of the two
+    SocketHandler* socket = nullptr;  // one of the two
     AcceptHandler* acceptor = nullptr;
-    bool wanted = false;                 // receiving or accepting
-    bool armed = false;                  // ... is under way in the kernel
+    bool wanted = false;  // receiving or accepting
+    bool armed = false;   // ... is under way in the kernel
     bool writable_wanted = false;
     bool writable_armed = false;
   };
@@ -127,9 +128,11 @@ class EventLoop {
   Slot* find(uint32_t index, uint32_t generation) { return find(SocketId{index, generation}); }
   Slot* slot_at(uint32_t index) { return &slots_[index]; }
   int wake_fd() const { return wake_.get(); }
+  void update_now() { now_ = clock_->monotonic(); }
 
   virtual void prepare_run() = 0;
-  // Submits, waits at most `timeout` (negative: for ever), runs handlers.
+  virtual void finish_run() = 0;  // when it returns, the kernel has let go of all sockets that were removed
+  // Submits, waits at most `timeout` (negative: for ever), updates `now`, runs handlers.
   virtual void wait(std::chrono::nanoseconds timeout) = 0;
   virtual void interest_changed(uint32_t index) = 0;  // of a slot in use
   virtual void removing(uint32_t index) = 0;

@@ -34,11 +34,13 @@ class EpollLoop final : public EventLoop {
 
  protected:
   void prepare_run() override {}
+  void finish_run() override {}
 
   void wait(std::chrono::nanoseconds timeout) override {
     std::array<epoll_event, kBatch> events;
     const timespec limit{.tv_sec = timeout.count() / 1'000'000'000, .tv_nsec = timeout.count() % 1'000'000'000};
     const int count = wait_for(events.data(), timeout.count() < 0 ? nullptr : &limit);
+    update_now();
     for (int i = 0; i < count; ++i) {
       if (events[i].data.u64 == kWake) {
         eventfd_t posted;

@@ -1,6 +1,6 @@
-// EventLoop on io_uring. Every socket has one multishot receive (or accept) armed, which takes a buffer from a ring shared by
-// all sockets of the loop only when bytes are there: idle connections hold no buffer, and a turn that receives
-// from many connections costs one system call.
+// EventLoop on io_uring. Every socket has one multishot receive (or accept) armed, which takes a buffer from a ring
+// shared by all sockets of the loop only when bytes are there: idle connections hold no buffer, and a turn that
+// receives from many connections costs one system call.
 //
 // A completion names its slot and the slot's generation, so that those of a removed socket fall on the floor.
 #include <liburing.h>
@@ -98,11 +98,22 @@ class RingLoop final : public EventLoop {
     arm_wake();
   }
 
+  // Armed requests hold their sockets, and the ring would let go of them some time after its end: a listening port
+  // would stay in use for a moment that a restart can hit.
+  void finish_run() override {
+    io_uring_sqe* entry = submission();
+    io_uring_prep_cancel64(entry, 0, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);
+    io_uring_sqe_set_data64(entry, tag(Operation::ignore));
+    finishing_ = true;
+    while (armed_ > 0) wait(std::chrono::nanoseconds(-1));
+  }
+
   void wait(std::chrono::nanoseconds timeout) override {
     __kernel_timespec limit{.tv_sec = timeout.count() / 1'000'000'000, .tv_nsec = timeout.count() % 1'000'000'000};
     io_uring_cqe* first = nullptr;
     const int result =
         io_uring_submit_and_wait_timeout(&ring_, &first, 1, timeout.count() < 0 ? nullptr : &limit, nullptr);
+    update_now();
     switch (result < 0 ? -result : 0) {
       case 0:
       case ETIME:
@@ -130,6 +141,7 @@ class RingLoop final : public EventLoop {
       io_uring_prep_poll_add(entry, slot.fd, POLLOUT);
       io_uring_sqe_set_data64(entry, tag(Operation::writable, index, slot.generation));
       slot.writable_armed = true;
+      ++armed_;
     }
   }
 
@@ -180,6 +192,7 @@ class RingLoop final : public EventLoop {
     io_uring_sqe* entry = submission();
     io_uring_prep_poll_add(entry, wake_fd(), POLLIN);
     io_uring_sqe_set_data64(entry, tag(Operation::wake));
+    ++armed_;
   }
 
   void arm_incoming(uint32_t index, Slot& slot) {
@@ -194,6 +207,7 @@ class RingLoop final : public EventLoop {
     }
     io_uring_sqe_set_data64(entry, tag(Operation::incoming, index, slot.generation));
     slot.armed = true;
+    ++armed_;
   }
 
   void cancel(uint64_t target) {
@@ -205,12 +219,15 @@ class RingLoop final : public EventLoop {
   void complete(uint64_t user_data, int result, uint32_t flags) {
     const auto index = static_cast<uint32_t>(user_data);
     const auto generation = static_cast<uint32_t>(user_data >> 32) & ((1U << 28) - 1);
-    switch (static_cast<Operation>(user_data >> 60)) {
+    const auto operation = static_cast<Operation>(user_data >> 60);
+    const bool last = (flags & IORING_CQE_F_MORE) == 0;
+    if (last && operation != Operation::ignore && operation != Operation::zerocopy) --armed_;
+    switch (operation) {
       case Operation::ignore: break;
       case Operation::wake: {
         eventfd_t count;
         ::eventfd_read(wake_fd(), &count);
-        arm_wake();
+        if (!finishing_) arm_wake();
         break;
       }
       case Operation::incoming: complete_incoming(index, generation, result, flags); break;
@@ -232,7 +249,7 @@ class RingLoop final : public EventLoop {
       received(slot, result, flags);
     }
     slot = find(index, generation);
-    if (slot != nullptr && slot->wanted && !slot->armed) arm_incoming(index, *slot);
+    if (slot != nullptr && slot->wanted && !slot->armed && !finishing_) arm_incoming(index, *slot);
   }
 
   // What arrived for a socket that was removed meanwhile: bytes in a buffer, or a connection.
@@ -309,6 +326,8 @@ class RingLoop final : public EventLoop {
   io_uring ring_{};
   bool ready_ = false;
   bool can_send_zerocopy_ = false;
+  bool finishing_ = false;
+  uint32_t armed_ = 0;       // requests in the kernel that wait for something
   char* buffers_ = nullptr;  // a page for the ring, then kBuffers buffers
   std::vector<std::unique_ptr<ZeroCopySend>> sends_;
   std::vector<uint32_t> free_sends_;

@@ -46,8 +46,8 @@ Result<ListenAddress> resolve(const std::string& host, const std::string& port) 
   return result;
 }
 
-// SO_REUSEPORT on every socket would let a second gateway of the same user share the port in silence. So the first binds
-// without it, which fails if anybody has the port, and joins the group before it listens.
+// SO_REUSEPORT on every socket would let a second gateway of the same user share the port in silence. So the first
+// binds without it, which fails if anybody has the port, and joins the group before it listens.
 Result<UniqueFd> listen_one(const ListenAddress& address, bool first) {
   UniqueFd socket(::socket(address.address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!socket) return fail(errno);
@@ -121,8 +121,13 @@ void Listener::close() {
   socket_.reset();
 }
 
+void Listener::on_accepted(UniqueFd socket) {
+  failing_ = false;
+  on_connection_(std::move(socket));
+}
+
 void Listener::on_accept_failed(int error) {
-  log(LogLevel::warning, "accept: {}; resting", error_text(error));
+  if (!std::exchange(failing_, true)) log(LogLevel::warning, "cannot accept connections: {}", error_text(error));
   loop_->cancel(retry_);
   retry_ = loop_->call_after(kRetryDelay, [this] {
     if (open_ && !paused_) loop_->start(id_);

@@ -21,9 +21,9 @@ struct ListenAddress {
   socklen_t length = 0;
 };
 
-// "0.0.0.0:8080", "[::]:8080" (IPv4 too), "localhost:80", ":8080" (loopback only). Of a name with several addresses the IPv4
-// one is taken. Port 0: the system chooses. Errors: EINVAL (not of that form), ENXIO (unknown host name). May block on
-// the resolver.
+// "0.0.0.0:8080", "[::]:8080" (IPv4 too), "localhost:80", ":8080" (loopback only). Of a name with several addresses the
+// IPv4 one is taken. Port 0: the system chooses. Errors: EINVAL (not of that form), ENXIO (unknown host name). May
+// block on the resolver.
 Result<ListenAddress> parse_listen_address(std::string_view text);
 
 struct ListenSockets {
@@ -46,7 +46,7 @@ class Listener final : private AcceptHandler {
   void close();  // before destruction
 
  private:
-  void on_accepted(UniqueFd socket) override { on_connection_(std::move(socket)); }
+  void on_accepted(UniqueFd socket) override;
   void on_accept_failed(int error) override;
 
   EventLoop* const loop_;
@@ -55,6 +55,7 @@ class Listener final : private AcceptHandler {
   SocketId id_;
   bool open_ = false;
   bool paused_ = false;
+  bool failing_ = false;
   TimerId retry_ = 0;
 };
 

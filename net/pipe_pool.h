@@ -1,5 +1,5 @@
-// Pipes of 1 MiB, the vehicle of vmsplice, shared by the connections of a loop. A connection holds one only while it has
-// bytes in it. Belongs to the loop's thread.
+// Pipes of 1 MiB, the vehicle of vmsplice, shared by the connections of a loop. A connection holds one only while it
+// has bytes in it. Belongs to the loop's thread.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,7 @@ struct Pipe {
 
 class PipePool {
  public:
-  static constexpr uint32_t kPipeSize = 1 << 20;  // the system's default limit (fs.pipe-max-size)
+  static constexpr uint32_t kPipeSize = 1 << 20;            // the system's default limit (fs.pipe-max-size)
   static constexpr uint32_t kPipePages = kPipeSize / 4096;  // one slot per page, however few bytes of it
 
   // An empty pipe; nothing when too many are out, or the system refuses one of full size.

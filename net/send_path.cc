@@ -14,11 +14,11 @@ namespace sluice {
 namespace {
 
 constexpr uint64_t kSliceMax = PipePool::kPipeSize;
-constexpr uint64_t kTurnBytes = 2 << 20;       // then other connections of the loop have their turn
-constexpr uint64_t kLookInterval = 4 << 20;    // bytes between two looks at the arena, which takes its mutex
+constexpr uint64_t kTurnBytes = 2 << 20;     // then other connections of the loop have their turn
+constexpr uint64_t kLookInterval = 4 << 20;  // bytes between two looks at the arena, which takes its mutex
 // The send buffer grows as the system likes (tcp_wmem, usually to 4 MiB): a fixed SO_SNDBUF would cap long fat
-// networks. But not more than this may wait unsent in it, so that a client that stops reading holds little beyond its own
-// receive window.
+// networks. But not more than this may wait unsent in it, so that a client that stops reading holds little beyond its
+// own receive window.
 constexpr int kUnsentMax = 1 << 20;
 
 bool peer_is_local(int fd) {
@@ -54,9 +54,17 @@ bool SendContext::may_lend(const Arena& arena, uint64_t bytes) {
   sent_since_look_ += bytes;
   if (sent_since_look_ >= kLookInterval) {
     sent_since_look_ = 0;
-    too_much_cooling_ = arena.stats().frames_cooling * kPageSize > options_.pinned_max_bytes;
+    look_at(arena.stats());
   }
   return !too_much_cooling_;
+}
+
+// Cooling memory is harmless while nobody needs it, or while it tests as released when somebody does (the arena tests
+// lazily). It is too much when it is large and the arena has met memory that clients still hold.
+void SendContext::look_at(const ArenaStats& stats) {
+  const uint64_t stuck = stats.release_tests_busy + stats.frames_replaced;
+  const bool met_stuck = std::exchange(stuck_seen_, stuck) != stuck;
+  too_much_cooling_ = met_stuck && stats.frames_cooling * kPageSize > options_.pinned_max_bytes;
 }
 
 void SendPath::prepare(int fd) {
@@ -139,7 +147,7 @@ bool SendPath::wait_socket() {
 bool SendPath::yield() {
   slice_.reset();
   waiting_ = Waiting::turn;
-  if (!ticket_) ticket_ = std::make_shared<Ticket>(this);
+  if (!ticket_) ticket_ = std::make_shared<Ticket>(Ticket{this});
   context_->loop().post([ticket = ticket_] {
     if (ticket->path == nullptr) return;
     ticket->path->waiting_ = Waiting::nothing;
@@ -154,8 +162,8 @@ bool SendPath::failed(int error) {
   return false;
 }
 
-// Slices end at multiples of 1 MiB of the file, so that one fits a pipe page for page. Bytes asked before (the socket did not
-// take them) are asked from the data itself: to the readahead they would look like a random read.
+// Slices end at multiples of 1 MiB of the file, so that one fits a pipe page for page. Bytes asked before (the socket
+// did not take them) are asked from the data itself: to the readahead they would look like a random read.
 bool SendPath::ask_slice() {
   const uint64_t done = in_head() ? 0 : body_position();
   const uint64_t offset = reply().offset + done;
@@ -163,7 +171,7 @@ bool SendPath::ask_slice() {
   const bool again = done < asked_end_;
   if (again) length = std::min(length, asked_end_ - done);
   asked_end_ = std::max(asked_end_, done + length);
-  if (!ticket_) ticket_ = std::make_shared<Ticket>(this);
+  if (!ticket_) ticket_ = std::make_shared<Ticket>(Ticket{this});
   auto arrived = [ticket = ticket_, loop = &context_->loop(), length](Result<FileSlice> slice) mutable {
     if (loop->in_thread() && ticket->path != nullptr && ticket->path->asking_) {
       loop->unhold();
@@ -172,9 +180,10 @@ bool SendPath::ask_slice() {
     }
     loop->post([ticket = std::move(ticket), loop, length, slice = std::move(slice)]() mutable {
       loop->unhold();
-      if (ticket->path == nullptr) return;
-      ticket->path->take_slice(length, std::move(slice));
-      ticket->path->pump();
+      SendPath* path = ticket->path;
+      if (path == nullptr) return;
+      path->take_slice(length, std::move(slice));  // may close it
+      path->pump();
     });
   };
   context_->loop().hold();
@@ -213,7 +222,8 @@ SendMethod SendPath::choose() const {
       ((automatic && !peer_is_local_) || options.method == SendMethod::zerocopy)) {
     method = SendMethod::zerocopy;
   }
-  if (method == SendMethod::copy || !context_->may_lend(*slice_->pages.arena(), slice_->length)) return SendMethod::copy;
+  if (method == SendMethod::copy || !context_->may_lend(*slice_->pages.arena(), slice_->length))
+    return SendMethod::copy;
   return method;
 }
 

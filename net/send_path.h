@@ -4,15 +4,17 @@
 //   copy       sendmsg from the cache's pages. Always works; small replies go this way together with their header.
 //   vmsplice   the pages go by reference through a pipe into the socket. The pages are marked lent before; from then on
 //              the arena knows that the kernel may read them, and our references can go at once.
-//   zerocopy   io_uring's SENDMSG_ZC. Our references stay until the kernel's notification. It pays for peers behind a real
-//              network card; for peers on this host the kernel copies and says so, then the connection stops using it.
+//   zerocopy   io_uring's SENDMSG_ZC. Our references stay until the kernel's notification. It pays for peers behind a
+//              real network card; for peers on this host the kernel copies and says so, then the connection stops
+//              using it.
 //
-// Never holds references on pages while it waits for the client: what the socket did not take is read again from the cache when
-// it is writable. What a slow client keeps of ours is its socket's queue (see kUnsentMax) and one pipe, lent memory that the
-// arena counts as cooling once the cache dropped it; when too much is cooling (pinned_max_bytes) everybody gets copies.
+// Never holds references on pages while it waits for the client: what the socket did not take is read again from the
+// cache when it is writable. What a slow client keeps of ours is its socket's queue (see kUnsentMax) and one pipe: lent
+// memory, which the arena counts as cooling once the cache dropped it. When too much of that is stuck everybody gets
+// copies (pinned_max_bytes).
 //
-// All slices of a reply must be of the generation that its header was made from; else, and when the file ended early, the
-// path fails in the middle of the reply, which the client sees as a short body.
+// All slices of a reply must be of the generation that its header was made from; else, and when the file ended early,
+// the path fails in the middle of the reply, which the client sees as a short body.
 //
 // Belongs to the loop's thread.
 #pragma once
@@ -43,8 +45,10 @@ SendSupport probe_send_methods();
 struct SendOptions {
   SendMethod method = SendMethod::automatic;  // one that is not supported means copy
   SendSupport support;
-  uint64_t pinned_max_bytes = uint64_t{64} << 20;  // cooling (all loops) or held by zerocopy (this loop)
-  uint32_t copy_max_bytes = 32 << 10;              // slices up to here are always copied
+  // Lend no more while the arena has more than this cooling and cannot get it back, or zerocopy holds more (per loop).
+  // Less than a slice (1 MiB): never lend.
+  uint64_t pinned_max_bytes = uint64_t{64} << 20;
+  uint32_t copy_max_bytes = 32 << 10;  // slices up to here are always copied
 };
 
 struct SendStats {  // bytes handed to sockets
@@ -58,7 +62,7 @@ struct Reply {
   std::shared_ptr<OpenFile> file;  // nullptr: no body
   uint64_t offset = 0;             // of the body in the file
   uint64_t length = 0;
-  uint32_t generation = 0;         // which the header was made from
+  uint32_t generation = 0;  // which the header was made from
   std::string tail;
 
   uint64_t size() const { return head.size() + length + tail.size(); }
@@ -78,13 +82,15 @@ class SendContext {
 
   // Whether another `bytes` may be lent now.
   bool may_lend(const Arena& arena, uint64_t bytes);
+  void look_at(const ArenaStats& stats);
 
   EventLoop* const loop_;
   const SendOptions options_;
   PipePool pipes_;
-  std::vector<iovec> iovecs_;         // scratch
+  std::vector<iovec> iovecs_;  // scratch
   bool too_much_cooling_ = false;
   uint64_t sent_since_look_ = 0;
+  uint64_t stuck_seen_ = 0;           // busy release tests and replaced frames, at the last look
   uint64_t zerocopy_held_bytes_ = 0;  // until notified
   std::atomic<uint64_t> copy_bytes_{0};
   std::atomic<uint64_t> vmsplice_bytes_{0};
@@ -93,9 +99,9 @@ class SendContext {
 
 class SendOwner {
  public:
-  virtual void on_reply_sent() = 0;         // in order, once per reply: handed to the socket in full
+  virtual void on_reply_sent() = 0;            // in order, once per reply: handed to the socket in full
   virtual void on_send_failed(int error) = 0;  // the path is dead
-  virtual void on_send_progress() = 0;      // the socket took some bytes
+  virtual void on_send_progress() = 0;         // the socket took some bytes
 
  protected:
   ~SendOwner() = default;
@@ -115,10 +121,10 @@ class SendPath {
   void send(Reply reply);
   void on_writable();
   void close();  // before the socket's descriptor
-  bool waits_for_client() const { return waiting_ == Waiting::socket; }
+  bool waits_for_client() const { return waiting_ == Waiting::socket || waiting_ == Waiting::release; }
 
  private:
-  enum class Waiting : uint8_t { nothing, socket, slice, zerocopy, turn };
+  enum class Waiting : uint8_t { nothing, socket, slice, zerocopy, release, turn };
   struct Ticket {  // what asynchronous work holds instead of the path
     SendPath* path;
   };
@@ -135,12 +141,13 @@ class SendPath {
   SendMethod choose() const;
 
   // Each sends some of the current reply, from position_ on.
-  bool push_copy();              // send_copy.cc
+  bool push_copy();  // send_copy.cc
   bool push_head();
-  bool push_vmsplice();          // send_splice.cc
+  bool push_vmsplice();  // send_splice.cc
   bool drain_pipe();
-  bool push_zerocopy();          // send_zerocopy.cc
+  bool push_zerocopy();  // send_zerocopy.cc
   void zerocopy_sent(Result<size_t> sent);
+  void zerocopy_released(uint64_t length, bool copied);
 
   const Reply& reply() const { return replies_.front(); }
   uint64_t body_position() const { return position_ - reply().head.size(); }
@@ -157,12 +164,13 @@ class SendPath {
   bool asking_ = false;  // inside a read of the file
   Waiting waiting_ = Waiting::nothing;
   std::deque<Reply> replies_;
-  uint64_t position_ = 0;          // of the first reply: bytes on their way (socket, pipe)
-  uint64_t asked_end_ = 0;         // ... its body bytes asked for so far, for the readahead
+  uint64_t position_ = 0;   // of the first reply: bytes on their way (socket, pipe)
+  uint64_t asked_end_ = 0;  // ... its body bytes asked for so far, for the readahead
   uint64_t turn_bytes_ = 0;
   std::optional<FileSlice> slice_;  // the body from body_position() on
   Pipe pipe_;
-  uint64_t parked_ = 0;            // bytes in the pipe
+  uint64_t parked_ = 0;         // bytes in the pipe
+  uint64_t zerocopy_held_ = 0;  // bytes sent by zerocopy and not released yet
   std::shared_ptr<Ticket> ticket_;
 };
 

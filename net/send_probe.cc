@@ -39,6 +39,8 @@ bool zerocopy_is_known() {
 
 }  // namespace
 
-SendSupport probe_send_methods() { return {.vmsplice = vmsplice_shares_pages(), .zerocopy = zerocopy_is_known()}; }
+SendSupport probe_send_methods() {
+  return {.vmsplice = vmsplice_shares_pages(), .zerocopy = zerocopy_is_known()};
+}
 
 }  // namespace sluice

@@ -1,12 +1,23 @@
-// io_uring's zero-copy send. The loop owns the pages until the kernel's notification, which comes for failed sends too and
-// outlives the connection.
+// io_uring's zero-copy send. The loop owns the pages until the kernel's notification, which comes for failed sends too
+// and outlives the connection.
 #include <cerrno>
 
 #include "net/send_path.h"
 
 namespace sluice {
 
+namespace {
+
+constexpr uint64_t kHeldMax = 2 << 20;  // by one connection; then its own client must take some first
+
+}  // namespace
+
 bool SendPath::push_zerocopy() {
+  if (zerocopy_held_ >= kHeldMax) {
+    slice_.reset();
+    waiting_ = Waiting::release;
+    return false;
+  }
   auto transmission = std::make_unique<ZeroCopySend>();
   slice_->pages.append_iovecs(slice_->skip, slice_->length, transmission->iovecs);
   const uint64_t length = slice_->length;
@@ -17,9 +28,10 @@ bool SendPath::push_zerocopy() {
   };
   transmission->released = [ticket = ticket_, context = context_, length](bool copied) {
     context->zerocopy_held_bytes_ -= length;
-    if (copied && ticket->path != nullptr) ticket->path->peer_is_local_ = true;
+    if (ticket->path != nullptr) ticket->path->zerocopy_released(length, copied);
   };
   context_->zerocopy_held_bytes_ += length;
+  zerocopy_held_ += length;
   waiting_ = Waiting::zerocopy;
   context_->loop().send_zerocopy(id_, std::move(transmission));
   return false;
@@ -36,6 +48,14 @@ void SendPath::zerocopy_sent(Result<size_t> sent) {
   } else if (sent.error().number != EINTR) {
     failed(sent.error().number);
   }
+  pump();
+}
+
+void SendPath::zerocopy_released(uint64_t length, bool copied) {
+  zerocopy_held_ -= length;
+  if (copied) peer_is_local_ = true;
+  if (waiting_ != Waiting::release) return;
+  waiting_ = Waiting::nothing;
   pump();
 }
 

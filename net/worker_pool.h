@@ -1,5 +1,5 @@
-// WorkerPool runs blocking calls for threads that must not block. Bounded: when the queue is full the caller hears so at
-// once and can refuse its client.
+// WorkerPool runs blocking calls for threads that must not block. Bounded: when the queue is full the caller hears so
+// at once and can refuse its client.
 #pragma once
 
 #include <cstdint>

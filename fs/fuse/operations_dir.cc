@@ -51,6 +51,7 @@ DirectoryReply pack_plus(const Request& request, InodeNumber parent, const std::
 
 void opendir(fuse_req_t handle, fuse_ino_t number, fuse_file_info* info) noexcept {
   Request request(handle);
+  if (auto confirmed = request.store().confirm_name(number); !confirmed) return request.reply_error(confirmed.error());
   request.reply_open_directory(request.store().open_directory(request.caller(), number), *info);
 }
 

@@ -1,6 +1,7 @@
-// DescriptorCache keeps O_PATH descriptors for reuse: those of files lately used, up to a maximum, and those of open files
-// ("pinned"), which work on although the file was deleted. A deleted file gives back its space only when its last descriptor
-// goes, so idle ones are closed after some ticks.
+// DescriptorCache keeps O_PATH descriptors for reuse: those of files lately used, up to a maximum, and those of open
+// files
+// ("pinned"), which work on although the file was deleted. A deleted file gives back its space only when its last
+// descriptor goes, so idle ones are closed after some ticks.
 //
 // Thread-safe. The mutex is a leaf lock; descriptors are closed outside of it.
 #pragma once
@@ -45,7 +46,7 @@ class DescriptorCache {
   struct Item {
     PathFd fd;
     uint32_t pins = 0;
-    uint32_t used_at = 0;  // tick
+    uint32_t used_at = 0;                         // tick
     std::list<InodeNumber>::iterator idle_place;  // valid unless pinned
   };
   using Items = std::unordered_map<InodeNumber, Item>;

@@ -1,4 +1,5 @@
-// The store's OpenDirectory: getdents64(2) behind a buffer, so that names may have any bytes and reading may go on at any offset.
+// The store's OpenDirectory: getdents64(2) behind a buffer, so that names may have any bytes and reading may go on at
+// any offset.
 #pragma once
 
 #include <memory>

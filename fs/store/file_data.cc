@@ -154,6 +154,7 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   uint64_t size() const;
   void set_residue();
 
+  Result<void> open_descriptors(int path_fd, bool for_writing);
   Result<void> ensure_read_fd(int path_fd) EXCLUDES(mutex_);
   Result<void> ensure_write_fds(int path_fd) EXCLUDES(mutex_);
   Result<SharedFd> open_direct(int path_fd, int flags);
@@ -225,19 +226,23 @@ Result<void> FileDataImpl::ensure_write_fds(int path_fd) {
 }
 
 Result<void> FileDataImpl::open(int path_fd, bool for_writing) {
-  if (for_writing) TRY(ensure_write_fds(path_fd));
-  if (auto opened = ensure_read_fd(path_fd); !opened && !for_writing) return opened;
   {
-    MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);  // counted first: nobody closes what an open relies on
     opens_++;
     if (for_writing) writers_++;
     if (counted_idle_) context_.idle_descriptors.fetch_sub(1);
     counted_idle_ = false;
   }
-  if (auto valid = revalidate(); !valid) {
-    close(for_writing);
-    return tl::unexpected(valid.error());
-  }
+  Result<void> opened = open_descriptors(path_fd, for_writing);
+  if (!opened) close(for_writing);
+  return opened;
+}
+
+Result<void> FileDataImpl::open_descriptors(int path_fd, bool for_writing) {
+  if (for_writing) TRY(ensure_write_fds(path_fd));
+  // Who may only write cannot give us a descriptor to read.
+  if (auto opened = ensure_read_fd(path_fd); !opened && !for_writing) return opened;
+  TRY(revalidate());
   return {};
 }
 
@@ -441,11 +446,14 @@ void FileDataImpl::read_attempt(uint64_t offset, uint64_t length, bool first, Ca
 }
 
 void FileDataImpl::prefetch(PageRange pages) {
-  const uint64_t count = std::min(pages.count, kReadPagesMax);
-  auto slice = slice_of(pages.first * kPageSize, count * kPageSize);
-  if (!slice) return;
-  slice->read.source = shared_from_this();
-  context_.cache->prefetch(std::move(slice->read));
+  while (pages.count > 0) {
+    const uint64_t count = std::min(pages.count, kReadPagesMax);
+    auto slice = slice_of(pages.first * kPageSize, count * kPageSize);
+    if (!slice) return;
+    slice->read.source = shared_from_this();
+    context_.cache->prefetch(std::move(slice->read));
+    pages = {pages.first + count, pages.count - count};
+  }
 }
 
 void FileDataImpl::read(uint64_t offset, std::vector<iovec> buffers, IoClass io_class,
@@ -586,7 +594,7 @@ KnownPages FileDataImpl::merge_end(const PreparedWrite::Part& part, uint64_t old
   } else {
     ::memset(fresh, 0, kPageSize);
   }
-  ::memcpy(fresh + (part.offset - page_start), part.bytes.data(), part.bytes.size());
+  part.bytes.copy(fresh + (part.offset - page_start), part.bytes.size());
   return known;
 }
 

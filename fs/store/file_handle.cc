@@ -32,7 +32,9 @@ FileHandle FileHandle::of(int fd) {
   return result;
 }
 
-uint64_t FileHandle::hash() const { return std::hash<std::string>{}(bytes_); }
+uint64_t FileHandle::hash() const {
+  return std::hash<std::string>{}(bytes_);
+}
 
 Result<UniqueFd> FileHandle::open(int mount_fd) const {
   ASSERT(!empty());

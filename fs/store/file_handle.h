@@ -1,5 +1,5 @@
-// A file handle names a file for good, whatever it is called and although no descriptor is open; a file whose number was reused
-// is not found by it. See open_by_handle_at(2).
+// A file handle names a file for good, whatever it is called and although no descriptor is open; a file whose number
+// was reused is not found by it. See open_by_handle_at(2).
 #pragma once
 
 #include <cstdint>

@@ -16,7 +16,9 @@
 namespace sluice {
 namespace {
 
-constexpr uint64_t bit(int capability) { return uint64_t{1} << capability; }
+constexpr uint64_t bit(int capability) {
+  return uint64_t{1} << capability;
+}
 
 struct Capabilities {
   uint64_t effective = 0;
@@ -50,7 +52,7 @@ struct ThreadIdentity {
   gid_t gid = static_cast<gid_t>(::syscall(SYS_setfsgid, -1));
   bool groups_known = false;
   std::vector<gid_t> groups;
-  bool own_umask = false;  // unshared from the other threads
+  bool own_umask = false;     // unshared from the other threads
   bool shared_umask = false;  // the system refuses to unshare it
   bool umask_known = false;
   mode_t umask = 0;

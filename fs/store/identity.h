@@ -1,10 +1,11 @@
-// Acting as the caller. For the duration of one operation the thread takes over the caller's file system identity (fsuid,
-// fsgid, groups, umask) by raw system calls, so that the kernel itself decides permissions, ownership, set-id bits and
-// default ACLs. glibc's wrappers would change every thread. Leaving fsuid 0 drops the file system capabilities by itself.
+// Acting as the caller. For the duration of one operation the thread takes over the caller's file system identity
+// (fsuid, fsgid, groups, umask) by raw system calls, so that the kernel itself decides permissions, ownership, set-id
+// bits and default ACLs. glibc's wrappers would change every thread. Leaving fsuid 0 drops the file system capabilities
+// by itself.
 //
-// A change of credentials costs 2.3 us here, an openat2 and close 2.6: what need not be undone (fsgid, groups, umask) is kept
-// and remembered per thread, only the uid goes back. An ordinary user (euid != 0) cannot switch: everything but the umask
-// stays as it is.
+// A change of credentials costs 2.3 us here, an openat2 and close 2.6: what need not be undone (fsgid, groups, umask)
+// is kept and remembered per thread, only the uid goes back. An ordinary user (euid != 0) cannot switch: everything but
+// the umask stays as it is.
 //
 // The first switch makes the process non-dumpable (prctl(2), PR_SET_DUMPABLE): no core files.
 #pragma once
@@ -22,9 +23,7 @@ class ActAs {
  public:
   static constexpr unsigned kUmask = 1;  // the operation creates something
   static constexpr unsigned kSetId = 2;  // the operation sets modes: root keeps set-id bits that others lose
-  static constexpr unsigned to_create(mode_t mode) {
-    return kUmask | ((mode & (S_ISUID | S_ISGID)) != 0 ? kSetId : 0);
-  }
+  static constexpr unsigned to_create(mode_t mode) { return kUmask | ((mode & (S_ISUID | S_ISGID)) != 0 ? kSetId : 0); }
 
   // The operation must not run unless `ready()`: EPERM when the kernel refused the switch (user namespaces).
   explicit ActAs(const Caller& caller, unsigned needs = 0);

@@ -173,7 +173,7 @@ std::shared_ptr<FileData> InodeTable::make_data(const InodeRef& inode, bool* mad
 }
 
 void InodeTable::set_place_locked(const InodeRef& inode, const InodeRef& parent, std::string_view name) {
-  if (!inode->handle.empty() || parent == nullptr || inode->number == kRootInode) return;
+  if (parent == nullptr || inode->number == kRootInode) return;
   if (inode->place == nullptr) inode->place = std::make_unique<Place>();
   if (inode->place->parent != parent) inode->place->parent = parent;
   if (inode->place->name != name) inode->place->name = name;

@@ -24,8 +24,13 @@ class StoreOpenFile final : public OpenFile {
     // Once `done` may have run, another thread may have closed this file: go on with copies.
     const std::shared_ptr<FileData> data = *parts_.data;
     const std::optional<PageRange> ahead = plan_readahead(pages_of(offset, length), data->file_pages());
-    data->read(offset, length, std::move(done));
-    if (ahead) data->prefetch(*ahead);
+    if (!ahead) return data->read(offset, length, std::move(done));
+    // The disk starts before a hit is answered, which may take as long as copying 1 MiB; but demand goes before
+    // readahead.
+    std::optional<FileSlice> resident = data->read_resident(offset, length);
+    if (!resident) data->read(offset, length, std::move(done));
+    data->prefetch(*ahead);
+    if (resident) done(std::move(*resident));
   }
 
   void write(uint64_t offset, std::string_view bytes, Callback<void(Result<size_t>)> done) override {

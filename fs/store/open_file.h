@@ -38,7 +38,8 @@ struct OpenFileParts {
   InodeRef inode;
   OpenedData data;
   int flags = 0;
-  DescriptorPin pin;  // so that the file works on after its deletion; empty for opens by path, which need no more than the data
+  // So that the file works on after its deletion. Empty for opens by path, which need no more than the data.
+  DescriptorPin pin;
 };
 
 std::unique_ptr<OpenFile> make_open_file(OpenFileParts parts, const ReadaheadOptions& readahead);

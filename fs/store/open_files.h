@@ -1,6 +1,6 @@
-// OpenFiles counts the opens of every file, whichever front end they come from, and remembers whom to tidy: a closed file
-// keeps descriptors for a while, because the next open comes soon (a GET per request), and unaligned writes leave pages in the
-// PageCache.
+// OpenFiles counts the opens of every file, whichever front end they come from, and remembers whom to tidy: a closed
+// file keeps descriptors for a while, because the next open comes soon (a GET per request), and unaligned writes leave
+// pages in the PageCache.
 //
 // Thread-safe. Under the mutex only FileData's own is taken (needs_tidy).
 #pragma once
@@ -33,7 +33,7 @@ class OpenFiles {
   struct Item {
     std::shared_ptr<FileData> data;
     uint32_t opens = 0;
-    uint32_t closed_at = 0;  // tick
+    uint32_t closed_at = 0;                         // tick
     std::list<InodeNumber>::iterator closed_place;  // valid while opens == 0
   };
   using Items = std::unordered_map<InodeNumber, Item>;
@@ -42,7 +42,7 @@ class OpenFiles {
 
   mutable Mutex mutex_;
   Items items_ GUARDED_BY(mutex_);
-  std::list<InodeNumber> closed_ GUARDED_BY(mutex_);  // latest closed first
+  std::list<InodeNumber> closed_ GUARDED_BY(mutex_);                  // latest closed first
   std::vector<std::shared_ptr<FileData>> untidy_ GUARDED_BY(mutex_);  // when they were closed
   uint64_t opens_ GUARDED_BY(mutex_) = 0;
   uint32_t now_ GUARDED_BY(mutex_) = 0;

@@ -26,8 +26,8 @@ class EntryName {
   char text_[256];
 };
 
-// "/proc/self/fd/N": the way to a file behind an O_PATH descriptor for calls that take no descriptor, and the way to open it
-// anew. Leads to a symbolic link itself when the descriptor is one.
+// "/proc/self/fd/N": the way to a file behind an O_PATH descriptor for calls that take no descriptor, and the way to
+// open it anew. Leads to a symbolic link itself when the descriptor is one.
 class ProcPath {
  public:
   explicit ProcPath(int fd);

@@ -24,18 +24,20 @@ constexpr uint64_t kStayInside = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
 
 // Their handles last and their caches are true. Not here on purpose: FUSE (handles work only while the kernel remembers
 // the inode), FAT (the same), everything behind a network.
-constexpr unsigned long kLocalFileSystems[] = {
-    EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC, TMPFS_MAGIC, F2FS_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC,
-    SQUASHFS_MAGIC, EROFS_SUPER_MAGIC_V1, 0xca451a4e /* bcachefs */, 0x2fc12fc1 /* zfs */};
+constexpr unsigned long kLocalFileSystems[] = {EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC,      BTRFS_SUPER_MAGIC,
+                                               TMPFS_MAGIC,      F2FS_SUPER_MAGIC,     OVERLAYFS_SUPER_MAGIC,
+                                               SQUASHFS_MAGIC,   EROFS_SUPER_MAGIC_V1, 0xca451a4e /* bcachefs */,
+                                               0x2fc12fc1 /* zfs */};
 
 Result<UniqueFd> clone_mount(int directory, bool read_only) {
-  UniqueFd fd(static_cast<int>(
-      ::syscall(SYS_open_tree, directory, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)));
+  UniqueFd fd(
+      static_cast<int>(::syscall(SYS_open_tree, directory, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)));
   if (!fd) return fail(errno);
   struct mount_attr attributes {};
   attributes.propagation = MS_PRIVATE;  // or mounts made below the source later could appear here as well
   if (read_only) attributes.attr_set = MOUNT_ATTR_RDONLY;
-  if (::syscall(SYS_mount_setattr, fd.get(), "", AT_EMPTY_PATH, &attributes, sizeof(attributes)) != 0) return fail(errno);
+  if (::syscall(SYS_mount_setattr, fd.get(), "", AT_EMPTY_PATH, &attributes, sizeof(attributes)) != 0)
+    return fail(errno);
   return fd;
 }
 

@@ -1,6 +1,6 @@
-// Root is the directory that is served. Where allowed it is a private clone of the mount, so that nothing mounted later over or
-// inside the source is ever seen: a MOUNTPOINT inside or equal to SOURCE cannot recurse, nested mounts look like the
-// directories below them.
+// Root is the directory that is served. Where allowed it is a private clone of the mount, so that nothing mounted later
+// over or inside the source is ever seen: a MOUNTPOINT inside or equal to SOURCE cannot recurse, nested mounts look
+// like the directories below them.
 #pragma once
 
 #include <string>
@@ -26,7 +26,8 @@ class Root {
 
   int fd() const { return path_.get(); }  // O_PATH
   bool is_clone() const { return is_clone_; }
-  // Files can be found again by handle. Only in a clone: there the kernel refuses the ".." of a directory that was moved out.
+  // Files can be found again by handle. Only in a clone: there the kernel refuses the ".." of a directory that was
+  // moved out.
   bool has_handles() const { return has_handles_; }
   // A file system of this machine: what the kernel has cached is true, and calls do not wait for a network.
   bool is_local() const { return is_local_; }

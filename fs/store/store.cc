@@ -158,7 +158,8 @@ Result<PathFd> StoreImpl::path_fd(const InodeRef& inode) {
     return inode->handle.empty() ? open_place(inode) : root_.open_handle(inode->handle);
   });
   if (!opened) {
-    if (opened.error().number == ESTALE) table_.retire(inode);
+    // Not by place: there the file may only have moved, and keeps its number when it is found again.
+    if (opened.error().number == ESTALE && !inode->handle.empty()) table_.retire(inode);
     return tl::unexpected(opened.error());
   }
   const auto fd = std::make_shared<const UniqueFd>(std::move(*opened));

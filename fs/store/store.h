@@ -81,6 +81,9 @@ class Store {
 
   virtual Result<Entry> lookup(InodeNumber parent, std::string_view name) = 0;
   virtual void forget(InodeNumber number, uint64_t references) = 0;
+  // For front ends that open by a name they looked up earlier: does it still lead to this inode, from the root down? One
+  // openat2(2). Errors: ESTALE when it does not. A file whose name we removed ourselves passes.
+  virtual Result<void> confirm_name(InodeNumber number) = 0;
   virtual Result<struct stat> getattr(InodeNumber number) = 0;
   // In this order: size, owner, mode, times; an error leaves what was done before it.
   virtual Result<struct stat> setattr(const Caller& caller, InodeNumber number, const SetAttributes& changes) = 0;

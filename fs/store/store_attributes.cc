@@ -75,7 +75,9 @@ Result<void> check_xattr_allowed(const Caller& caller, std::string_view name) {
   return {};
 }
 
-unsigned xattr_needs(std::string_view name) { return name == "system.posix_acl_access" ? ActAs::kSetId : 0; }
+unsigned xattr_needs(std::string_view name) {
+  return name == "system.posix_acl_access" ? ActAs::kSetId : 0;
+}
 
 }  // namespace
 

@@ -28,6 +28,7 @@ class StoreImpl final : public Store {
   ~StoreImpl() override;
 
   Result<Entry> lookup(InodeNumber parent, std::string_view name) override;
+  Result<void> confirm_name(InodeNumber number) override;
   void forget(InodeNumber number, uint64_t references) override;
   Result<struct stat> getattr(InodeNumber number) override;
   Result<struct stat> setattr(const Caller& caller, InodeNumber number, const SetAttributes& changes) override;

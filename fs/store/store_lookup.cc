@@ -2,6 +2,10 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <cerrno>
+
+#include "fs/store/identity.h"
+#include "fs/store/identity.h"
 #include "fs/store/store_impl.h"
 
 namespace sluice {
@@ -27,6 +31,15 @@ Result<Entry> StoreImpl::look(const Subject& directory, const EntryName& name) {
   descriptors_.put(inode->number, std::make_shared<const UniqueFd>(std::move(fd)));
   note(inode, attributes);
   return Entry{inode->number, to_stat(attributes)};
+}
+
+Result<void> StoreImpl::confirm_name(InodeNumber number) {
+  act_as_gateway();
+  const InodeRef inode = table_.find(number);
+  if (inode == nullptr) return fail(ESTALE);
+  if (inode->number == kRootInode || !table_.path_of(inode)) return {};
+  TRY(with_spare_descriptors([&] { return open_place(inode); }));
+  return {};
 }
 
 // A front end's kernel follows "." and ".." by itself; servers that got a number from a client (NFS) ask for them.

@@ -33,8 +33,7 @@ Result<void> StoreImpl::change_through_data(const Subject* first, const Subject*
     if (data == nullptr) continue;
     const Subject* rest = file == first ? second : nullptr;
     if (rest != nullptr && rest->inode == file->inode) rest = nullptr;
-    return data->change_attributes(
-        [&] { return change_through_data(nullptr, rest, std::move(change)); }, file->get());
+    return data->change_attributes([&] { return change_through_data(nullptr, rest, std::move(change)); }, file->get());
   }
   return change();
 }
@@ -109,8 +108,8 @@ Result<void> StoreImpl::remove(const Caller& caller, InodeNumber parent, std::st
   return {};
 }
 
-// One name less. When it was the last, a new file may get the inode number at once. As long as a front end's kernel uses the old one
-// (as somebody's current directory, say) it goes on to answer; else its space must come back now.
+// One name less. When it was the last, a new file may get the inode number at once. As long as a front end's kernel
+// uses the old one (as somebody's current directory, say) it goes on to answer; else its space must come back now.
 void StoreImpl::after_removal(const Subject& file) {
   const auto attributes = read_statx(file.get());
   if (attributes && attributes->stx_nlink > 0 && !S_ISDIR(attributes->stx_mode)) return;

@@ -18,7 +18,9 @@ namespace {
 
 constexpr mode_t kOwnerMayReadAndWrite = S_IRUSR | S_IWUSR;
 
-bool for_writing(int flags) { return (flags & O_ACCMODE) != O_RDONLY; }
+bool for_writing(int flags) {
+  return (flags & O_ACCMODE) != O_RDONLY;
+}
 
 int access_needed(int flags) {
   int mode = 0;
@@ -81,8 +83,8 @@ Result<Store::Created> StoreImpl::create(const Caller& caller, InodeNumber paren
 
 Result<Store::Created> StoreImpl::create_new(const Caller& caller, const Subject& directory, const EntryName& name,
                                              mode_t mode, int flags) {
-  // The data are opened through /proc, as the gateway. Where that is an ordinary user a mode without u+rw would forbid it: such a
-  // file gets its true mode only afterwards.
+  // The data are opened through /proc, as the gateway. Where that is an ordinary user a mode without u+rw would forbid
+  // it: such a file gets its true mode only afterwards.
   const mode_t lent_mode = ::geteuid() == 0 ? 0 : kOwnerMayReadAndWrite & ~mode;
   auto fd = with_spare_descriptors([&]() -> Result<UniqueFd> {
     const ActAs identity(caller, ActAs::to_create(mode));
@@ -141,8 +143,8 @@ Result<Store::OpenedPath> StoreImpl::try_open_path(const Caller& caller, std::st
   return open_path_now(path, RESOLVE_CACHED);
 }
 
-// As the caller throughout, who is the one to read what is opened here. Warm it costs openat2, statx, faccessat2, close, and
-// the statx of the data's open.
+// As the caller throughout, who is the one to read what is opened here. Warm it costs openat2, statx, faccessat2,
+// close, and the statx of the data's open.
 Result<Store::OpenedPath> StoreImpl::open_path_now(std::string_view path, uint64_t resolve) {
   if (path.find('\0') != path.npos) return fail(EINVAL);
   const std::string text(path.empty() ? "." : path);

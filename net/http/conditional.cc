@@ -46,8 +46,8 @@ bool modified_after(std::string_view date, const Validators& validators, bool if
 
 }  // namespace
 
-// Hashed: a plain one would tell the world inode numbers. The tag of a version that is not trustworthy must not equal the one
-// it gets once it is.
+// Hashed: a plain one would tell the world inode numbers. The tag of a version that is not trustworthy must not equal
+// the one it gets once it is.
 Validators validators_of(const FileVersion& version) {
   const Stamp& stamp = version.stamp;
   const std::array<uint64_t, 4> words = {stamp.ino, stamp.size, static_cast<uint64_t>(stamp.mtime_ns),

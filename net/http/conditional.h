@@ -12,9 +12,9 @@ namespace sluice {
 
 // What identifies one version of a file to clients.
 struct Validators {
-  std::string etag;            // with its quotes; weak (W/"...") when the version is not trustworthy
-  bool trustworthy = false;    // else a later content could bear the same validators, so they match nothing
-  int64_t modified_s = 0;      // since 1970
+  std::string etag;          // with its quotes; weak (W/"...") when the version is not trustworthy
+  bool trustworthy = false;  // else a later content could bear the same validators, so they match nothing
+  int64_t modified_s = 0;    // since 1970
 };
 Validators validators_of(const FileVersion& version);
 

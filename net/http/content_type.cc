@@ -9,13 +9,12 @@ namespace sluice {
 namespace {
 
 constexpr std::pair<const char*, const char*> kBuiltIn[] = {
-    {"html", "text/html"},        {"htm", "text/html"},          {"css", "text/css"},
-    {"js", "text/javascript"},    {"json", "application/json"},  {"txt", "text/plain"},
-    {"xml", "text/xml"},          {"svg", "image/svg+xml"},      {"png", "image/png"},
-    {"jpg", "image/jpeg"},        {"jpeg", "image/jpeg"},        {"gif", "image/gif"},
-    {"webp", "image/webp"},       {"pdf", "application/pdf"},    {"gz", "application/gzip"},
-    {"zip", "application/zip"},   {"mp3", "audio/mpeg"},         {"ogg", "audio/ogg"},
-    {"mp4", "video/mp4"},         {"webm", "video/webm"},        {"mkv", "video/x-matroska"},
+    {"html", "text/html"},        {"htm", "text/html"},       {"css", "text/css"},        {"js", "text/javascript"},
+    {"json", "application/json"}, {"txt", "text/plain"},      {"xml", "text/xml"},        {"svg", "image/svg+xml"},
+    {"png", "image/png"},         {"jpg", "image/jpeg"},      {"jpeg", "image/jpeg"},     {"gif", "image/gif"},
+    {"webp", "image/webp"},       {"pdf", "application/pdf"}, {"gz", "application/gzip"}, {"zip", "application/zip"},
+    {"mp3", "audio/mpeg"},        {"ogg", "audio/ogg"},       {"mp4", "video/mp4"},       {"webm", "video/webm"},
+    {"mkv", "video/x-matroska"},
 };
 
 constexpr size_t kEndingMax = 32;

@@ -34,7 +34,9 @@ std::optional<std::string_view> only_element(std::string_view list) {
   }
 }
 
-RangeAnswer part(uint64_t offset, uint64_t length) { return {RangeKind::part, offset, length}; }
+RangeAnswer part(uint64_t offset, uint64_t length) {
+  return {RangeKind::part, offset, length};
+}
 
 }  // namespace
 

@@ -4,8 +4,8 @@
 #include <strings.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
-#include <cstring>
 #include <utility>
 
 namespace sluice {
@@ -15,12 +15,17 @@ bool equals_ignoring_case(std::string_view a, std::string_view b) {
   return a.size() == b.size() && ::strncasecmp(a.data(), b.data(), a.size()) == 0;
 }
 
+constexpr std::array<bool, 256> kTokenCharacters = [] {
+  std::array<bool, 256> table{};
+  for (const char c : std::string_view("!#$%&'*+-.^_`|~")) table[static_cast<unsigned char>(c)] = true;
+  for (int c = '0'; c <= '9'; ++c) table[c] = true;
+  for (int c = 'a'; c <= 'z'; ++c) table[c] = table[c - 'a' + 'A'] = true;
+  return table;
+}();
+
 bool is_token(std::string_view text) {
-  static constexpr std::string_view kOthers = "!#$%&'*+-.^_`|~";
-  return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-           kOthers.find(c) != std::string_view::npos;
-  });
+  return !text.empty() &&
+         std::all_of(text.begin(), text.end(), [](char c) { return kTokenCharacters[static_cast<unsigned char>(c)]; });
 }
 
 std::string_view trimmed(std::string_view text) {
@@ -29,7 +34,9 @@ std::string_view trimmed(std::string_view text) {
   return text.substr(first, text.find_last_not_of(" \t") - first + 1);
 }
 
-bool is_host(std::string_view text) { return text.find_first_of(" \t/\\@?#<>\"{}^`|,") == std::string_view::npos; }
+bool is_host(std::string_view text) {
+  return text.find_first_of(" \t/\\@?#<>\"{}^`|,") == std::string_view::npos;
+}
 
 struct RequestLine {
   std::string_view method;
@@ -126,7 +133,9 @@ void Collector::field(std::string_view value) {
   }
 }
 
-Collector& collector_of(llhttp_t* parser) { return *static_cast<Collector*>(parser->data); }
+Collector& collector_of(llhttp_t* parser) {
+  return *static_cast<Collector*>(parser->data);
+}
 
 const llhttp_settings_t& settings() {
   static const llhttp_settings_t instance = [] {
@@ -173,7 +182,8 @@ HttpResult<HeadScan> scan_head(std::string_view input, size_t scanned) {
       if (line == 0) return refuse_with(HttpStatus::bad_request);
       return HeadScan{.length = newline + 1};
     }
-    if (content.front() == ' ' || content.front() == '\t') return refuse_with(HttpStatus::bad_request);
+    // llhttp lets some odd names pass. This refuses them, and folded lines.
+    if (line > 0 && !is_token(content.substr(0, content.find(':')))) return refuse_with(HttpStatus::bad_request);
     line = newline + 1;
   }
 }

@@ -1,5 +1,5 @@
-// Reading requests: where a head ends, and what it says. Nothing of doubtful framing is repaired: two servers that repair
-// differently are a request smuggled past one of them.
+// Reading requests: where a head ends, and what it says. Nothing of doubtful framing is repaired: two servers that
+// repair differently are a request smuggled past one of them.
 #pragma once
 
 #include <cstddef>
@@ -17,21 +17,22 @@ struct HeadScan {
   size_t length = 0;   // of the complete head, its empty line included; 0: incomplete
   size_t scanned = 0;  // start from here when more bytes came
 };
-// Looks for the end of the head that starts `input`. Refuses bare CR or LF, NUL, folded lines (400), more than kHeadMax bytes
-// (414 while in the request line, 431 later).
+// Looks for the end of the head that starts `input`. Refuses bare CR or LF, NUL, folded lines (400), more than kHeadMax
+// bytes (414 while in the request line, 431 later).
 HttpResult<HeadScan> scan_head(std::string_view input, size_t scanned);
 
 enum class HttpMethod : uint8_t { get, head, other };
 
-// Views point into the head. Absent header fields are empty; a field that may be a list and came several times is joined.
+// Views point into the head. Absent header fields are empty; a field that may be a list and came several times is
+// joined.
 struct HttpRequest {
   HttpMethod method = HttpMethod::other;
   bool version_1_0 = false;
   bool keep_alive = false;
   bool chunked = false;
   bool has_range_twice = false;
-  uint64_t body_bytes = 0;   // Content-Length
-  std::string path;          // see path_of_target
+  uint64_t body_bytes = 0;  // Content-Length
+  std::string path;         // see path_of_target
   std::string_view range;
   std::string_view if_range;
   std::string_view if_modified_since;
@@ -44,8 +45,8 @@ struct HttpRequest {
 // `head` as measured by scan_head. Errors: 400, 501 (unknown method or transfer coding), 505.
 HttpResult<HttpRequest> parse_request(std::string_view head);
 
-// The file that a request target names, relative to the export ("" is its root): percent-decoded to bytes, without query,
-// empty and "." segments, ".." resolved; a trailing slash stays. Takes the origin form and the absolute form.
+// The file that a request target names, relative to the export ("" is its root): percent-decoded to bytes, without
+// query, empty and "." segments, ".." resolved; a trailing slash stays. Takes the origin form and the absolute form.
 // Errors: 400 for a broken escape, NUL, control characters, a fragment, and a ".." that leads out of the root.
 HttpResult<std::string> path_of_target(std::string_view target);
 

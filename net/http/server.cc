@@ -4,7 +4,6 @@
 #include <thread>
 #include <vector>
 
-#include "cache/log.h"
 #include "net/http/worker.h"
 #include "net/listener.h"
 
@@ -23,9 +22,8 @@ class Server final : public HttpServer {
     port_ = listening.port;
     shared_.pool = std::make_unique<WorkerPool>(
         WorkerPoolOptions{.threads = options.open_threads, .queue_max = options.open_queue_max});
-    const SendOptions send{.method = options.send_method,
-                           .support = probe_send_methods(),
-                           .pinned_max_bytes = options.pinned_max_bytes};
+    const SendOptions send{
+        .method = options.send_method, .support = probe_send_methods(), .pinned_max_bytes = options.pinned_max_bytes};
     for (UniqueFd& socket : listening.sockets) {
       workers_.push_back(TRY(HttpWorker::create(&shared_, std::move(socket), send)));
     }
@@ -51,10 +49,8 @@ class Server final : public HttpServer {
  private:
   Result<ListenSockets> listen(const std::string& address) {
     Result<ListenAddress> parsed = parse_listen_address(address);
-    Result<ListenSockets> sockets =
-        parsed ? listen_on(*parsed, shared_.options.threads) : fail(parsed.error().number);
-    if (!sockets) log(LogLevel::error, "cannot listen on {}: {}", address, error_text(sockets.error().number));
-    return sockets;
+    if (!parsed) return tl::unexpected(parsed.error());
+    return listen_on(*parsed, shared_.options.threads);
   }
 
   HttpShared shared_;

@@ -1,4 +1,5 @@
-// HttpServer exports a store over HTTP/1.1: GET and HEAD of regular files, with ranges and conditions, out of the cache.
+// HttpServer exports a store over HTTP/1.1: GET and HEAD of regular files, with ranges and conditions, out of the
+// cache.
 //
 //   auto server = TRY(HttpServer::start(store, {.address = ":8080", .caller = nobody}));
 //   server->port();
@@ -20,17 +21,17 @@
 namespace sluice {
 
 struct HttpOptions {
-  std::string address;    // see parse_listen_address
+  std::string address = ":8080";  // see parse_listen_address
   uint32_t threads = 2;
-  Caller caller;          // files are opened as this user
+  Caller caller = {};  // files are opened as this user
   SendMethod send_method = SendMethod::automatic;
-  uint64_t pinned_max_bytes = uint64_t{64} << 20;      // lent memory beyond which replies are copied
+  uint64_t pinned_max_bytes = uint64_t{64} << 20;                      // lent memory beyond which replies are copied
   std::chrono::nanoseconds header_timeout = std::chrono::seconds(10);  // for a whole request head
   std::chrono::nanoseconds idle_timeout = std::chrono::seconds(75);    // between requests
   std::chrono::nanoseconds send_timeout = std::chrono::seconds(60);    // without the client taking a byte
   uint32_t connections_max = 8192;
   uint32_t open_threads = 4;
-  uint32_t open_queue_max = 1024;                      // opens waiting for a thread; beyond: 503
+  uint32_t open_queue_max = 1024;  // opens waiting for a thread; beyond: 503
   LoopBackend backend = LoopBackend::automatic;
   const Clock* clock = &system_clock();
 };
@@ -48,7 +49,7 @@ struct HttpStats {
 
 class HttpServer {
  public:
-  // `store` outlives the server. Errors: those of parse_listen_address and listen_on, logged with the address; those of
+  // `store` outlives the server. Errors: those of parse_listen_address and listen_on; those of
   // EventLoop::create.
   static Result<std::unique_ptr<HttpServer>> start(Store* store, const HttpOptions& options);
   virtual ~HttpServer() = default;  // stops at once

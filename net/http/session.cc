@@ -12,7 +12,7 @@
 namespace sluice {
 namespace {
 
-constexpr size_t kInputMax = 64 << 10;      // pipelined requests kept here; more stays in the socket
+constexpr size_t kInputMax = 64 << 10;          // pipelined requests kept here; more stays in the socket
 constexpr uint64_t kSkippedBodyMax = 64 << 10;  // a longer body of a GET costs the connection
 
 }  // namespace
@@ -123,7 +123,8 @@ void HttpSession::answer_file(const HttpRequest& request, std::shared_ptr<OpenFi
       if (range.kind == RangeKind::part) status = HttpStatus::partial_content;
   }
   Reply reply;
-  reply.head = file_head(context_of(request), status, validators, size, range, worker_->shared().types.of(request.path));
+  reply.head =
+      file_head(context_of(request), status, validators, size, range, worker_->shared().types.of(request.path));
   if (request.method == HttpMethod::get && status != HttpStatus::not_modified && range.length > 0) {
     reply.file = std::move(file);
     reply.offset = range.offset;
@@ -175,7 +176,9 @@ void HttpSession::enter(State state) {
   }
 }
 
-void HttpSession::on_progress() { set_deadline(worker_->shared().options.send_timeout); }
+void HttpSession::on_progress() {
+  set_deadline(worker_->shared().options.send_timeout);
+}
 
 void HttpSession::on_reply_sent() {
   if (!keep_alive_) {
@@ -194,13 +197,15 @@ void HttpSession::on_input_end() {
 void HttpSession::on_timeout() {
   if (state_ == State::answering && !waits_for_client()) {
     on_progress();  // it is the backing that is slow
-  } else if (state_ == State::reading && scanned_ > 0) {
+  } else if (state_ == State::reading && has_input()) {
     refuse_framing(HttpStatus::request_timeout);
   } else {
     close(state_ == State::answering);
   }
 }
 
-void HttpSession::on_closed() { worker_->went_away(*this); }
+void HttpSession::on_closed() {
+  worker_->went_away(*this);
+}
 
 }  // namespace sluice

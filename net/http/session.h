@@ -49,8 +49,8 @@ class HttpSession final : public Connection {
 
   HttpWorker* const worker_;
   State state_ = State::reading;
-  size_t scanned_ = 0;       // of the head that is arriving
-  uint64_t body_left_ = 0;   // of the last request, to be skipped
+  size_t scanned_ = 0;      // of the head that is arriving
+  uint64_t body_left_ = 0;  // of the last request, to be skipped
   bool keep_alive_ = true;
   bool close_gently_ = false;  // the client may still be sending what nobody will read
 };

@@ -31,7 +31,9 @@ enum class HttpStatus : uint16_t {
 // A value, or the status to refuse the request with.
 template <typename T>
 using HttpResult = tl::expected<T, HttpStatus>;
-inline tl::unexpected<HttpStatus> refuse_with(HttpStatus status) { return tl::unexpected<HttpStatus>(status); }
+inline tl::unexpected<HttpStatus> refuse_with(HttpStatus status) {
+  return tl::unexpected<HttpStatus>(status);
+}
 
 std::string_view reason_of(HttpStatus status);  // "Not Found"
 HttpStatus status_of(int error);                // of an errno from the store

@@ -17,8 +17,7 @@ Result<std::unique_ptr<HttpWorker>> HttpWorker::create(HttpShared* shared, Uniqu
   return std::unique_ptr<HttpWorker>(new HttpWorker(shared, std::move(loop), std::move(listening), send));
 }
 
-HttpWorker::HttpWorker(HttpShared* shared, std::unique_ptr<EventLoop> loop, UniqueFd listening,
-                       const SendOptions& send)
+HttpWorker::HttpWorker(HttpShared* shared, std::unique_ptr<EventLoop> loop, UniqueFd listening, const SendOptions& send)
     : shared_(shared),
       loop_(std::move(loop)),
       send_context_(loop_.get(), send),
@@ -26,9 +25,13 @@ HttpWorker::HttpWorker(HttpShared* shared, std::unique_ptr<EventLoop> loop, Uniq
   loop_->post([this] { start(); });
 }
 
-HttpWorker::~HttpWorker() { ASSERT(open_count() == 0); }
+HttpWorker::~HttpWorker() {
+  ASSERT(open_count() == 0);
+}
 
-void HttpWorker::run() { loop_->run(); }
+void HttpWorker::run() {
+  loop_->run();
+}
 
 void HttpWorker::start() {
   listener_.open();
@@ -55,9 +58,13 @@ void HttpWorker::make_room() {
   }
 }
 
-void HttpWorker::went_idle(HttpSession& session) { idle_.splice(idle_.end(), busy_, session.place); }
+void HttpWorker::went_idle(HttpSession& session) {
+  idle_.splice(idle_.end(), busy_, session.place);
+}
 
-void HttpWorker::went_busy(HttpSession& session) { busy_.splice(busy_.end(), idle_, session.place); }
+void HttpWorker::went_busy(HttpSession& session) {
+  busy_.splice(busy_.end(), idle_, session.place);
+}
 
 void HttpWorker::went_away(HttpSession& session) {
   if (leaving_.empty()) loop_->post([this] { leaving_.clear(); });

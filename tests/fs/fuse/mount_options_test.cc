@@ -49,6 +49,5 @@ TEST_CASE("mount options: extra options come last, so that they override", "[fus
   options.auto_unmount = true;
   options.debug = true;
   options.extra = {"suid", "rw"};
-  CHECK(mount_option_string(options) ==
-        "default_permissions,subtype=sluice,allow_other,ro,auto_unmount,debug,suid,rw");
+  CHECK(mount_option_string(options) == "default_permissions,subtype=sluice,allow_other,ro,auto_unmount,debug,suid,rw");
 }

@@ -14,7 +14,9 @@ constexpr uid_t kAlice = 1000;
 constexpr uid_t kBob = 1001;
 constexpr gid_t kTeam = 2000;
 
-bool is_root() { return ::geteuid() == 0; }
+bool is_root() {
+  return ::geteuid() == 0;
+}
 
 // A default ACL of user::rwx user:1001:rwx group::r-x mask::rwx other::---, as setfacl writes it.
 void set_default_acl(const std::string& path) {
@@ -125,7 +127,8 @@ TEST_CASE("store: one caller's umask is not another's, nor the process's", "[sto
   std::thread([&] {  // its umask is its own from the first create on
     must(store->mknod({::geteuid(), ::getegid(), {}, 0}, kRootInode, "open", S_IFREG | 0666, 0));
     must(store->mknod({::geteuid(), ::getegid(), {}, 077}, kRootInode, "closed", S_IFREG | 0666, 0));
-  }).join();
+  })
+      .join();
   CHECK(::umask(before) == 022);
   CHECK((stat_of(store / "open").st_mode & 0777) == 0666);
   CHECK((stat_of(store / "closed").st_mode & 0777) == 0600);
@@ -241,17 +244,14 @@ TEST_CASE("store: root sets set-id bits although the gateway has dropped the cap
 
 TEST_CASE("store: an ordinary user's gateway serves what that user may see", "[store][identity]") {
   if (!is_root()) return;
-  CHECK(holds_in_child([] {
-    TemporaryDirectory directory;
+  TemporaryDirectory directory;
+  CHECK(holds_in_child([&] {
+    EXPECT_OR_RETURN(::chdir(directory.path().c_str()) == 0);
     EXPECT_OR_RETURN(::setresgid(kAlice, kAlice, kAlice) == 0 && ::setresuid(kAlice, kAlice, kAlice) == 0);
     bool well = false;
-    std::thread([&] {  // a thread that was never root
-      well = [&] {
-        const auto disk = open_disk({});
-        const auto cache = BlockCache::create({.size_bytes = uint64_t{16} << 20});
-        StoreOptions options;
-        options.source = directory.path();
-        const auto store = *StoreImpl::open(options, cache->get(), disk.get(), &system_clock());
+    std::thread([&well] {  // a thread that was never root
+      well = [] {
+        StoreFixture store;
         EXPECT_OR_RETURN(!store->root().is_clone());
         const auto created = store->create(user(kBob), kRootInode, "mine", 0444, O_RDWR);
         EXPECT_OR_RETURN(created);
@@ -265,7 +265,8 @@ TEST_CASE("store: an ordinary user's gateway serves what that user may see", "[s
         EXPECT_OR_RETURN(store->unlink(user(kAlice), kRootInode, "renamed"));
         return true;
       }();
-    }).join();
+    })
+        .join();
     return well;
   }));
 }

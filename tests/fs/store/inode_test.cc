@@ -1,5 +1,14 @@
 // Numbers: who gets which, for how long.
+#include <malloc.h>
+
+#include <atomic>
+#include <chrono>
+#include <random>
+#include <set>
+#include <thread>
+
 #include "tests/fs/store/store_fixture.h"
+#include "tests/support/seed.h"
 
 namespace sluice {
 
@@ -141,16 +150,15 @@ TEST_CASE("store: a number reused after an own unlink is a new file", "[store]")
 TEST_CASE("store: a deleted file's space comes back when the front end forgets it", "[store]") {
   StoreFixture store;
   write_file(store / "a", std::string(1 << 20, 'x'));
-  const Store::OpenedPath opened = must(store->open_path(kRootUser, "a"));
+  Store::OpenedPath opened = must(store->open_path(kRootUser, "a"));
   must(read_all(*opened.file));
   const InodeNumber number = store.number("a");
   must(store->unlink(kRootUser, kRootInode, "a"));
   CHECK(must(read_all(*opened.file)).size() == 1 << 20);
   CHECK(store.cache->stats().blocks > 0);
   store->forget(number, 1);
-  const_cast<Store::OpenedPath&>(opened).file.reset();
-  store.housekeep(1);
-  CHECK(store.cache->stats().blocks == 0);
+  opened.file.reset();
+  CHECK(store.housekeep_until([&] { return store.cache->stats().blocks == 0; }));
   int descriptors = 0;
   for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
     std::error_code ignored;
@@ -171,6 +179,24 @@ TEST_CASE("store: a file deleted behind our back is stale once its descriptor ha
       store.housekeep(7);
       CHECK(outcome(store->getattr(number)) == "ESTALE");
       CHECK(outcome(store->lookup(kRootInode, "a")) == "ENOENT");
+    }
+  }
+}
+
+TEST_CASE("store: a file moved behind our back keeps its number when it is found again", "[store]") {
+  for (const Mode& mode : kModes) {
+    DYNAMIC_SECTION(mode.name) {
+      StoreFixture store(mode);
+      ::mkdir((store / "a").c_str(), 0755);
+      write_file(store / "a/f", "content");
+      const InodeNumber a = store.number("a");
+      const InodeNumber f = store.number("f", a);
+      REQUIRE(::rename((store / "a").c_str(), (store / "b").c_str()) == 0);
+      store.housekeep(7);
+      CHECK(outcome(store->getattr(f)) == (mode.file_handles ? "OK" : "ESTALE"));
+      CHECK(store.number("b") == a);
+      CHECK(store.number("f", a) == f);
+      CHECK(must(store->getattr(f)).st_size == 7);
     }
   }
 }
@@ -216,41 +242,127 @@ TEST_CASE("store: by place, paths longer than PATH_MAX still lead to the file", 
 }
 
 TEST_CASE("store: twenty thousand inodes are known within 256 descriptors", "[store]") {
-  constexpr int kFiles = 20'000;
-  TemporaryDirectory directory;
-  for (int i = 0; i < kFiles; ++i) {
-    if (i % 1000 == 0) ::mkdir((directory / std::to_string(i / 1000)).c_str(), 0755);
-    const int fd = ::open((directory / (std::to_string(i / 1000) + "/" + std::to_string(i))).c_str(), O_CREAT | O_WRONLY, 0644);
-    ::close(fd);
-  }
-  for (const bool handles : {true, false}) {
-    INFO("handles " << handles);
-    CHECK(holds_in_child([&] {
-      const struct rlimit limit {256, 256};
-      EXPECT_OR_RETURN(::setrlimit(RLIMIT_NOFILE, &limit) == 0);
-      const auto disk = open_disk({});
-      const auto cache = BlockCache::create({.size_bytes = uint64_t{16} << 20});
+  CHECK(holds_in_child([] {
+    constexpr int kFiles = 20'000;
+    const struct rlimit limit { 256, 256 };
+    EXPECT_OR_RETURN(::setrlimit(RLIMIT_NOFILE, &limit) == 0);
+    StoreFixture store;
+    for (int i = 0; i < kFiles; ++i) {
+      const std::string folder = store / std::to_string(i / 1000);
+      if (i % 1000 == 0) ::mkdir(folder.c_str(), 0755);
+      ::close(::open((folder + "/" + std::to_string(i)).c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0644));
+    }
+    for (const Mode& mode : kModes) {
       StoreOptions options;
-      options.source = directory.path();
-      options.file_handles = handles;
-      const auto store = StoreImpl::open(options, cache->get(), disk.get(), &system_clock());
-      EXPECT_OR_RETURN(store);
+      options.clone_mount = mode.clone_mount;
+      options.file_handles = mode.file_handles;
+      store.start(options);
       std::vector<std::pair<InodeNumber, ino_t>> known;
       InodeNumber folder = 0;
       for (int i = 0; i < kFiles; ++i) {
-        if (i % 1000 == 0) folder = (*store)->lookup(kRootInode, std::to_string(i / 1000))->number;
-        const auto entry = (*store)->lookup(folder, std::to_string(i));
-        EXPECT_OR_RETURN(entry);
-        known.emplace_back(entry->number, entry->attributes.st_ino);
+        if (i % 1000 == 0) folder = store.number(std::to_string(i / 1000));
+        const Entry entry = must(store->lookup(folder, std::to_string(i)));
+        known.emplace_back(entry.number, entry.attributes.st_ino);
       }
-      EXPECT_OR_RETURN((*store)->stats().inodes == kFiles + 20 + 1);
-      EXPECT_OR_RETURN((*store)->stats().descriptors <= 64);
+      EXPECT_OR_RETURN(store->stats().inodes == kFiles + 20 + 1);
+      EXPECT_OR_RETURN(store->stats().descriptors <= 64);
       for (const auto& [number, ino] : known) {
-        const auto attributes = (*store)->getattr(number);
+        const auto attributes = store->getattr(number);
         EXPECT_OR_RETURN(attributes && attributes->st_ino == ino);
       }
-      return true;
-    }));
+    }
+    return true;
+  }));
+}
+
+TEST_CASE("store: threads that make, move, open and remove the same few files disturb nobody", "[store]") {
+  for (const Mode& mode : kModes) {
+    DYNAMIC_SECTION(mode.name) {
+      StoreFixture store(mode);
+      std::atomic<int> surprises{0};
+      const auto work = [&](uint64_t seed) {
+        std::mt19937_64 random(seed);
+        const auto name = [&] { return "f" + std::to_string(random() % 4); };
+        const auto allow = [&](const std::string& result) {
+          static const std::set<std::string> allowed{"OK", "ENOENT", "EEXIST", "ESTALE"};
+          if (allowed.count(result) == 0 && ++surprises == 1) std::fprintf(stderr, "surprise: %s\n", result.c_str());
+        };
+        for (int i = 0; i < 1500; ++i) {
+          switch (random() % 7) {
+            case 0: {
+              auto created = store->create(kRootUser, kRootInode, name(), 0644, O_RDWR);
+              allow(outcome(created));
+              if (created) {
+                allow(outcome(write_all(*created->file, 0, "content")));
+                store->forget(created->entry.number, 1);
+              }
+              break;
+            }
+            case 1: allow(outcome(store->unlink(kRootUser, kRootInode, name()))); break;
+            case 2: allow(outcome(store->rename(kRootUser, kRootInode, name(), kRootInode, name(), 0))); break;
+            case 3: {
+              const auto opened = store->open_path(kRootUser, name());
+              allow(outcome(opened));
+              if (opened) allow(outcome(read_all(*opened->file)));
+              break;
+            }
+            case 4: store->housekeep(); break;
+            default: {
+              const auto entry = store->lookup(kRootInode, name());
+              allow(outcome(entry));
+              if (!entry) break;
+              allow(outcome(store->getattr(entry->number)));
+              allow(outcome(store->open_file(kRootUser, entry->number, O_RDWR)));
+              store->forget(entry->number, 1);
+            }
+          }
+        }
+      };
+      std::vector<std::thread> threads;
+      for (uint64_t thread = 0; thread < 4; ++thread) threads.emplace_back(work, test_seed() + thread);
+      for (std::thread& thread : threads) thread.join();
+      CHECK(surprises == 0);
+      for (const char* name : {"f0", "f1", "f2", "f3"}) ::unlink((store / name).c_str());
+      // Nobody holds a reference and nothing is open: only cached blocks of deleted files could keep an inode, for as
+      // long as nobody found out.
+      CHECK(store->stats().open_files == 0);
+      CHECK(store->stats().inodes <= 1 + 4 + store.cache->stats().blocks);
+    }
+  }
+}
+
+TEST_CASE("store: what an inode costs", "[.][measure]") {
+  for (const Mode& mode : {kModes[0], kModes[1]}) {
+    StoreOptions options;
+    options.source = "/usr";
+    options.clone_mount = mode.clone_mount;
+    options.file_handles = mode.file_handles;
+    const auto disk = open_disk({});
+    const auto cache = must(BlockCache::create({.size_bytes = uint64_t{16} << 20}));
+    const auto store = must(StoreImpl::open(options, cache.get(), disk.get(), &system_clock()));
+    uint64_t files = 0;
+    std::function<void(InodeNumber)> walk = [&](InodeNumber folder) {
+      std::vector<InodeNumber> folders;
+      must(must(store->open_directory(kRootUser, folder))->read(0, [&](const DirectoryEntry& entry) {
+        if (entry.name == "." || entry.name == "..") return true;
+        const Entry found = must(store->lookup(folder, entry.name));
+        ++files;
+        if (S_ISDIR(found.attributes.st_mode)) folders.push_back(found.number);
+        return true;
+      }));
+      for (const InodeNumber below : folders) walk(below);
+    };
+    for (const char* round : {"first", "second"}) {
+      const size_t before = ::mallinfo2().uordblks;
+      const auto start = std::chrono::steady_clock::now();
+      files = 0;
+      walk(kRootInode);
+      const std::chrono::duration<double, std::micro> time = std::chrono::steady_clock::now() - start;
+      for (int i = 0; i < 7; ++i) store->housekeep();
+      std::printf("%s, %s walk of /usr: %lu files, %.2f us each, %lu inodes, %.0f bytes each\n", mode.name, round,
+                  files, time.count() / static_cast<double>(files), store->stats().inodes,
+                  static_cast<double>(::mallinfo2().uordblks - before) / static_cast<double>(store->stats().inodes));
+    }
   }
 }
 

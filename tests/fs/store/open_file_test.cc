@@ -162,16 +162,16 @@ TEST_CASE("open file: opens are counted and leave no descriptors behind", "[stor
   };
   write_file(store / "f", "x");
   const auto before = descriptors();
+  const InodeNumber number = store.number("f");
   {
-    const auto first = must(store->open_file(kRootUser, store.number("f"), O_RDWR));
+    const auto first = must(store->open_file(kRootUser, number, O_RDWR));
     const auto second = must(store->open_path(kRootUser, "f"));
     CHECK(store->stats().open_files == 2);
   }
   CHECK(store->stats().open_files == 0);
   must(store->unlink(kRootUser, kRootInode, "f"));
-  store->forget(store->stats().inodes, 10);  // the last number given
-  store.housekeep(8);
-  CHECK(descriptors() == before);
+  store->forget(number, 1);
+  CHECK(store.housekeep_until([&] { return descriptors() == before; }));
 }
 
 TEST_CASE("open file: extended attributes of files and links", "[store][open_file]") {
@@ -186,7 +186,10 @@ TEST_CASE("open file: extended attributes of files and links", "[store][open_fil
   must(store->setxattr(kRootUser, f, "user.empty", "", 0));
   CHECK(must(store->getxattr(f, "user.a")) == large);
   CHECK(must(store->getxattr(f, "user.empty")).empty());
-  CHECK(must(store->listxattr(f)) == std::string("user.a\0user.empty\0", 18));
+  const std::string names = must(store->listxattr(f));  // in any order
+  CHECK(names.size() == 18);
+  CHECK(names.find(std::string("user.a\0", 7)) != names.npos);
+  CHECK(names.find(std::string("user.empty\0", 11)) != names.npos);
   must(store->removexattr(kRootUser, f, "user.a"));
   CHECK(outcome(store->removexattr(kRootUser, f, "user.a")) == "ENODATA");
   if (::geteuid() != 0) return;
@@ -225,12 +228,11 @@ TEST_CASE("open file: links of any length and special files", "[store][open_file
 TEST_CASE("open file: a source that is none is refused in the words of open", "[store][open_file]") {
   TemporaryDirectory directory;
   write_file(directory / "file");
-  const auto disk = open_disk({});
-  const auto cache = must(BlockCache::create({.size_bytes = uint64_t{16} << 20}));
+  StoreFixture fixture;
   const auto open_store = [&](const std::string& source) {
     StoreOptions options;
     options.source = source;
-    return outcome(Store::open(options, cache.get(), disk.get(), &system_clock()));
+    return outcome(Store::open(options, fixture.cache.get(), fixture.disk.get(), &system_clock()));
   };
   CHECK(open_store(directory / "none") == "ENOENT");
   CHECK(open_store(directory / "file") == "ENOTDIR");

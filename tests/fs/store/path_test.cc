@@ -3,7 +3,7 @@
 #include <sys/mount.h>
 #include <sys/syscall.h>
 
-#include <chrono>
+#include <ctime>
 
 #include "fs/store/identity.h"
 #include "tests/fs/store/store_fixture.h"
@@ -11,7 +11,15 @@
 namespace sluice {
 namespace {
 
-bool is_root() { return ::geteuid() == 0; }
+bool is_root() {
+  return ::geteuid() == 0;
+}
+
+double thread_cpu_seconds() {
+  timespec now{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
+}
 
 }  // namespace
 
@@ -108,7 +116,7 @@ TEST_CASE("path: the exported user's permissions hold on the way and at its end"
     CHECK(outcome(store->open_path(nobody, "closed/f")) == "EACCES");
     CHECK(outcome(store->open_path(nobody, "secret")) == "EACCES");
     CHECK(outcome(store->try_open_path(nobody, "secret")) == "EACCES");
-    CHECK(outcome(store->try_open_path(nobody, "closed/f")) == "EACCES");
+    CHECK(outcome(store->try_open_path(nobody, "closed/f")) == "EAGAIN");  // a refusal on the way needs the slow walk
     CHECK(must(read_all(*must(store->open_path(nobody, "public")).file)) == "hello");
     must(store->open_path(kRootUser, "closed/f"));
     must(store->open_path(kRootUser, "secret"));
@@ -131,7 +139,8 @@ TEST_CASE("path: mounts below and over the source are not seen", "[store][path]"
       ::mkdir((store / "before").c_str(), 0755);
       ::mkdir((store / "later").c_str(), 0755);
       // What happens to be shared (the default of systemd) would propagate into a clone that is not private.
-      EXPECT_OR_RETURN(::mount(store.directory.path().c_str(), store.directory.path().c_str(), nullptr, MS_BIND, nullptr) == 0);
+      EXPECT_OR_RETURN(
+          ::mount(store.directory.path().c_str(), store.directory.path().c_str(), nullptr, MS_BIND, nullptr) == 0);
       EXPECT_OR_RETURN(::mount(nullptr, store.directory.path().c_str(), nullptr, MS_SHARED, nullptr) == 0);
       EXPECT_OR_RETURN(::mount("tmpfs", (store / "before").c_str(), "tmpfs", 0, nullptr) == 0);
       write_file(store / "before/f", "other file system");
@@ -200,10 +209,9 @@ TEST_CASE("path: opening a warm file is cheap", "[.][measure]") {
   const auto measure = [&](const char* name, auto operation) {
     constexpr int kRounds = 100'000;
     for (int i = 0; i < 1000; ++i) operation();
-    const auto start = std::chrono::steady_clock::now();
+    const double start = thread_cpu_seconds();
     for (int i = 0; i < kRounds; ++i) operation();
-    const std::chrono::duration<double, std::micro> time = std::chrono::steady_clock::now() - start;
-    std::printf("%-40s %.2f us\n", name, time.count() / kRounds);
+    std::printf("%-40s %.2f us of CPU\n", name, (thread_cpu_seconds() - start) * 1e6 / kRounds);
   };
   measure("try_open_path, open and close", [&] { must(store->try_open_path(caller, "warm")); });
   measure("open_path", [&] { must(store->open_path(caller, "warm")); });

@@ -1,0 +1,246 @@
+// FakeStore is an export that lives in arena memory, for tests of the network side. Each file is so many bytes of a
+// formula; reads complete inside the call, or when the test says so, from the thread that says so.
+//
+//   FakeStore store;
+//   store.add("a.bin", {.size = 100'000});
+//   store.file("a.bin").park_reads = true;      // from now on reads wait for run_parked()
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "cache/arena.h"
+#include "cache/assert.h"
+#include "cache/mutex.h"
+#include "fs/store/store.h"
+
+namespace sluice {
+
+struct FakeFile {
+  uint64_t size = 0;
+  int64_t mtime_ns = 1'600'000'000'000'000'000;
+  bool trustworthy = true;
+  uint32_t generation = 1;
+  int read_error = 0;
+  uint64_t shrunk_to = UINT64_MAX;  // what reads see, while attributes still say `size`
+  bool park_reads = false;
+  PageRefs pages;
+
+  char byte_at(uint64_t offset) const { return static_cast<char>((offset * 31 + (offset >> 12) * 7 + size) & 0xff); }
+};
+
+class FakeStore final : public Store {
+ public:
+  explicit FakeStore(uint32_t slabs = 16)
+      : arena_(std::move(*Arena::create({.slabs_max = slabs, .proof = ReleaseProof::replace}))) {}
+  ~FakeStore() override { ASSERT(open_files == 0); }
+
+  struct FileOptions {
+    uint64_t size = 0;
+    bool trustworthy = true;
+    int64_t mtime_ns = 1'600'000'000'000'000'000;
+  };
+  FakeFile& add(const std::string& path, const FileOptions& options) {
+    auto file = std::make_unique<FakeFile>();
+    file->size = options.size;
+    file->trustworthy = options.trustworthy;
+    file->mtime_ns = options.mtime_ns;
+    file->pages = PageRefs(arena_.get());
+    std::vector<FrameRun> runs;
+    const auto pages = static_cast<uint32_t>((options.size + kPageSize - 1) / kPageSize);
+    ASSERT(arena_->allocate(pages, runs) == pages);
+    uint64_t offset = 0;
+    for (const FrameRun& run : runs) {
+      for (uint32_t i = 0; i < run.count * kPageSize; ++i, ++offset)
+        arena_->address(run.first)[i] = file->byte_at(offset);
+      file->pages.append(run);
+    }
+    FakeFile& result = *file;
+    files_[path] = std::move(file);
+    return result;
+  }
+  FakeFile& file(const std::string& path) { return *files_.at(path); }
+  std::string content(const std::string& path, uint64_t offset = 0, uint64_t length = UINT64_MAX) {
+    const FakeFile& file = *files_.at(path);
+    std::string bytes;
+    for (uint64_t i = offset; i < file.size && i - offset < length; ++i) bytes.push_back(file.byte_at(i));
+    return bytes;
+  }
+  Arena& arena() { return *arena_; }
+  void fail_open(const std::string& path, int error) { open_errors_[path] = error; }
+
+  // Completes reads that were parked, oldest first, on the calling thread. Returns how many.
+  size_t run_parked() {
+    std::vector<Callback<void()>> parked;
+    {
+      MutexLock lock(&mutex_);
+      parked.swap(parked_);
+    }
+    for (Callback<void()>& read : parked) read();
+    return parked.size();
+  }
+  size_t parked() {
+    MutexLock lock(&mutex_);
+    return parked_.size();
+  }
+
+  Result<OpenedPath> try_open_path(const Caller& caller, std::string_view path) override {
+    if (blocking_opens) return fail(EAGAIN);
+    return open_path(caller, path);
+  }
+  Result<OpenedPath> open_path(const Caller&, std::string_view path) override {
+    const auto error = open_errors_.find(std::string(path));
+    if (error != open_errors_.end()) return fail(error->second);
+    OpenedPath opened;
+    if (path.empty() || directories_.contains(std::string(path))) {
+      opened.attributes.st_mode = S_IFDIR | 0755;
+      return opened;
+    }
+    const auto found = files_.find(path);
+    if (found == files_.end()) return fail(ENOENT);
+    opened.attributes.st_mode = S_IFREG | 0644;
+    opened.file = std::make_unique<File>(this, found->second.get());
+    return opened;
+  }
+  void add_directory(const std::string& path) { directories_[path] = true; }
+
+  std::atomic<bool> blocking_opens{false};
+  std::atomic<int> open_files{0};
+  std::atomic<uint64_t> reads{0};
+
+ private:
+  class Data final : public FileData {
+   public:
+    Data(FakeStore* store, FakeFile* file) : store_(store), file_(file) {}
+    FileVersion version() const override {
+      FileVersion version;
+      version.generation = file_->generation;
+      version.trustworthy = file_->trustworthy;
+      version.stamp.ino = 7;
+      version.stamp.size = file_->size;
+      version.stamp.mtime_ns = file_->mtime_ns;
+      version.stamp.ctime_ns = file_->mtime_ns;
+      return version;
+    }
+    void read(uint64_t offset, uint64_t length, Callback<void(Result<FileSlice>)> done) override {
+      ++store_->reads;
+      if (!file_->park_reads) return done(slice(offset, length));
+      MutexLock lock(&store_->mutex_);
+      store_->parked_.push_back(
+          [this, offset, length, done = std::move(done)]() mutable { done(slice(offset, length)); });
+    }
+    std::optional<FileSlice> read_resident(uint64_t, uint64_t) override { return std::nullopt; }
+
+    Result<void> open(int, bool) override { return {}; }
+    void close(bool) override {}
+    Result<bool> revalidate() override { return false; }
+    void prefetch(PageRange) override {}
+    void write(uint64_t, std::string_view, bool, Callback<void(Result<size_t>)> done) override { done(fail(EROFS)); }
+    Result<void> change(uint64_t, Callback<Result<void>(int)>) override { return fail(EROFS); }
+    Result<void> change_attributes(Callback<Result<void>()>, int) override { return fail(EROFS); }
+    Result<void> fsync(bool) override { return {}; }
+    uint64_t cached_blocks() const override { return 0; }
+    bool is_open() const override { return true; }
+    void tidy() override {}
+    bool needs_tidy() const override { return false; }
+
+   private:
+    Result<FileSlice> slice(uint64_t offset, uint64_t length) {
+      if (file_->read_error != 0) return fail(file_->read_error);
+      const uint64_t size = std::min(file_->size, file_->shrunk_to);
+      FileSlice slice;
+      slice.generation = file_->generation;
+      if (offset >= size) return slice;
+      slice.length = std::min(length, size - offset);
+      slice.skip = offset % kPageSize;
+      slice.pages = PageRefs(store_->arena_.get());
+      reference(pages_of(offset, slice.length), slice.pages);
+      return slice;
+    }
+    void reference(PageRange wanted, PageRefs& pages) {
+      uint64_t page = 0;
+      for (const FrameRun& run : file_->pages.runs()) {
+        const uint64_t first = std::max(page, wanted.first);
+        const uint64_t end = std::min(page + run.count, wanted.end());
+        if (first < end) {
+          const FrameRun part{run.first + static_cast<FrameNumber>(first - page), static_cast<uint32_t>(end - first)};
+          store_->arena_->reference(part);
+          pages.append(part);
+        }
+        page += run.count;
+      }
+    }
+
+    FakeStore* const store_;
+    FakeFile* const file_;
+  };
+
+  class File final : public OpenFile {
+   public:
+    File(FakeStore* store, FakeFile* file) : store_(store), data_(std::make_shared<Data>(store, file)) {
+      ++store->open_files;
+    }
+    ~File() override { --store_->open_files; }
+    InodeNumber inode() const override { return 7; }
+    int flags() const override { return 0; }
+    FileData& data() override { return *data_; }
+    std::shared_ptr<FileData> shared_data() override { return data_; }
+    void read(uint64_t offset, uint64_t length, Callback<void(Result<FileSlice>)> done) override {
+      data_->read(offset, length, std::move(done));
+    }
+    void write(uint64_t, std::string_view, Callback<void(Result<size_t>)> done) override { done(fail(EROFS)); }
+
+   private:
+    FakeStore* const store_;
+    const std::shared_ptr<Data> data_;
+  };
+
+ public:
+  Result<Entry> lookup(InodeNumber, std::string_view) override { return fail(ENOSYS); }
+  Result<void> confirm_name(InodeNumber) override { return fail(ENOSYS); }
+  void forget(InodeNumber, uint64_t) override {}
+  Result<struct stat> getattr(InodeNumber) override { return fail(ENOSYS); }
+  Result<struct stat> setattr(const Caller&, InodeNumber, const SetAttributes&) override { return fail(ENOSYS); }
+  Result<void> access(const Caller&, InodeNumber, int) override { return fail(ENOSYS); }
+  Result<std::string> readlink(InodeNumber) override { return fail(ENOSYS); }
+  Result<Entry> mknod(const Caller&, InodeNumber, std::string_view, mode_t, dev_t) override { return fail(ENOSYS); }
+  Result<Entry> mkdir(const Caller&, InodeNumber, std::string_view, mode_t) override { return fail(ENOSYS); }
+  Result<Entry> symlink(const Caller&, InodeNumber, std::string_view, std::string_view) override {
+    return fail(ENOSYS);
+  }
+  Result<Entry> link(const Caller&, InodeNumber, InodeNumber, std::string_view) override { return fail(ENOSYS); }
+  Result<void> unlink(const Caller&, InodeNumber, std::string_view) override { return fail(ENOSYS); }
+  Result<void> rmdir(const Caller&, InodeNumber, std::string_view) override { return fail(ENOSYS); }
+  Result<void> rename(const Caller&, InodeNumber, std::string_view, InodeNumber, std::string_view, unsigned) override {
+    return fail(ENOSYS);
+  }
+  Result<std::unique_ptr<OpenFile>> open_file(const Caller&, InodeNumber, int) override { return fail(ENOSYS); }
+  Result<Created> create(const Caller&, InodeNumber, std::string_view, mode_t, int) override { return fail(ENOSYS); }
+  Result<std::unique_ptr<OpenDirectory>> open_directory(const Caller&, InodeNumber) override { return fail(ENOSYS); }
+  Result<struct statvfs> statfs(InodeNumber) override { return fail(ENOSYS); }
+  Result<std::string> getxattr(InodeNumber, const char*) override { return fail(ENOSYS); }
+  Result<std::string> listxattr(InodeNumber) override { return fail(ENOSYS); }
+  Result<void> setxattr(const Caller&, InodeNumber, const char*, std::string_view, int) override {
+    return fail(ENOSYS);
+  }
+  Result<void> removexattr(const Caller&, InodeNumber, const char*) override { return fail(ENOSYS); }
+  void on_outside_change(std::function<void(InodeNumber)>) override {}
+  StoreStats stats() const override { return {}; }
+
+ private:
+  const std::unique_ptr<Arena> arena_;
+  std::map<std::string, std::unique_ptr<FakeFile>, std::less<>> files_;
+  std::map<std::string, int> open_errors_;
+  std::map<std::string, bool> directories_;
+  Mutex mutex_;
+  std::vector<Callback<void()>> parked_ GUARDED_BY(mutex_);
+};
+
+}  // namespace sluice

@@ -1,0 +1,457 @@
+#include "net/http/server.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <map>
+#include <thread>
+
+#include "net/http/content_type.h"
+#include "tests/net/fake_store.h"
+#include "tests/net/loop_thread.h"
+#include "tests/support/catch.h"
+#include "tests/support/manual_clock.h"
+
+namespace sluice {
+namespace {
+
+struct Response {
+  int status = 0;  // 0: the connection ended
+  std::map<std::string, std::string> fields;
+  std::string body;
+  bool whole = false;  // as long as Content-Length says
+};
+
+// A client that says exactly what the test writes.
+class Client {
+ public:
+  explicit Client(uint16_t port, int receive_buffer = 0) : socket_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    if (receive_buffer > 0) ::setsockopt(socket_.get(), SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(port);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    connected_ = ::connect(socket_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+  }
+
+  bool connected() const { return connected_; }
+  void write(std::string_view bytes) { ::send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL); }
+  void end_writing() { ::shutdown(socket_.get(), SHUT_WR); }
+  Response get(const std::string& path, const std::string& fields = "") {
+    write("GET " + path + " HTTP/1.1\r\nHost: h\r\n" + fields + "\r\n");
+    return read();
+  }
+
+  Response read(bool body_follows = true) {
+    Response response;
+    while (input_.find("\r\n\r\n") == std::string::npos) {
+      if (!more()) return response;
+    }
+    const size_t end = input_.find("\r\n\r\n");
+    parse_head(input_.substr(0, end + 2), response);
+    input_.erase(0, end + 4);
+    const size_t length = body_follows ? std::strtoull(response.fields["Content-Length"].c_str(), nullptr, 10) : 0;
+    while (input_.size() < length && more()) {
+    }
+    response.body = input_.substr(0, length);
+    response.whole = response.body.size() == length;
+    input_.erase(0, response.body.size());
+    return response;
+  }
+  bool ended() { return input_.empty() && !more(); }
+
+ private:
+  bool more() {
+    char buffer[65536];
+    const ssize_t got = ::recv(socket_.get(), buffer, sizeof buffer, 0);
+    if (got > 0) input_.append(buffer, static_cast<size_t>(got));
+    return got > 0;
+  }
+  static void parse_head(std::string_view head, Response& response) {
+    response.status = std::atoi(std::string(head.substr(9, 3)).c_str());
+    size_t line = head.find("\r\n") + 2;
+    while (line < head.size()) {
+      const size_t end = head.find("\r\n", line);
+      const std::string_view field = head.substr(line, end - line);
+      const size_t colon = field.find(": ");
+      response.fields[std::string(field.substr(0, colon))] = field.substr(colon + 2);
+      line = end + 2;
+    }
+  }
+
+  UniqueFd socket_;
+  bool connected_ = false;
+  std::string input_;
+};
+
+std::unique_ptr<HttpServer> start(Store* store, HttpOptions options = {}) {
+  options.address = "127.0.0.1:0";
+  return std::move(*HttpServer::start(store, options));
+}
+
+FakeStore& sample_store(FakeStore& store) {
+  store.add("a.txt", {.size = 1000});
+  store.add("empty", {.size = 0});
+  store.add("big.bin", {.size = (5 << 20) + 17});
+  store.add("fresh", {.size = 10, .trustworthy = false});
+  store.add_directory("dir");
+  return store;
+}
+
+TEST_CASE("http server: serves files of every size, by every method, on both backends", "[net][http]") {
+  for (const LoopBackend backend : {LoopBackend::ring, LoopBackend::epoll}) {
+    for (const SendMethod method :
+         {SendMethod::automatic, SendMethod::copy, SendMethod::vmsplice, SendMethod::zerocopy}) {
+      CAPTURE(static_cast<int>(backend), static_cast<int>(method));
+      FakeStore store;
+      sample_store(store);
+      auto server = start(&store, {.send_method = method, .backend = backend});
+      Client client(server->port());
+      for (int round = 0; round < 2; ++round) {  // one connection for all
+        for (const char* name : {"a.txt", "empty", "big.bin"}) {
+          const Response response = client.get("/" + std::string(name));
+          CHECK(response.status == 200);
+          CHECK(response.whole);
+          CHECK(response.body == store.content(name));
+        }
+      }
+      CHECK(server->stats().requests == 6);
+      CHECK(server->stats().connections_accepted == 1);
+    }
+  }
+}
+
+TEST_CASE("http server: the header says what the file is", "[net][http]") {
+  FakeStore store;
+  sample_store(store);
+  auto server = start(&store);
+  Client client(server->port());
+  Response response = client.get("/a.txt");
+  CHECK(response.fields["Content-Type"] == "text/plain");
+  CHECK(response.fields["Content-Length"] == "1000");
+  CHECK(response.fields["Last-Modified"] == "Sun, 13 Sep 2020 12:26:40 GMT");
+  CHECK(response.fields["Accept-Ranges"] == "bytes");
+  CHECK(response.fields["ETag"].starts_with('"'));
+  CHECK(response.fields["Date"].ends_with(" GMT"));
+  CHECK_FALSE(response.fields.contains("Connection"));
+  CHECK(client.get("/fresh").fields["ETag"].starts_with("W/"));
+
+  client.write("HEAD /big.bin HTTP/1.1\r\nHost: h\r\n\r\n");
+  response = client.read(false);
+  CHECK(response.status == 200);
+  CHECK(response.fields["Content-Length"] == std::to_string((5 << 20) + 17));
+  CHECK(client.get("/empty").status == 200);  // no body was in between
+}
+
+TEST_CASE("http server: conditions and ranges", "[net][http]") {
+  FakeStore store;
+  sample_store(store);
+  auto server = start(&store);
+  Client client(server->port());
+  const std::string etag = client.get("/a.txt").fields["ETag"];
+  const std::string date = "Sun, 13 Sep 2020 12:26:40 GMT";
+
+  client.write("GET /a.txt HTTP/1.1\r\nHost: h\r\nIf-None-Match: " + etag + "\r\n\r\n");
+  Response response = client.read(false);
+  CHECK(response.status == 304);
+  CHECK(response.fields["ETag"] == etag);
+  client.write("GET /a.txt HTTP/1.1\r\nHost: h\r\nIf-Modified-Since: " + date + "\r\n\r\n");
+  CHECK(client.read(false).status == 304);
+  CHECK(client.get("/a.txt", "If-Match: \"x\"\r\n").status == 412);
+
+  response = client.get("/a.txt", "Range: bytes=10-19\r\n");
+  CHECK(response.status == 206);
+  CHECK(response.fields["Content-Range"] == "bytes 10-19/1000");
+  CHECK(response.body == store.content("a.txt", 10, 10));
+  response = client.get("/big.bin", "Range: bytes=1048570-\r\n");
+  CHECK(response.status == 206);
+  CHECK(response.body == store.content("big.bin", 1048570));
+  response = client.get("/a.txt", "Range: bytes=-1\r\n");
+  CHECK(response.fields["Content-Range"] == "bytes 999-999/1000");
+  response = client.get("/a.txt", "Range: bytes=1000-\r\n");
+  CHECK(response.status == 416);
+  CHECK(response.fields["Content-Range"] == "bytes */1000");
+  CHECK(client.get("/a.txt", "Range: bytes=0-1,3-4\r\n").body == store.content("a.txt"));
+  CHECK(client.get("/a.txt", "Range: bytes=0-1\r\nRange: bytes=3-4\r\n").status == 200);
+
+  CHECK(client.get("/a.txt", "Range: bytes=0-1\r\nIf-Range: " + etag + "\r\n").status == 206);
+  CHECK(client.get("/a.txt", "Range: bytes=0-1\r\nIf-Range: \"x\"\r\n").status == 200);
+  CHECK(client.get("/a.txt", "Range: bytes=0-1\r\nIf-Range: " + date + "\r\n").status == 206);
+  const std::string weak = client.get("/fresh").fields["ETag"];
+  CHECK(client.get("/fresh", "Range: bytes=0-1\r\nIf-Range: " + weak + "\r\n").status == 200);
+
+  client.write("HEAD /a.txt HTTP/1.1\r\nHost: h\r\nRange: bytes=0-1\r\n\r\n");
+  response = client.read(false);
+  CHECK(response.status == 200);
+  CHECK(response.fields["Content-Length"] == "1000");
+}
+
+TEST_CASE("http server: refuses what it cannot serve, and says why", "[net][http]") {
+  FakeStore store;
+  sample_store(store);
+  const std::pair<int, int> errors[] = {{EACCES, 403}, {EPERM, 403},   {ELOOP, 403},        {EXDEV, 403},
+                                        {ENOENT, 404}, {ENOTDIR, 404}, {ENAMETOOLONG, 404}, {EMFILE, 503},
+                                        {ENFILE, 503}, {EIO, 500}};
+  for (const auto& [error, status] : errors) store.fail_open("e" + std::to_string(error), error);
+  auto server = start(&store);
+  Client client(server->port());
+  for (const auto& [error, status] : errors) {
+    INFO(error);
+    CHECK(client.get("/e" + std::to_string(error)).status == status);
+  }
+  CHECK(client.get("/e" + std::to_string(EMFILE)).fields["Retry-After"] == "1");
+  CHECK(client.get("/").status == 403);
+  CHECK(client.get("/dir").status == 403);
+  CHECK(client.get("/a.txt/").status == 404);
+  CHECK(client.get("/none").body == "404 Not Found\n");
+  client.write("POST /a.txt HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody");
+  Response response = client.read();
+  CHECK(response.status == 405);
+  CHECK(response.fields["Allow"] == "GET, HEAD");
+  client.write("HEAD /none HTTP/1.1\r\nHost: h\r\n\r\n");
+  CHECK(client.read(false).status == 404);
+  CHECK(client.get("/a.txt", "Expect: something\r\n").status == 417);
+  CHECK(client.ended());
+  CHECK(server->stats().responses_4xx > 10);
+}
+
+TEST_CASE("http server: after a request of doubtful framing the connection ends", "[net][http]") {
+  FakeStore store;
+  sample_store(store);
+  auto server = start(&store);
+  const std::pair<std::string, int> requests[] = {
+      {"GET /../x HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+      {"GET /a.txt HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
+      {"GET /a.txt HTTP/1.1\nHost: h\n\n", 400},
+      {"BREW /a.txt HTTP/1.1\r\nHost: h\r\n\r\n", 501},
+      {"GET /a.txt HTTP/3.0\r\nHost: h\r\n\r\n", 505},
+      {"GET /" + std::string(20'000, 'a'), 414},
+      {"GET / HTTP/1.1\r\nX: " + std::string(20'000, 'a'), 431},
+  };
+  for (const auto& [request, status] : requests) {
+    INFO(request.substr(0, 60));
+    Client client(server->port());
+    client.write(request + "GET /a.txt HTTP/1.1\r\nHost: h\r\n\r\n");
+    Response response = client.read();
+    CHECK(response.status == status);
+    CHECK(response.whole);
+    CHECK(response.fields["Connection"] == "close");
+    CHECK(client.ended());
+  }
+}
+
+TEST_CASE("http server: a request's body is skipped when small, else it ends the connection", "[net][http]") {
+  FakeStore store;
+  sample_store(store);
+  auto server = start(&store);
+  Client client(server->port());
+  client.write("GET /a.txt HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nGET /");
+  CHECK(client.read().status == 200);
+  client.write("12345");
+  CHECK(client.get("/empty").status == 200);
+
+  client.write("GET /a.txt HTTP/1.1\r\nHost: h\r\nContent-Length: 10000000\r\n\r\n");
+  Response response = client.read();
+  CHECK(response.status == 200);
+  CHECK(response.fields["Connection"] == "close");
+  CHECK(client.ended());
+
+  Client chunked(server->port());
+  chunked.write(
+      "GET /a.txt HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /a.txt HTTP/1.1\r\nHost: "
+      "h\r\n\r\n");
+  CHECK(chunked.read().status == 200);
+  CHECK(chunked.ended());
+
+  Client expecting(server->port());
+  expecting.write("GET /a.txt HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+  CHECK(expecting.read().status == 200);
+  CHECK(expecting.ended());
+}
+
+TEST_CASE("http server: pipelined requests are answered in order, wherever the stream is cut", "[net][http]") {
+  FakeStore store;
+  sample_store(store);
+  auto server = start(&store);
+  std::string requests;
+  const std::string names[] = {"a.txt", "none", "big.bin", "empty", "a.txt"};
+  for (int i = 0; i < 20; ++i) {
+    for (const std::string& name : names) requests += "GET /" + name + " HTTP/1.1\r\nHost: h\r\n\r\n";
+  }
+  for (const size_t piece : {size_t{1 << 20}, size_t{7}}) {
+    Client client(server->port());
+    std::thread writer([&] {
+      for (size_t at = 0; at < requests.size(); at += piece) client.write(std::string_view(requests).substr(at, piece));
+    });
+    for (int i = 0; i < 20; ++i) {
+      for (const std::string& name : names) {
+        const Response response = client.read();
+        REQUIRE(response.status == (name == "none" ? 404 : 200));
+        REQUIRE(response.whole);
+        if (name != "none") REQUIRE(response.body == store.content(name));
+      }
+    }
+    writer.join();
+  }
+}
+
+TEST_CASE("http server: keeps or closes the connection as the request asks", "[net][http]") {
+  FakeStore store;
+  sample_store(store);
+  auto server = start(&store);
+  Client closing(server->port());
+  CHECK(closing.get("/a.txt", "Connection: close\r\n").fields["Connection"] == "close");
+  CHECK(closing.ended());
+  Client old(server->port());
+  old.write("GET /a.txt HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+  CHECK(old.read().fields["Connection"] == "keep-alive");
+  old.write("\r\n\r\nGET /a.txt HTTP/1.0\r\n\r\n");  // empty lines before a request are tolerated
+  CHECK(old.read().fields["Connection"] == "close");
+  CHECK(old.ended());
+  Client half(server->port());
+  half.write("GET /big.bin HTTP/1.1\r\nHost: h\r\n\r\n");
+  half.end_writing();
+  CHECK(half.read().whole);
+  CHECK(half.ended());
+}
+
+TEST_CASE("http server: opens that may block happen elsewhere, and a full queue says so", "[net][http]") {
+  FakeStore store;
+  sample_store(store);
+  store.blocking_opens = true;
+  auto server = start(&store);
+  Client client(server->port());
+  const Response response = client.get("/a.txt", "Range: bytes=1-2\r\n");
+  CHECK(response.status == 206);
+  CHECK(response.body == store.content("a.txt", 1, 2));
+  CHECK(client.get("/none").status == 404);
+  auto refusing = start(&store, {.open_queue_max = 0});
+  Client refused(refusing->port());
+  CHECK(refused.get("/a.txt").status == 503);
+}
+
+TEST_CASE("http server: a file that changes while it is sent ends in a short body", "[net][http]") {
+  FakeStore store;
+  FakeFile& file = store.add("cold", {.size = 3 << 20});
+  file.park_reads = true;
+  auto server = start(&store);
+  Client client(server->port());
+  client.write("GET /cold HTTP/1.1\r\nHost: h\r\n\r\n");
+  while (store.run_parked() == 0) std::this_thread::yield();
+  while (store.parked() == 0) std::this_thread::yield();
+  file.generation = 2;
+  store.run_parked();
+  const Response response = client.read();
+  CHECK(response.status == 200);
+  CHECK(response.body.size() == 1 << 20);
+  CHECK_FALSE(response.whole);
+}
+
+TEST_CASE("http server: slow heads, idle connections and clients that stop reading are ended", "[net][http]") {
+  FakeStore store(24);
+  sample_store(store);
+  store.add("huge", {.size = 30 << 20});
+  ManualClock clock;
+  auto server = start(&store, {.threads = 1, .clock = &clock});
+  const auto turn = [&] {  // the loop sees the new time when something happens
+    Client other(server->port());
+    CHECK(other.get("/a.txt", "Connection: close\r\n").status == 200);
+  };
+  Client slow(server->port());
+  slow.write("GET /a.txt HT");
+  Client silent(server->port());
+  Client idle(server->port());
+  CHECK(idle.get("/a.txt").status == 200);
+  Client stuck(server->port(), 4096);
+  stuck.write("GET /huge HTTP/1.1\r\nHost: h\r\n\r\n");
+  while (server->stats().requests < 2) std::this_thread::yield();
+
+  clock.advance(std::chrono::seconds(8));
+  turn();
+  slow.write("T");  // a byte now and then does not help
+  turn();
+  while (server->stats().connections_open > 4) std::this_thread::yield();  // the one of turn() goes
+  CHECK(server->stats().connections_open == 4);
+  clock.advance(std::chrono::seconds(3));
+  turn();
+  CHECK(slow.read().status == 408);
+  CHECK(slow.ended());
+  CHECK(silent.ended());
+  CHECK(idle.get("/a.txt").status == 200);
+  clock.advance(std::chrono::seconds(61));
+  turn();
+  CHECK_FALSE(stuck.read().whole);
+  CHECK(idle.get("/a.txt").status == 200);
+  clock.advance(std::chrono::seconds(76));
+  turn();
+  CHECK(idle.ended());
+}
+
+TEST_CASE("http server: when it is full the longest idle connection gives way", "[net][http]") {
+  FakeStore store;
+  sample_store(store);
+  auto server = start(&store, {.threads = 1, .connections_max = 3});
+  Client first(server->port());
+  CHECK(first.get("/a.txt").status == 200);
+  Client second(server->port());
+  CHECK(second.get("/a.txt").status == 200);
+  Client third(server->port());
+  CHECK(third.get("/a.txt").status == 200);
+  CHECK(first.ended());
+  CHECK(second.get("/a.txt").status == 200);
+}
+
+TEST_CASE("http server: stopping finishes replies, and at the end of its patience does not", "[net][http]") {
+  for (const LoopBackend backend : {LoopBackend::ring, LoopBackend::epoll}) {
+    FakeStore store(24);
+    sample_store(store);
+    store.add("huge", {.size = 30 << 20});
+    auto server = start(&store, {.backend = backend});
+    const uint16_t port = server->port();
+    Client idle(port);
+    CHECK(idle.get("/a.txt").status == 200);
+    Client busy(port, 4096);
+    busy.write("GET /huge HTTP/1.1\r\nHost: h\r\n\r\n");
+    while (server->stats().requests < 2) std::this_thread::yield();
+    std::thread stopper([&] { server->stop(std::chrono::hours(1)); });
+    CHECK(idle.ended());
+    const Response response = busy.read();
+    CHECK(response.whole);
+    CHECK(response.body == store.content("huge"));
+    CHECK(busy.ended());
+    stopper.join();
+    CHECK_FALSE(Client(port).connected());
+
+    auto impatient = start(&store, {.backend = backend});
+    Client stuck(impatient->port(), 4096);
+    stuck.write("GET /huge HTTP/1.1\r\nHost: h\r\n\r\n");
+    while (impatient->stats().requests < 1) std::this_thread::yield();
+    impatient->stop(std::chrono::nanoseconds(0));
+    CHECK_FALSE(stuck.read().whole);
+  }
+}
+
+TEST_CASE("http server: an address in use is refused", "[net][http]") {
+  FakeStore store;
+  auto server = start(&store);
+  const auto second = HttpServer::start(&store, {.address = ":" + std::to_string(server->port())});
+  REQUIRE_FALSE(second);
+  CHECK(second.error().number == EADDRINUSE);
+}
+
+TEST_CASE("http content types: by the ending, whatever its case", "[net][http]") {
+  const ContentTypes types("/nonexistent");
+  CHECK(types.of("a.html") == "text/html");
+  CHECK(types.of("dir.d/A.JPG") == "image/jpeg");
+  CHECK(types.of("archive.tar.gz") == "application/gzip");
+  for (const char* unknown : {"", "README", "dir.html/file", "x.", "x.unknown"}) {
+    INFO(unknown);
+    CHECK(types.of(unknown) == "application/octet-stream");
+  }
+  CHECK(types.of("x." + std::string(1000, 'y')) == "application/octet-stream");
+}
+
+}  // namespace
+}  // namespace sluice
