@@ -1,4 +1,5 @@
-// Going to the background: the command the user typed returns when the mount answers, or with the one line that says why not.
+// Going to the background: the command the user typed returns when the mount answers, or with the one line that says
+// why not.
 #pragma once
 
 #include <optional>
@@ -21,8 +22,8 @@ class StartReport {
   int pipe_ = -1;
 };
 
-// Forks; no thread may exist yet. In the child returns nothing: a session of its own, "/" as directory, and `report` tells
-// the parent. In the parent waits for that word, tells a complaint, and returns the exit code.
+// Forks; no thread may exist yet. In the child returns nothing: a session of its own, "/" as directory, and `report`
+// tells the parent. In the parent waits for that word, tells a complaint, and returns the exit code.
 std::optional<int> go_to_background(StartReport& report);
 
 }  // namespace sluice

@@ -12,7 +12,7 @@ constexpr std::string_view kOverview = R"(sluice: a caching file gateway
   sluice mount  [OPTIONS] SOURCE MOUNTPOINT   mount SOURCE through a cache; with --http also export it
   sluice serve  [OPTIONS] SOURCE              export without mounting
   sluice umount MOUNTPOINT                    flush, drain, unmount
-  sluice status [--json] [--watch] [TARGET]   counters of a running gateway (TARGET: mountpoint, source or control socket)
+  sluice status [--json] [--watch] [TARGET]   counters of a gateway; TARGET: mountpoint, source or control socket
   sluice help   [COMMAND]                     this text, or the options of a command
   sluice version
 
@@ -27,7 +27,8 @@ std::string help_of(Command command) {
     case Command::mount:
       return fmt::format("sluice mount [OPTIONS] SOURCE MOUNTPOINT\n\n{}{}", kMountOptions, options_help(command));
     case Command::serve:
-      return fmt::format("sluice serve --http ADDR:PORT [OPTIONS] SOURCE\n\n{}{}", kMountOptions, options_help(command));
+      return fmt::format("sluice serve --http ADDR:PORT [OPTIONS] SOURCE\n\n{}{}", kMountOptions,
+                         options_help(command));
     case Command::status: return fmt::format("sluice status [OPTIONS] [TARGET]\n\n{}", options_help(command));
     case Command::umount: return "sluice umount MOUNTPOINT\n";
     case Command::help:

@@ -154,7 +154,8 @@ HelperArguments translate_helper(const std::vector<std::string>& arguments) {
       translated.of_mount.insert(translated.of_mount.end(), {"-o", arguments[++i]});
     } else if (argument == "-t" || argument == "-N") {
       ++i;
-    } else if (argument.size() > 1 && argument[0] == '-' && argument.find_first_not_of("sfnv", 1) == std::string::npos) {
+    } else if (argument.size() > 1 && argument[0] == '-' &&
+               argument.find_first_not_of("sfnv", 1) == std::string::npos) {
       translated.only_check |= argument.find('f') != std::string::npos;
     } else if (argument.starts_with('-')) {
       translated.of_mount.push_back(argument);

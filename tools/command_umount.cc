@@ -1,6 +1,6 @@
 // Unmounting is asking the gateway to stop: it drains, flushes, unmounts and ends, and we wait for its process and its
-// mount to be gone. Only when nobody is left to ask is the dead mount detached from here. The mount itself is never touched:
-// its gateway may hang.
+// mount to be gone. Only when nobody is left to ask is the dead mount detached from here. The mount itself is never
+// touched: its gateway may hang.
 #include "tools/command_umount.h"
 
 #include <poll.h>
@@ -58,19 +58,22 @@ Checked<> stop_gateway(const RunningGateway& gateway, const MountEntry& mount) {
   const auto deadline = system_clock().monotonic() + kPatience;
   const bool ended = process.ended_within(std::chrono::milliseconds(kPatience));
   while (ended && is_mounted(mount.path, mount.id)) {
-    if (system_clock().monotonic() > deadline) return complain("'{}' is still mounted though its gateway ended", mount.path);
+    if (system_clock().monotonic() > deadline)
+      return complain("'{}' is still mounted though its gateway ended", mount.path);
     std::this_thread::sleep_for(kPause);
   }
   if (ended) return {};
-  return complain("the gateway of '{}' (pid {}) did not end within {} s; it may wait for its disk: see 'sluice status {}', or "
-                  "'kill -9 {}' and try again",
-                  mount.path, gateway.pid, kPatience.count(), mount.path, gateway.pid);
+  return complain(
+      "the gateway of '{}' (pid {}) did not end within {} s; it may wait for its disk: see 'sluice status {}', or "
+      "'kill -9 {}' and try again",
+      mount.path, gateway.pid, kPatience.count(), mount.path, gateway.pid);
 }
 
 Checked<> detach_as_user(const std::string& path) {
   const std::array<const char*, 6> arguments = {"fusermount3", "-u", "-z", "--", path.c_str(), nullptr};
   pid_t child = 0;
-  const int error = ::posix_spawnp(&child, arguments[0], nullptr, nullptr, const_cast<char**>(arguments.data()), environ);
+  const int error =
+      ::posix_spawnp(&child, arguments[0], nullptr, nullptr, const_cast<char**>(arguments.data()), environ);
   if (error != 0) return complain("cannot run fusermount3: {}; install the package fuse3", error_text(error));
   int status = 0;
   while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {

@@ -4,6 +4,8 @@
 
 namespace sluice {
 
-void tell(const Complaint& complaint) { fmt::print(stderr, "sluice: {}\n", complaint.line); }
+void tell(const Complaint& complaint) {
+  fmt::print(stderr, "sluice: {}\n", complaint.line);
+}
 
 }  // namespace sluice

@@ -1,5 +1,6 @@
 // A complaint is what a person is told when something they asked for cannot be: one line that names the thing and the
-// remedy, without the leading "sluice: " and without a final dot. Errors that a program handles stay errnos (cache/result.h).
+// remedy, without the leading "sluice: " and without a final dot. Errors that a program handles stay errnos
+// (cache/result.h).
 #pragma once
 
 #include <fmt/format.h>
@@ -27,7 +28,9 @@ void tell(const Complaint& complaint);
 
 namespace detail {  // lets TRY (cache/result.h) pass complaints on
 template <typename T>
-T take(tl::expected<T, Complaint>& checked) { return std::move(*checked); }
+T take(tl::expected<T, Complaint>& checked) {
+  return std::move(*checked);
+}
 inline void take(tl::expected<void, Complaint>&) {}
 }  // namespace detail
 

@@ -158,7 +158,8 @@ class UnixControlServer final : public ControlServer {
   std::thread thread_;
 };
 
-// A gateway with a socket of its own choice is still found by its mountpoint. Without a control directory only by that path.
+// A gateway with a socket of its own choice is still found by its mountpoint. Without a control directory only by that
+// path.
 std::string link_to(const std::string& path, const Checked<>& directory_made, const std::string& usual_path) {
   if (path == usual_path) return {};
   if (!directory_made) {

@@ -1,12 +1,13 @@
-// The control socket: how `sluice status` and `sluice umount` find and ask a running gateway. A gateway listens at PID.sock
-// in the control directory of its user; one request per connection, "status" or "stop" and a newline, one answer, end.
+// The control socket: how `sluice status` and `sluice umount` find and ask a running gateway. A gateway listens at
+// PID.sock in the control directory of its user; one request per connection, "status" or "stop" and a newline, one
+// answer, end.
 //
 //   /run/sluice                 root; others may look, the sockets are 0600
 //   $XDG_RUNTIME_DIR/sluice     other users, 0700
 //   /tmp/sluice-UID             ... without XDG_RUNTIME_DIR
 //
-// With --control PATH the socket is at PATH, and PID.sock a symbolic link to it. Sockets that refuse belong to gateways that were
-// killed, and are removed by whoever meets them.
+// With --control PATH the socket is at PATH, and PID.sock a symbolic link to it. Sockets that refuse belong to gateways
+// that were killed, and are removed by whoever meets them.
 #pragma once
 
 #include <sys/types.h>
@@ -30,11 +31,12 @@ ControlUser current_control_user();
 ControlUser control_user(uid_t uid);
 
 std::string control_directory(const ControlUser& user);
-// Makes the directory if it is not there. Refuses one that somebody else owns or can write to: it could hold a false gateway.
+// Makes the directory if it is not there. Refuses one that somebody else owns or can write to: it could hold a false
+// gateway.
 Checked<> make_control_directory(const std::string& path, uid_t uid);
 Checked<> check_control_directory(const std::string& path, uid_t uid);
 
-struct ControlHandlers {  // called on the control thread
+struct ControlHandlers {                // called on the control thread
   std::function<std::string()> status;  // one JSON object
   std::function<void()> stop;           // returns at once
 };
@@ -61,7 +63,8 @@ struct FoundGateway {
   std::string socket_path;
   ControlAnswer answer;  // to "status"; answered, silent or forbidden
 };
-// Asks every socket in the user's control directory, if it can be trusted. Removes sockets that refuse when they are ours.
+// Asks every socket in the user's control directory, if it can be trusted. Removes sockets that refuse when they are
+// ours.
 std::vector<FoundGateway> find_gateways(const ControlUser& user);
 
 }  // namespace sluice

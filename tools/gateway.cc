@@ -146,6 +146,8 @@ Checked<std::unique_ptr<FuseSession>> make_fuse(const GatewayPlan& plan, Store* 
   std::string reason;
   auto session = FuseSession::mount(store, fuse_options, &reason);
   if (session) return std::move(*session);
+  const std::string prefix = plan.mountpoint + ": ";
+  if (reason.starts_with(prefix)) reason.erase(0, prefix.size());
   if (session.error().number == EPERM && ::geteuid() == 0) {
     return complain(
         "cannot mount at '{}': {}; in a container give it --cap-add SYS_ADMIN, or export without a mount: "

@@ -18,8 +18,8 @@ struct GatewayPlan {  // checked, see preflight.h
   bool background = false;
 };
 
-// Runs until a signal, `sluice umount`, or an unmount from outside. Tells `report` when the gateway answers, or why it cannot.
-// Returns the exit code. Call before any thread exists.
+// Runs until a signal, `sluice umount`, or an unmount from outside. Tells `report` when the gateway answers, or why it
+// cannot. Returns the exit code. Call before any thread exists.
 int run_gateway(const GatewayPlan& plan, StartReport& report);
 
 }  // namespace sluice

@@ -1,5 +1,5 @@
-// How the values of options are written: 4G, 500ms, yes, 0.0.0.0:8080. What does not parse is a complaint that shows how
-// it should look; who asked (which option, which line) is prepended by the caller.
+// How the values of options are written: 4G, 500ms, yes, 0.0.0.0:8080. What does not parse is a complaint that shows
+// how it should look; who asked (which option, which line) is prepended by the caller.
 #pragma once
 
 #include <chrono>
@@ -21,7 +21,7 @@ Checked<uint64_t> parse_integer(std::string_view text);
 // An address to listen on, returned as net/listener.h takes it. PORT and :PORT mean the loopback.
 Checked<std::string> parse_address(std::string_view text);
 
-std::string format_size(uint64_t bytes);           // exact and parseable: "256M", "1000B"
-std::string format_size_rounded(uint64_t bytes);   // for people: "1.4 GiB"
+std::string format_size(uint64_t bytes);          // exact and parseable: "256M", "1000B"
+std::string format_size_rounded(uint64_t bytes);  // for people: "1.4 GiB"
 
 }  // namespace sluice

@@ -60,7 +60,7 @@ const std::vector<OptionSpec>& option_table() {
        "how cached bytes go to a socket", kGateway, 0, 0,
        [](Options& o, Value v) { o.send_method = v.text; }},
       {"send-pinned-max", 0, kSize, "SIZE", "",
-       "cache memory that slow clients can hold, then bytes are copied (default a quarter of the cache)", kGateway, 0, 0,
+       "cache memory that slow clients can hold before bytes are copied (default a quarter of it)", kGateway, 0, 0,
        [](Options& o, Value v) { o.send_pinned_max_bytes = v.number; }},
 
       {"allow-other", 0, kBool, "", "", "let other users in (default true for root, else false)", kMount, 0, 0,
@@ -98,7 +98,7 @@ const std::vector<OptionSpec>& option_table() {
       {"log-level", 0, kChoice, "debug|info|warning|error", "info", "the least that is logged", kGateway, 0, 0,
        [](Options& o, Value v) { o.log_level = v.text; }},
       {"control", 0, kString, "PATH", "",
-       "the control socket (default PID.sock in /run/sluice, $XDG_RUNTIME_DIR/sluice or /tmp/sluice-UID)", kGateway, 0, 0,
+       "the control socket (default PID.sock in /run/sluice or $XDG_RUNTIME_DIR/sluice)", kGateway, 0, 0,
        [](Options& o, Value v) { o.control = v.text; }},
       {"config", 0, kString, "FILE", "", "read options from FILE first", kGateway, 0, 0,
        [](Options& o, Value v) { o.config = v.text; }},
@@ -200,10 +200,25 @@ std::string commands_text(unsigned commands) {
 
 // What mount(8), systemd and fstab say to each other, or what is always so here.
 bool is_for_others(std::string_view word) {
-  static constexpr std::array<std::string_view, 19> words = {
-      "_netdev",  "nofail",   "auto",       "noauto",     "user",    "users",      "nouser",    "nousers",     "owner",
-      "group",    "defaults", "relatime",   "norelatime", "async",   "nodiratime", "lazytime",  "nolazytime",
-      "diratime", "default_permissions"};
+  static constexpr std::array<std::string_view, 19> words = {"_netdev",
+                                                             "nofail",
+                                                             "auto",
+                                                             "noauto",
+                                                             "user",
+                                                             "users",
+                                                             "nouser",
+                                                             "nousers",
+                                                             "owner",
+                                                             "group",
+                                                             "defaults",
+                                                             "relatime",
+                                                             "norelatime",
+                                                             "async",
+                                                             "nodiratime",
+                                                             "lazytime",
+                                                             "nolazytime",
+                                                             "diratime",
+                                                             "default_permissions"};
   if (std::find(words.begin(), words.end(), word) != words.end()) return true;
   for (const std::string_view prefix : {"x-", "X-", "comment=", "user=", "helper=", "uhelper="}) {
     if (word.starts_with(prefix)) return true;
@@ -352,7 +367,11 @@ std::string suggestion(std::string_view name, unsigned commands) {
   }
   const std::string_view nearest = nearest_word(name, known);
   if (!nearest.empty()) return fmt::format("; did you mean '{}'?", nearest);
-  return "; 'sluice help mount' lists them";
+  for (const Command command : {Command::mount, Command::serve, Command::status}) {
+    if ((commands & command_bit(command)) != 0)
+      return fmt::format("; 'sluice help {}' lists them", command_name(command));
+  }
+  return "";
 }
 
 std::string options_help(Command command) {

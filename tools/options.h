@@ -1,8 +1,9 @@
-// Options are what a user can ask for. One table feeds the command line, `-o`, the configuration file, the help texts and the
-// check that man/ documents every option and no other; a new option is one row here, one field in Options, and the manual.
+// Options are what a user can ask for. One table feeds the command line, `-o`, the configuration file, the help texts
+// and the check that man/ documents every option and no other; a new option is one row here, one field in Options, and
+// the manual.
 //
-// Keys are written with '-' in the table; users may write '_'. A boolean option NAME can also be said as noNAME or no-NAME
-// (nosuid, no-direct-io).
+// Keys are written with '-' in the table; users may write '_'. A boolean option NAME can also be said as noNAME or
+// no-NAME (nosuid, no-direct-io).
 #pragma once
 
 #include <chrono>
@@ -30,7 +31,7 @@ struct Options {
   std::string release_proof = "auto";
 
   // HTTP.
-  std::optional<std::string> http;           // nothing: off
+  std::optional<std::string> http;       // nothing: off
   std::optional<std::string> http_user;  // nothing: nobody, or oneself when not root
   uint32_t http_threads = 2;
   std::string send_method = "auto";
@@ -74,26 +75,28 @@ struct OptionValue {  // the member that the option's kind says
 
 struct OptionSpec {
   std::string_view name;
-  char letter;                 // of -f; 0: none
+  char letter;  // of -f; 0: none
   OptionKind kind;
-  std::string_view argument;   // what the value is called in help; for a choice "a|b|c"
-  std::string_view by_default; // as the user would write it; empty: see help
+  std::string_view argument;    // what the value is called in help; for a choice "a|b|c"
+  std::string_view by_default;  // as the user would write it; empty: see help
   std::string_view help;
-  unsigned commands;           // bits of `command_bit`
-  uint64_t least;              // of sizes and integers
-  uint64_t most;               // 0: no limit
+  unsigned commands;  // bits of `command_bit`
+  uint64_t least;     // of sizes and integers
+  uint64_t most;      // 0: no limit
   void (*set)(Options& options, const OptionValue& value);
 };
 
-constexpr unsigned command_bit(Command command) { return 1U << static_cast<unsigned>(command); }
+constexpr unsigned command_bit(Command command) {
+  return 1U << static_cast<unsigned>(command);
+}
 inline constexpr unsigned kGatewayCommands = command_bit(Command::mount) | command_bit(Command::serve);
 
 const std::vector<OptionSpec>& option_table();
 const OptionSpec* find_option(std::string_view name);
 std::string_view command_name(Command command);
 
-// Sets one option that the user wrote as `key` or `key=value`. `label` is how the complaint names it: "--cache-size". Keys that belong
-// only to other commands than `commands` are refused.
+// Sets one option that the user wrote as `key` or `key=value`. `label` is how the complaint names it: "--cache-size".
+// Keys that belong only to other commands than `commands` are refused.
 Checked<> set_option(Options& options, unsigned commands, std::string_view key, std::optional<std::string_view> value,
                      std::string_view label);
 
@@ -102,7 +105,8 @@ std::vector<std::string> split_mount_options(std::string_view text);
 // Sets what `-o text` says. Words of fstab that are not for us (_netdev, nofail, x-*) are skipped.
 Checked<> apply_mount_options(Options& options, unsigned commands, std::string_view text);
 
-// Sets what a configuration file says: lines of `key = value`, `#` starts a comment. `name` is for complaints: "NAME:3: ...".
+// Sets what a configuration file says: lines of `key = value`, `#` starts a comment. `name` is for complaints: "NAME:3:
+// ...".
 Checked<> apply_config_text(Options& options, std::string_view text, std::string_view name);
 Checked<> apply_config_file(Options& options, const std::string& path);
 

@@ -61,12 +61,14 @@ Checked<> check_fuse_as_root() {
     case ENOENT:
     case ENODEV:
     case ENXIO:
-      return complain("/dev/fuse is missing; load it with 'modprobe fuse' (in a container: --device /dev/fuse), or export "
-                      "without a mount: 'sluice serve'");
+      return complain(
+          "/dev/fuse is missing; load it with 'modprobe fuse' (in a container: --device /dev/fuse), or export "
+          "without a mount: 'sluice serve'");
     default:
-      return complain("/dev/fuse: {}; in a container give it --device /dev/fuse --cap-add SYS_ADMIN, or export without a "
-                      "mount: 'sluice serve'",
-                      error_text(errno));
+      return complain(
+          "/dev/fuse: {}; in a container give it --device /dev/fuse --cap-add SYS_ADMIN, or export without a "
+          "mount: 'sluice serve'",
+          error_text(errno));
   }
 }
 
@@ -74,11 +76,17 @@ Checked<> check_fuse_as_user(bool allow_other) {
   if (::access("/dev/fuse", F_OK) != 0) {
     return complain("/dev/fuse is missing; ask for 'modprobe fuse', or export without a mount: 'sluice serve'");
   }
+  if (::access("/dev/fuse", R_OK | W_OK) != 0) {
+    return complain(
+        "/dev/fuse: {}; ask for 'chmod 666 /dev/fuse' (its usual mode), or export without a mount: 'sluice serve'",
+        error_text(errno));
+  }
   if (::access("/usr/bin/fusermount3", X_OK) != 0 && ::access("/bin/fusermount3", X_OK) != 0) {
     return complain("no permission to mount without fusermount3; install the package fuse3, or run as root");
   }
   if (allow_other && !users_may_allow_other()) {
-    return complain("--allow-other: only root may; add the line 'user_allow_other' to /etc/fuse.conf to permit it to all");
+    return complain(
+        "--allow-other: only root may; add the line 'user_allow_other' to /etc/fuse.conf to permit it to all");
   }
   return {};
 }
@@ -111,14 +119,17 @@ Checked<std::string> check_source(const std::string& path) {
 Checked<std::string> check_mountpoint(const std::string& path, const std::string& source,
                                       const std::vector<MountEntry>& mounts) {
   const std::optional<std::string> real = mountpoint_path(path, mounts);
-  const auto missing = [&] { return complain("MOUNTPOINT '{}' does not exist; make it with 'mkdir -p {}'", path, path); };
+  const auto missing = [&] {
+    return complain("MOUNTPOINT '{}' does not exist; make it with 'mkdir -p {}'", path, path);
+  };
   if (!real) return missing();
   const MountEntry* mount = find_mount(mounts, *real);
   if (mount != nullptr && is_sluice(*mount)) {
     return complain("MOUNTPOINT '{}' is already mounted; 'sluice umount {}' ends that", path, *real);
   }
   if (mount != nullptr && *real != source) {
-    return complain("MOUNTPOINT '{}' is already a mount ({}); unmount it or choose another directory", path, mount->type);
+    return complain("MOUNTPOINT '{}' is already a mount ({}); unmount it or choose another directory", path,
+                    mount->type);
   }
 
   struct stat attributes {};
@@ -148,8 +159,8 @@ Checked<> check_memory(uint64_t cache_size_bytes) {
   if (::sysinfo(&info) != 0) return {};
   const uint64_t memory_bytes = uint64_t{info.totalram} * info.mem_unit;
   if (cache_size_bytes <= memory_bytes) return {};
-  return complain("--cache-size: {} is more than this machine's memory of {}; choose less", format_size(cache_size_bytes),
-                  format_size_rounded(memory_bytes));
+  return complain("--cache-size: {} is more than this machine's memory of {}; choose less",
+                  format_size(cache_size_bytes), format_size_rounded(memory_bytes));
 }
 
 Checked<HttpUser> check_http_user(const std::optional<std::string>& name) {

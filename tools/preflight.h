@@ -16,7 +16,8 @@ namespace sluice {
 // The directory's real path.
 Checked<std::string> check_source(const std::string& path);
 
-// The mountpoint as mountinfo will show it. It must be an empty directory on which nothing is mounted, or be `source` itself.
+// The mountpoint as mountinfo will show it. It must be an empty directory on which nothing is mounted, or be `source`
+// itself.
 Checked<std::string> check_mountpoint(const std::string& path, const std::string& source,
                                       const std::vector<MountEntry>& mounts);
 

@@ -24,7 +24,8 @@ std::optional<RunningGateway> as_running(const FoundGateway& found) {
 std::string list_of(const std::vector<RunningGateway>& gateways) {
   std::string list;
   for (const RunningGateway& gateway : gateways) {
-    list += fmt::format("{}{}", list.empty() ? "" : ", ", gateway.mountpoint.empty() ? gateway.source : gateway.mountpoint);
+    list +=
+        fmt::format("{}{}", list.empty() ? "" : ", ", gateway.mountpoint.empty() ? gateway.source : gateway.mountpoint);
   }
   return list;
 }
@@ -35,7 +36,8 @@ tl::unexpected<Complaint> complain_of_others(const std::vector<FoundGateway>& fo
       return complain("{}: {} belongs to root; try again with sudo", what, gateway.socket_path);
     }
     if (gateway.answer.outcome == ControlAnswer::Outcome::silent) {
-      return complain("{}: the gateway with pid {} does not answer at {}", what, gateway.answer.pid, gateway.socket_path);
+      return complain("{}: the gateway with pid {} does not answer at {}", what, gateway.answer.pid,
+                      gateway.socket_path);
     }
   }
   return complain("{}; 'sluice mount SOURCE MOUNTPOINT' starts a gateway", what);

@@ -31,6 +31,8 @@ int wait_for_stop_signal() {
   return number;
 }
 
-void request_stop() { ::kill(::getpid(), SIGTERM); }
+void request_stop() {
+  ::kill(::getpid(), SIGTERM);
+}
 
 }  // namespace sluice

@@ -1,5 +1,5 @@
-// All ways to end a gateway are one: a SIGTERM that the main thread waits for. Ctrl-C, systemd, `sluice umount` and an unmount
-// from outside arrive there.
+// All ways to end a gateway are one: a SIGTERM that the main thread waits for. Ctrl-C, systemd, `sluice umount` and an
+// unmount from outside arrive there.
 #pragma once
 
 namespace sluice {

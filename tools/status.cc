@@ -43,9 +43,12 @@ Json arena_json(const GatewayStatus& status) {
 Json disk_json(const GatewayStatus& status) {
   const DiskStats& disk = status.disk;
   return {
-      {"read_bytes", disk.read_bytes}, {"written_bytes", disk.written_bytes},
-      {"reads", disk.reads},           {"writes", disk.writes},
-      {"errors", disk.errors},         {"engine", status.disk_engine},
+      {"read_bytes", disk.read_bytes},
+      {"written_bytes", disk.written_bytes},
+      {"reads", disk.reads},
+      {"writes", disk.writes},
+      {"errors", disk.errors},
+      {"engine", status.disk_engine},
       {"direct_io_refused", status.store.direct_io_refused},
   };
 }
@@ -70,11 +73,8 @@ Json store_json(const StoreStats& store) {
 Json send_json(const GatewayStatus& status) {
   const SendStats sent = status.http ? status.http->sent : SendStats();
   return {
-      {"copy_bytes", sent.copy_bytes},
-      {"vmsplice_bytes", sent.vmsplice_bytes},
-      {"zerocopy_bytes", sent.zerocopy_bytes},
-      {"method", status.send_method},
-      {"release_proof", status.release_proof},
+      {"copy_bytes", sent.copy_bytes}, {"vmsplice_bytes", sent.vmsplice_bytes}, {"zerocopy_bytes", sent.zerocopy_bytes},
+      {"method", status.send_method},  {"release_proof", status.release_proof},
   };
 }
 
@@ -136,7 +136,9 @@ std::string ratio(uint64_t part, uint64_t rest) {
   return fmt::format("{:.1f} %", 100.0 * static_cast<double>(part) / static_cast<double>(part + rest));
 }
 
-std::string bytes_at(const Json& object, const char* key) { return format_size_rounded(number_at(object, key)); }
+std::string bytes_at(const Json& object, const char* key) {
+  return format_size_rounded(number_at(object, key));
+}
 
 std::string uptime_text(uint64_t seconds) {
   const uint64_t minutes = seconds / 60;
@@ -146,9 +148,9 @@ std::string uptime_text(uint64_t seconds) {
 }
 
 std::string cache_line(const Json& cache) {
-  return fmt::format("{} of {} resident ({} more for its index), {} blocks, policy {}", bytes_at(cache, "resident_bytes"),
-                     bytes_at(cache, "size_bytes"), bytes_at(cache, "metadata_bytes"), number_at(cache, "blocks"),
-                     text_at(cache, "policy"));
+  return fmt::format("{} of {} resident ({} more for its index), {} blocks, policy {}",
+                     bytes_at(cache, "resident_bytes"), bytes_at(cache, "size_bytes"),
+                     bytes_at(cache, "metadata_bytes"), number_at(cache, "blocks"), text_at(cache, "policy"));
 }
 
 std::string pages_line(const Json& cache) {

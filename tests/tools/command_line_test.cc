@@ -35,8 +35,8 @@ std::string write_config(const std::string& text) {
 }
 
 TEST_CASE("command line: mount with flags in both spellings, before and after the operands", "[tools][command_line]") {
-  const CommandLine line = parse({"mount", "--cache-size", "4G", "--cache_policy=lru", "/srv/a", "/mnt/a", "-f", "--http=8080",
-                                  "-o", "ro,io_depth=8", "-o", "attr_timeout=2"});
+  const CommandLine line = parse({"mount", "--cache-size", "4G", "--cache_policy=lru", "/srv/a", "/mnt/a", "-f",
+                                  "--http=8080", "-o", "ro,io_depth=8", "-o", "attr_timeout=2"});
   CHECK(line.command == Command::mount);
   CHECK(line.source == "/srv/a");
   CHECK(line.mountpoint == "/mnt/a");
@@ -59,10 +59,11 @@ TEST_CASE("command line: booleans without a value, with one, and negated", "[too
   CHECK(parse({"mount", "--suid", "s", "m"}).options.suid);
 }
 
-TEST_CASE("command line: flags win over -o, and both over the file; the last of two flags wins", "[tools][command_line]") {
+TEST_CASE("command line: flags win over -o, and both over the file; the last of two flags wins",
+          "[tools][command_line]") {
   const std::string path = write_config("cache-size = 1G\nio-depth = 1\nreadahead = 1M\nhttp = 80\n");
-  const CommandLine line = parse({"mount", "--io-depth", "3", "--io-depth", "4", "-o", "io_depth=2,readahead=2M", "--http", "off",
-                                  "--config", path, "s", "m"});
+  const CommandLine line = parse({"mount", "--io-depth", "3", "--io-depth", "4", "-o", "io_depth=2,readahead=2M",
+                                  "--http", "off", "--config", path, "s", "m"});
   CHECK(line.options.cache_size_bytes == uint64_t{1} << 30);
   CHECK(line.options.readahead_bytes == uint64_t{2} << 20);
   CHECK(line.options.io_depth == 4);

@@ -33,7 +33,8 @@ class TemporaryDirectory {
   fs::path path_;
 };
 
-std::unique_ptr<ControlServer> serve(const std::string& path, std::function<void()> stop = [] {}) {
+std::unique_ptr<ControlServer> serve(
+    const std::string& path, std::function<void()> stop = [] {}) {
   auto server = ControlServer::open(path, {[] { return std::string("{}\n"); }, std::move(stop)});
   INFO((server ? "" : server.error().line));
   REQUIRE(server);
@@ -129,7 +130,8 @@ TEST_CASE("control: every gateway of a user is found, stale sockets go", "[tools
   std::ofstream(directory + "/notes.txt") << "";
 
   CHECK(find_gateways(user).size() == 2);
-  CHECK(fs::exists(fs::symlink_status(directory + "/3.sock")) == (user.uid != ::geteuid()));  // only our own are ours to remove
+  CHECK(fs::exists(fs::symlink_status(directory + "/3.sock")) ==
+        (user.uid != ::geteuid()));  // only our own are ours to remove
   CHECK(fs::exists(fs::symlink_status(directory + "/4.sock")) == (user.uid != ::geteuid()));
   CHECK(fs::exists(directory + "/notes.txt"));
 

@@ -1,8 +1,10 @@
 // The manual and the options table say the same.
-#include <algorithm>
-#include <filesystem>
-#include <regex>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
 #include <set>
+#include <sstream>
+#include <string>
 
 #include "tests/support/catch.h"
 #include "tools/options.h"
@@ -18,17 +20,34 @@ std::string page(const std::string& name) {
   return *text;
 }
 
-std::set<std::string> matches(const std::string& text, const std::regex& pattern) {
-  std::set<std::string> found;
-  for (auto match = std::sregex_iterator(text.begin(), text.end(), pattern); match != std::sregex_iterator(); ++match) {
-    found.insert((*match)[1]);
+std::string subject_of(const std::string& line, const std::string& macro) {
+  std::istringstream words(line);
+  std::string previous;
+  for (std::string word; words >> word; previous = word) {
+    if (previous == macro && macro == "Cm") return word;
+    if (previous == macro && word.starts_with('-')) return word.substr(1);
+  }
+  return {};
+}
+
+// Entries of lists by what they are about: ".It Fl f , Fl -foreground" is "foreground", with `macro` "Cm" ".It Cm ro =
+// ..." is "ro". Single letters are left out.
+std::map<std::string, std::string> entries(const std::string& text, const std::string& macro) {
+  std::map<std::string, std::string> found;
+  std::istringstream lines(text);
+  std::string current;
+  for (std::string line; std::getline(lines, line);) {
+    if (line == ".El") current.clear();
+    if (line.starts_with(".It ")) current = subject_of(line, macro);
+    if (!current.empty()) found[current] += line + "\n";
   }
   return found;
 }
 
-// ".It Fl -cache-size Ar SIZE" or ".It Fl f , Fl -foreground".
-std::set<std::string> documented_flags(const std::string& text) {
-  return matches(text, std::regex(R"(\n\.It (?:Fl \w , )?Fl -([a-z-]+))"));
+std::set<std::string> names(const std::map<std::string, std::string>& entries) {
+  std::set<std::string> names;
+  for (const auto& [name, text] : entries) names.insert(name);
+  return names;
 }
 
 std::set<std::string> options_of(unsigned commands) {
@@ -40,37 +59,50 @@ std::set<std::string> options_of(unsigned commands) {
 }
 
 TEST_CASE("manual: sluice-mount(8) documents every option of the gateway and no other", "[tools][manual]") {
-  CHECK(documented_flags(page("sluice-mount.8")) == options_of(kGatewayCommands));
+  CHECK(names(entries(page("sluice-mount.8"), "Fl")) == options_of(kGatewayCommands));
 }
 
 TEST_CASE("manual: sluice(1) documents every option of the other commands and no other", "[tools][manual]") {
-  CHECK(documented_flags(page("sluice.1")) == options_of(~kGatewayCommands));
+  CHECK(names(entries(page("sluice.1"), "Fl")) == options_of(~kGatewayCommands));
 }
 
 TEST_CASE("manual: sluice.conf(5) lists every key and no other", "[tools][manual]") {
   std::set<std::string> keys = options_of(kGatewayCommands);
   keys.erase("config");
-  CHECK(matches(page("sluice.conf.5"), std::regex(R"(\n\.It Cm ([a-z-]+))")) == keys);
-}
-
-// From the entry's ".It" up to the next one.
-std::string entry_of(const std::string& text, const std::string& head) {
-  std::smatch match;
-  if (!std::regex_search(text, match, std::regex("\n\\.It (Fl \\w , )?" + head + "[ \n]"))) return {};
-  const size_t start = static_cast<size_t>(match.position()) + 1;
-  return text.substr(start, text.find("\n.It ", start) - start);
+  CHECK(names(entries(page("sluice.conf.5"), "Cm")) == keys);
 }
 
 TEST_CASE("manual: an option's entry gives its default", "[tools][manual]") {
+  auto options = entries(page("sluice-mount.8"), "Fl");
+  auto keys = entries(page("sluice.conf.5"), "Cm");
   for (const OptionSpec& spec : option_table()) {
     if ((spec.commands & kGatewayCommands) == 0 || spec.by_default.empty()) continue;
     const std::string name(spec.name);
-    for (const std::string& entry :
-         {entry_of(page("sluice-mount.8"), "Fl -" + name), entry_of(page("sluice.conf.5"), "Cm " + name)}) {
-      INFO(name << ": " << entry);
-      CHECK(entry.find(std::string(spec.by_default)) != std::string::npos);
-    }
+    INFO(options[name] << keys[name]);
+    CHECK(options[name].find(spec.by_default) != std::string::npos);
+    CHECK(keys[name].find(spec.by_default) != std::string::npos);
   }
+}
+
+// What mandoc says, but for what depends on the other manuals that are installed.
+std::string lint(const std::string& name) {
+  const std::string command = std::string("mandoc -Tlint -Wstyle '") + SLUICE_SOURCE_DIR + "/man/" + name +
+                              "' 2>&1 | grep -v -e 'referenced manual not found' -e 'mandoc.db'";
+  std::string said;
+  FILE* pipe = ::popen(command.c_str(), "r");
+  REQUIRE(pipe != nullptr);
+  for (int c = std::fgetc(pipe); c != EOF; c = std::fgetc(pipe)) said += static_cast<char>(c);
+  ::pclose(pipe);
+  return said;
+}
+
+TEST_CASE("manual: mandoc finds nothing", "[tools][manual]") {
+  if (std::system("command -v mandoc >/dev/null") != 0) {
+    WARN("mandoc is not installed");
+    return;
+  }
+  for (const char* name : {"sluice.1", "sluice-mount.8", "sluice.conf.5", "sluice-internals.7"})
+    CHECK(lint(name).empty());
 }
 
 TEST_CASE("manual: the version is that of the build", "[tools][manual]") {

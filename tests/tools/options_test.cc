@@ -32,7 +32,8 @@ TEST_CASE("options: sizes are powers of 1024", "[tools][options]") {
   CHECK(parse_size("256MiB") == uint64_t{256} << 20);
   CHECK(parse_size("1.5G") == uint64_t{1536} << 20);
   CHECK(parse_size("2T") == uint64_t{2} << 40);
-  for (const char* bad : {"", "M", "12Q", "12MB", "12 M", "-1", "1e3", "inf", "nan", "0x10", "1.2.3", "99999999T", "4G "}) {
+  for (const char* bad :
+       {"", "M", "12Q", "12MB", "12 M", "-1", "1e3", "inf", "nan", "0x10", "1.2.3", "99999999T", "4G "}) {
     INFO(bad);
     CHECK_FALSE(parse_size(bad));
   }
@@ -127,7 +128,8 @@ TEST_CASE("options: -o splits at commas but not at escaped ones", "[tools][optio
 }
 
 TEST_CASE("options: -o takes dashes and underscores, and noNAME", "[tools][options]") {
-  const Options options = options_of("cache_size=4G,cache-policy=lru,ro,nosuid,noexec,no-direct-io,allow_other,noatime,dev");
+  const Options options =
+      options_of("cache_size=4G,cache-policy=lru,ro,nosuid,noexec,no-direct-io,allow_other,noatime,dev");
   CHECK(options.cache_size_bytes == uint64_t{4} << 30);
   CHECK(options.cache_policy == "lru");
   CHECK(options.read_only);
@@ -149,8 +151,7 @@ TEST_CASE("options: -o skips what fstab says to others", "[tools][options]") {
 }
 
 TEST_CASE("options: a bad value is a line that names option and remedy", "[tools][options]") {
-  CHECK(complaint_of("cache_size=12Q") ==
-        "-o cache_size: '12Q' is not a size; write for example 512M or 4G");
+  CHECK(complaint_of("cache_size=12Q") == "-o cache_size: '12Q' is not a size; write for example 512M or 4G");
   CHECK(complaint_of("cache_size=4M") == "-o cache_size: 4M is too small; the least is 8M");
   CHECK(complaint_of("readahead=2G") == "-o readahead: 2G is too large; the most is 1G");
   CHECK(complaint_of("io_depth=0") == "-o io_depth: 0 is too small; the least is 1");

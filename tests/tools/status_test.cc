@@ -91,8 +91,8 @@ TEST_CASE("status: a gateway tells who it is", "[tools][status]") {
 TEST_CASE("status: the table says what matters in words", "[tools][status]") {
   const auto table = status_table(status_json(fake_status()));
   REQUIRE(table);
-  for (const char* said : {"/srv/archive on /mnt/archive", "pid 42", "1 h 30 min", "3.0 MiB of 256.0 MiB", "90.0 % hits",
-                           "4.0 KiB issued", "io_uring", "http://127.0.0.1:8080/", "2 B by vmsplice"}) {
+  for (const char* said : {"/srv/archive on /mnt/archive", "pid 42", "1 h 30 min", "3.0 MiB of 256.0 MiB",
+                           "90.0 % hits", "4.0 KiB issued", "io_uring", "http://127.0.0.1:8080/", "2 B by vmsplice"}) {
     INFO(said);
     CHECK(table->find(said) != std::string::npos);
   }

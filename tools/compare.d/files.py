@@ -1,6 +1,7 @@
 """The files that all peers serve, in a folder that goes away with the run."""
 
 import hashlib
+import mmap
 import os
 import shutil
 import subprocess
@@ -93,6 +94,15 @@ def drop_pages(path):
     """The kernel's copy of a file that is not being written. Unlike drop_caches, nobody else's, and anybody may."""
     with open(path, "rb") as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def touch_memory(size):
+    """Whoever fills a cache next gets memory that the machine really has. A virtual one may take memory that was free for
+    long from its host first, which costs seconds per GiB, whoever asks."""
+    with mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
+        memory.madvise(mmap.MADV_HUGEPAGE)
+        for page in range(0, size, mmap.PAGESIZE):
+            memory[page] = 1
 
 
 def direct_io_works(path):

@@ -7,7 +7,7 @@ import os
 import socket
 from pathlib import Path
 
-from files import MIB, detach, drop_pages, mounted_paths
+from files import MIB, detach, drop_pages, mounted_paths, touch_memory
 from install import find_program
 from processes import PATIENCE_SECONDS, Failed, Server, read_text, run_client
 from rows import SLUICE
@@ -78,6 +78,7 @@ class MountPeer(Peer):
         """A server starts with nothing; the kernel's pages below it go as well."""
         self.stop()
         drop_pages(file.path)
+        touch_memory(file.size)
         self.start()
 
     def verify(self, file):
@@ -98,17 +99,19 @@ class Backing(MountPeer):
 
     def make_cold(self, file):
         drop_pages(file.path)
+        touch_memory(file.size)
 
 
 class SluiceMount(MountPeer):
     name = SLUICE
 
-    def __init__(self, workspace, plan):
+    def __init__(self, workspace, binary, cache_size):
         super().__init__(workspace)
-        self._plan = plan
+        self._binary = binary
+        self._cache_size = cache_size
 
     def command(self):
-        return [self._plan.sluice, "mount", "--foreground", "--log-level", "warning", "--cache-size", str(self._plan.cache_size),
+        return [self._binary, "mount", "--foreground", "--log-level", "warning", "--cache-size", str(self._cache_size),
                 str(self.workspace.files), str(self.mountpoint())]
 
 
@@ -163,12 +166,13 @@ class HttpPeer(Peer):
 class SluiceServe(HttpPeer):
     name = SLUICE
 
-    def __init__(self, workspace, plan):
+    def __init__(self, workspace, binary, cache_size):
         super().__init__(workspace)
-        self._plan = plan
+        self._binary = binary
+        self._cache_size = cache_size
 
     def command(self):
-        return [self._plan.sluice, "serve", "--log-level", "warning", "--cache-size", str(self._plan.cache_size),
+        return [self._binary, "serve", "--log-level", "warning", "--cache-size", str(self._cache_size),
                 "--http", f"127.0.0.1:{self.port}", str(self.workspace.files)]
 
 

@@ -53,7 +53,8 @@ class Report:
 
 def version_of(binary):
     try:
-        told = subprocess.run([binary, "version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10, check=True)
+        told = subprocess.run([binary, "version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10,
+                              check=True)
         return told.stdout.strip().splitlines()[0]
     except (OSError, subprocess.SubprocessError, IndexError):
         return "sluice"

@@ -10,6 +10,7 @@ from files import GIB, MIB
 from processes import Failed, Usage
 
 SLUICE = "sluice"
+COLD_CACHE_SIZE = 256 * MIB  # Sluice's default
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,8 @@ class Plan:
         return size
 
     @property
-    def cache_size(self):
-        return max(256 * MIB, self.large_size * 3 // 2)
+    def warm_cache_size(self):
+        return max(COLD_CACHE_SIZE, self.large_size * 3 // 2)
 
     @property
     def seconds(self):

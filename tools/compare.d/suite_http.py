@@ -12,7 +12,7 @@ SIZES = (4 * KIB, 64 * KIB, MIB)
 
 
 def run(plan, workspace, paper):
-    peers = [SluiceServe(workspace, plan), Nginx(workspace)]
+    peers = [SluiceServe(workspace, plan.sluice, plan.warm_cache_size), Nginx(workspace)]
     files = [workspace.file(size) for size in (*SIZES, plan.large_size)]
     missing = clients.missing_client(["wrk", "curl"])
     with contextlib.ExitStack() as cleanup:

@@ -1,0 +1,155 @@
+#!/bin/bash
+# A file that is changed from outside between two opens, in whatever way, even without a new size or time: the second open
+# through the mount and the next GET see the new bytes, and the ETag is another. Immediately, and again and again.
+source "$(dirname "$0")/lib.sh"
+
+mkdir "$WORK/source" "$WORK/mount"
+start_mount --http 127.0.0.1:0 "$WORK/source" "$WORK/mount"
+run_python - "$WORK/source" "$WORK/mount" "$HTTP" <<'PYTHON'
+import http.client, os, random, sys, time, urllib.parse
+
+source, mount, url = sys.argv[1:]
+connection = http.client.HTTPConnection(urllib.parse.urlsplit(url).netloc)
+failures = []
+
+
+def get(name, headers={}):
+    connection.request("GET", f"/{name}", headers=headers)
+    answer = connection.getresponse()
+    return answer.status, answer.getheader("ETag"), answer.read()
+
+
+def read(path):
+    with open(path, "rb", buffering=0) as file:
+        parts = iter(lambda: file.read(1 << 20), b"")
+        return b"".join(parts)
+
+
+def write(path, data, flags=os.O_WRONLY):
+    descriptor = os.open(path, flags, 0o644)
+    assert os.write(descriptor, data) == len(data)
+    os.close(descriptor)
+
+
+def rewrite(path, new):
+    write(path, new)
+
+
+def rewrite_with_old_mtime(path, new):
+    before = os.stat(path)
+    write(path, new)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def rewrite_by_mmap(path, new):
+    import mmap
+    with open(path, "r+b") as file, mmap.mmap(file.fileno(), 0) as memory:
+        memory[:] = new
+
+
+def replace(path, new):
+    write(path + ".new", new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.rename(path + ".new", path)
+
+
+def replace_with_old_mtime(path, new):
+    before = os.stat(path)
+    write(path + ".new", new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.utime(path + ".new", ns=(before.st_atime_ns, before.st_mtime_ns))
+    os.rename(path + ".new", path)
+
+
+def replace_keeping_old(path, new):
+    os.link(path, path + f".{time.monotonic_ns()}")
+    replace(path, new)
+
+
+def truncate(path, new):
+    os.truncate(path, len(new))
+
+
+def grow(path, new):
+    old_size = os.stat(path).st_size
+    write(path, new[old_size:], os.O_WRONLY | os.O_APPEND)
+
+
+def delete_and_create(path, new):
+    os.unlink(path)
+    write(path, new, os.O_WRONLY | os.O_CREAT)
+
+
+def change_one_byte(path, new):
+    old = read(path)
+    descriptor = os.open(path, os.O_WRONLY)
+    for i in range(len(new)):
+        if new[i] != old[i]:
+            os.pwrite(descriptor, new[i:i + 1], i)
+    os.close(descriptor)
+
+
+def fresh(old):
+    return random.randbytes(len(old))
+
+
+def flipped(old):
+    i = random.randrange(len(old))
+    return old[:i] + bytes([old[i] ^ 0x55]) + old[i + 1:]
+
+
+CASES = [
+    (rewrite, fresh), (rewrite_with_old_mtime, fresh), (rewrite_by_mmap, fresh), (change_one_byte, flipped),
+    (replace, fresh), (replace_with_old_mtime, fresh), (replace_keeping_old, fresh), (replace, lambda old: random.randbytes(len(old) + 5000)),
+    (truncate, lambda old: old[:len(old) // 2]), (truncate, lambda old: old[:-1]), (truncate, lambda old: b""),
+    (truncate, lambda old: old + bytes(10000)), (grow, lambda old: old + random.randbytes(1)),
+    (grow, lambda old: old + random.randbytes(70000)), (delete_and_create, fresh),
+]
+
+
+def check(case, change, make, size, round_number):
+    name = f"file_{case}_{size}_{round_number}"
+    path, mounted = f"{source}/{name}", f"{mount}/{name}"
+    old = random.randbytes(size)
+    write(path, old, os.O_WRONLY | os.O_CREAT)
+    for step in range(3):
+        label = f"{change.__name__}, {size} bytes, step {step}"
+        if read(mounted) != old:
+            failures.append(f"{label}: the mount has not the bytes before the change")
+        status, tag, body = get(name)
+        if (status, body) != (200, old):
+            failures.append(f"{label}: GET has not the bytes before the change")
+        new = make(old)
+        change(path, new)
+        by_mount_first = (step + round_number) % 2 == 0
+        if by_mount_first and read(mounted) != new:
+            failures.append(f"{label}: the second open through the mount sees old bytes")
+        conditional, new_tag, body = get(name, {"If-None-Match": tag})
+        if conditional != 200:
+            failures.append(f"{label}: If-None-Match of the old ETag gives {conditional}")
+        elif body != new:
+            failures.append(f"{label}: the next GET sees old bytes")
+        if new_tag == tag:
+            failures.append(f"{label}: the ETag is the same")
+        if not by_mount_first and read(mounted) != new:
+            failures.append(f"{label}: the open through the mount after the GET sees old bytes")
+        deadline = time.monotonic() + 2  # of --attr-timeout, and some
+        while os.stat(mounted).st_size != len(new) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        if os.stat(mounted).st_size != len(new):
+            failures.append(f"{label}: stat says {os.stat(mounted).st_size} bytes, not {len(new)}")
+        old = new
+        if len(old) < 2:
+            break
+    os.unlink(path)
+
+
+for round_number in range(4):
+    for case, (change, make) in enumerate(CASES):
+        for size in (100, 4096, 200000):
+            check(case, change, make, size, round_number)
+for line in sorted(set(failures), key=failures.index)[:40]:
+    print(line, file=sys.stderr)
+if failures:
+    sys.exit(f"{len(failures)} changes were not seen")
+PYTHON
+at_least "changes that were noticed" "$(status store.outside_changes)" 100
+stop_gateway
