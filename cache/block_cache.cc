@@ -120,7 +120,7 @@ class BlockCacheImpl final : public BlockCache {
   Index index_;
 
   Mutex replacement_mutex_;  // outermost: a shard's may be taken under it
-  std::unique_ptr<Policy> policy_ GUARDED_BY(replacement_mutex_);
+  const std::unique_ptr<Policy> policy_;  // under replacement_mutex_, but for is_recent and name
   std::vector<BlockId> free_ids_ GUARDED_BY(replacement_mutex_);
   uint32_t ids_used_ GUARDED_BY(replacement_mutex_) = 0;
 
@@ -190,9 +190,8 @@ std::optional<PageRefs> BlockCacheImpl::read_resident(const CacheRead& read) {
 }
 
 // A hit is told to the policy after the shard's lock is gone, and only when it would change something.
-void BlockCacheImpl::touch(const Touched& blocks) NO_THREAD_SAFETY_ANALYSIS {
-  const Policy& policy = *policy_;
-  if (std::all_of(blocks.begin(), blocks.end(), [&](BlockId id) { return policy.is_recent(id); })) return;
+void BlockCacheImpl::touch(const Touched& blocks) {
+  if (std::all_of(blocks.begin(), blocks.end(), [&](BlockId id) { return policy_->is_recent(id); })) return;
   MutexLock lock(&replacement_mutex_);
   for (const BlockId id : blocks) policy_->touch(id);
 }

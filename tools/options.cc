@@ -313,8 +313,7 @@ Checked<> apply_mount_options(Options& options, unsigned commands, std::string_v
     const std::string_view key = std::string_view(word).substr(0, equals);
     std::optional<std::string_view> value;
     if (equals != std::string::npos) value = std::string_view(word).substr(equals + 1);
-    const Checked<> done = set_option(options, commands, key, value, fmt::format("-o {}", key));
-    if (!done) return done;
+    TRY(set_option(options, commands, key, value, fmt::format("-o {}", key)));
   }
   return {};
 }
@@ -333,8 +332,7 @@ Checked<> apply_config_text(Options& options, std::string_view text, std::string
     if (equals != std::string_view::npos) value = trim(line.substr(equals + 1));
     const std::string label = fmt::format("{}:{}: {}", name, number, key);
     if (with_dashes(key) == "config") return complain("{}: a configuration file cannot name another", label);
-    const Checked<> done = set_option(options, kGatewayCommands, key, value, label);
-    if (!done) return done;
+    TRY(set_option(options, kGatewayCommands, key, value, label));
   }
   return {};
 }
