@@ -248,10 +248,10 @@ class Gateway {
   const GatewayPlan plan_;
   const std::chrono::nanoseconds started_;
   ReleaseProof proof_ = ReleaseProof::replace;
-  // Each uses those above it.
+  // Each uses those above it; the disk goes before the store, since its last completions still refer to files.
   std::unique_ptr<BlockCache> cache_;
-  std::unique_ptr<Disk> disk_;
   std::unique_ptr<Store> store_;
+  std::unique_ptr<Disk> disk_;
   std::unique_ptr<HttpServer> http_;
   std::unique_ptr<FuseSession> fuse_;
   std::unique_ptr<ControlServer> control_;
