@@ -76,7 +76,7 @@ Checked<std::unique_ptr<Store>> make_store(const GatewayPlan& plan, BlockCache* 
       .read_only = plan.options.read_only,
       .direct_io = plan.options.direct_io,
       // Two windows per stream are on their way: some tens of streams must fit beside what is cached.
-      .readahead = {.window_max_bytes = std::min(plan.options.readahead_bytes, plan.options.cache_size_bytes / 64)},
+      .readahead = {.window_max_bytes = std::min(plan.options.readahead_bytes, plan.options.cache_size_bytes / 32)},
   };
   auto store = Store::open(options, cache, disk, &system_clock());
   if (!store) return complain("SOURCE '{}': {}", plan.source, error_text(store.error().number));

@@ -34,7 +34,7 @@ const std::vector<OptionSpec>& option_table() {
       {"cache-policy", 0, kChoice, "lru|midpoint", "midpoint",
        "which block goes when memory is needed", kGateway, 0, 0,
        [](Options& o, Value v) { o.cache_policy = v.text; }},
-      {"readahead", 0, kSize, "SIZE", "2M",
+      {"readahead", 0, kSize, "SIZE", "4M",
        "how far to read ahead of a stream at most; 0 for not at all", kGateway, 0, 1024 * kMiB,
        [](Options& o, Value v) { o.readahead_bytes = v.number; }},
       {"io-depth", 0, kInteger, "N", "64", "disk requests in flight at most", kGateway, 1, 4096,

@@ -62,10 +62,10 @@ TEST_CASE("command line: booleans without a value, with one, and negated", "[too
 TEST_CASE("command line: flags win over -o, and both over the file; the last of two flags wins",
           "[tools][command_line]") {
   const std::string path = write_config("cache-size = 1G\nio-depth = 1\nreadahead = 1M\nhttp = 80\n");
-  const CommandLine line = parse({"mount", "--io-depth", "3", "--io-depth", "4", "-o", "io_depth=2,readahead=2M",
+  const CommandLine line = parse({"mount", "--io-depth", "3", "--io-depth", "4", "-o", "io_depth=2,readahead=3M",
                                   "--http", "off", "--config", path, "s", "m"});
   CHECK(line.options.cache_size_bytes == uint64_t{1} << 30);
-  CHECK(line.options.readahead_bytes == uint64_t{2} << 20);
+  CHECK(line.options.readahead_bytes == uint64_t{3} << 20);
   CHECK(line.options.io_depth == 4);
   CHECK_FALSE(line.options.http);
   CHECK(parse({"mount", "-o", "config=" + path, "s", "m"}).options.cache_size_bytes == uint64_t{1} << 30);
