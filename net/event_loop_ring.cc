@@ -149,6 +149,9 @@ class RingLoop final : public EventLoop {
     const Slot& slot = *slot_at(index);
     if (slot.armed) cancel(tag(Operation::incoming, index, slot.generation));
     if (slot.writable_armed) cancel(tag(Operation::writable, index, slot.generation));
+    // What is not submitted yet names the socket by a number that the next client may get: a send would reach that
+    // client. Once submitted, it holds the socket itself.
+    if (io_uring_sq_ready(&ring_) > 0) io_uring_submit(&ring_);
   }
 
  private:
