@@ -3,6 +3,7 @@
 #include <fcntl.h>
 
 #include <condition_variable>
+#include <future>
 #include <mutex>
 
 #include "tests/net/loop_thread.h"
@@ -204,6 +205,32 @@ TEST_CASE("event loop: a removed socket is heard of no more, and its place is us
       CHECK(read_bytes(pair.client.get(), 1).empty());  // really closed: the loop let go of it
     }
   }
+}
+
+// A request that names a socket by its number may still wait to be submitted when the socket goes.
+TEST_CASE("event loop: a send that waits when its socket is removed never reaches the next one of that number",
+          "[net][event_loop]") {
+  LoopThread thread;
+  if (!thread.loop().can_send_zerocopy()) return;
+  SocketPair first = tcp_pair();
+  SocketPair second = tcp_pair();
+  Recorder recorder;
+  std::string bytes = "for the first client only";
+  std::promise<void> released;
+  thread.call([&] {
+    const SocketId id = thread.loop().add(first.server.get(), &recorder);
+    auto send = std::make_unique<ZeroCopySend>();
+    send->iovecs = {{bytes.data(), bytes.size()}};
+    send->sent = [](Result<size_t>) {};
+    send->released = [&](bool) { released.set_value(); };
+    thread.loop().send_zerocopy(id, std::move(send));
+    thread.loop().remove(id);
+    ::dup2(second.server.get(), first.server.get());
+  });
+  released.get_future().get();
+  char got = 0;
+  CHECK(::recv(second.client.get(), &got, 1, MSG_DONTWAIT) == -1);
+  CHECK(read_bytes(first.client.get(), bytes.size()) == bytes);
 }
 
 TEST_CASE("event loop: timers run in the order of their times, cancelled ones never", "[net][event_loop]") {
