@@ -85,6 +85,7 @@ class BlockCacheImpl final : public BlockCache {
 
   // Misses.
   void start(std::shared_ptr<ParkedRead> parked);
+  bool is_missing(const Shard& shard, const CacheRead& read, uint64_t page) REQUIRES(shard.mutex);
   uint64_t count_missing(const CacheRead& read, uint64_t from);
   uint64_t collect(ParkedRead* parked, const std::shared_ptr<ParkedRead>& owner, const CacheRead& read, uint64_t from,
                    PageRefs& memory, Flights& launched);
@@ -208,20 +209,23 @@ PageRefs BlockCacheImpl::peek(CachedFile& cached, uint32_t generation, uint64_t 
 
 // ---- misses ----
 
-// Pages from `from` on that are neither present nor in flight: how much memory the read will need.
+// Neither present nor in flight.
+bool BlockCacheImpl::is_missing(const Shard& shard, const CacheRead& read, uint64_t page) {
+  const auto& file = static_cast<const FileBlocks&>(*read.file);
+  const BlockId id = index_.find(file, read.generation, page / kPagesPerBlock);
+  if (id != kNoBlock && index_.block(id).frames[page % kPagesPerBlock] != kNoFrame) return false;
+  return std::none_of(shard.flights.begin(), shard.flights.end(),
+                      [&](const auto& flight) { return flight->covers(file, read.generation, page); });
+}
+
+// Missing pages from `from` on: how much memory the read will need.
 uint64_t BlockCacheImpl::count_missing(const CacheRead& read, uint64_t from) {
   auto& file = static_cast<FileBlocks&>(*read.file);
   uint64_t missing = 0;
   for_each_group({from, read.pages.end() - from}, [&](PageRange part) {
     Shard& shard = index_.shard_of(file, read.generation, part.first / kPagesPerBlock);
     MutexLock lock(&shard.mutex);
-    for (uint64_t page = part.first; page < part.end(); page++) {
-      const BlockId id = index_.find(file, read.generation, page / kPagesPerBlock);
-      if (id != kNoBlock && index_.block(id).frames[page % kPagesPerBlock] != kNoFrame) continue;
-      const bool in_flight = std::any_of(shard.flights.begin(), shard.flights.end(),
-                                         [&](const auto& flight) { return flight->covers(file, read.generation, page); });
-      if (!in_flight) missing++;
-    }
+    for (uint64_t page = part.first; page < part.end(); page++) missing += is_missing(shard, read, page);
   });
   return missing;
 }
@@ -291,11 +295,7 @@ uint64_t BlockCacheImpl::collect(ParkedRead* parked, const std::shared_ptr<Parke
       // A run of missing pages, as far as it and the memory reach.
       uint64_t end = page;
       while (end < part.end() && memory_used + (end - page) < memory.pages()) {
-        const BlockId other = index_.find(file, read.generation, end / kPagesPerBlock);
-        const bool present = other != kNoBlock && index_.block(other).frames[end % kPagesPerBlock] != kNoFrame;
-        const bool flying = std::any_of(shard.flights.begin(), shard.flights.end(),
-                                        [&](const auto& f) { return f->covers(file, read.generation, end); });
-        if (present || flying) break;
+        if (!is_missing(shard, read, end)) break;
         end++;
       }
       if (end == page) return;  // out of memory
