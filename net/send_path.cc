@@ -50,7 +50,7 @@ SendStats SendContext::stats() const {
 }
 
 bool SendContext::may_lend(const Arena& arena, uint64_t bytes) {
-  if (zerocopy_held_bytes_ + bytes > options_.pinned_max_bytes) return false;
+  if (!may_hold(bytes)) return false;
   sent_since_look_ += bytes;
   if (sent_since_look_ >= kLookInterval) {
     sent_since_look_ = 0;
@@ -222,9 +222,10 @@ SendMethod SendPath::choose() const {
       ((automatic && !peer_is_local_) || options.method == SendMethod::zerocopy)) {
     method = SendMethod::zerocopy;
   }
-  if (method == SendMethod::copy || !context_->may_lend(*slice_->pages.arena(), slice_->length))
-    return SendMethod::copy;
-  return method;
+  if (method == SendMethod::copy) return method;
+  // Who forces zerocopy gets it: a connection that holds some waits for its own client instead of copying.
+  if (options.method == SendMethod::zerocopy && waits_for_release(slice_->length)) return method;
+  return context_->may_lend(*slice_->pages.arena(), slice_->length) ? method : SendMethod::copy;
 }
 
 }  // namespace sluice

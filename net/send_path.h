@@ -80,6 +80,8 @@ class SendContext {
  private:
   friend class SendPath;
 
+  // Whether zerocopy may hold another `bytes`.
+  bool may_hold(uint64_t bytes) const { return zerocopy_held_bytes_ + bytes <= options_.pinned_max_bytes; }
   // Whether another `bytes` may be lent now.
   bool may_lend(const Arena& arena, uint64_t bytes);
   void look_at(const ArenaStats& stats);
@@ -146,6 +148,7 @@ class SendPath {
   bool push_vmsplice();  // send_splice.cc
   bool drain_pipe();
   bool push_zerocopy();  // send_zerocopy.cc
+  bool waits_for_release(uint64_t bytes) const;  // before more may be held
   void zerocopy_sent(Result<size_t> sent);
   void zerocopy_released(uint64_t length, bool copied);
 

@@ -12,8 +12,12 @@ constexpr uint64_t kHeldMax = 2 << 20;  // by one connection; then its own clien
 
 }  // namespace
 
+bool SendPath::waits_for_release(uint64_t bytes) const {
+  return zerocopy_held_ > 0 && (zerocopy_held_ + bytes > kHeldMax || !context_->may_hold(bytes));
+}
+
 bool SendPath::push_zerocopy() {
-  if (zerocopy_held_ >= kHeldMax) {
+  if (waits_for_release(slice_->length)) {
     slice_.reset();
     waiting_ = Waiting::release;
     return false;
