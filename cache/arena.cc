@@ -12,7 +12,7 @@
 // four), then replaces: in the slab that said busy last, so that few huge pages are broken and the others get time.
 //
 // Two mutexes. `mutex_` guards the maps, lists and counts; it is a leaf and held for about a microsecond. Everything
-// that calls the kernel (touching a slab, a release test, replacing: 10 us to milliseconds) happens under
+// that calls the kernel (taking a slab, a release test, replacing: 10 us to milliseconds) happens under
 // `reclaim_mutex_` only, taken before `mutex_` and only by an allocation that found too little: releases, references
 // and allocations that need no reclaim go on meanwhile. Tests are not run side by side: the kernel drains every CPU's
 // LRU caches in each, behind one lock of its own.
@@ -41,6 +41,7 @@
 #include "cache/mutex.h"
 #include "cache/release_test.h"
 #include "cache/slab_memory.h"
+#include "cache/slab_supply.h"
 
 namespace sluice {
 namespace {
@@ -135,6 +136,7 @@ class SlabArena final : public Arena {
 
   const ArenaOptions options_;
   SlabMemory memory_;
+  SlabSupply supply_;
   LazyArray<std::atomic<uint32_t>> counts_;
 
   Mutex reclaim_mutex_;  // before mutex_
@@ -161,6 +163,7 @@ class SlabArena final : public Arena {
 SlabArena::SlabArena(const ArenaOptions& options, SlabMemory memory)
     : options_(options),
       memory_(std::move(memory)),
+      supply_(&memory_, {.slabs_max = options.slabs_max, .guards = options.proof == ReleaseProof::collapse}),
       counts_(size_t{options.slabs_max} * kFramesPerSlab),
       proof_(options.proof),
       slab_table_(options.slabs_max),
@@ -296,25 +299,24 @@ void SlabArena::release(FrameRun run) {
 // ---- more free frames ----
 
 bool SlabArena::add_slab() {
-  uint32_t slab;
+  uint32_t slabs;
   {
     MutexLock lock(&mutex_);
-    if (slabs_ == slabs_max_) return false;
-    slab = slabs_;
+    slabs = slabs_;
+    if (slabs == slabs_max_) return false;
   }
-  if (!memory_.touch(slab)) {
-    log(LogLevel::warning, "the system gives no memory for more than {} MiB of cache", slab * (kSlabSize >> 20));
+  const Result<SlabSupply::Slab> slab = supply_.take();
+  if (!slab) {
+    log(LogLevel::warning, "the system gives no memory for more than {} MiB of cache", slabs * (kSlabSize >> 20));
     MutexLock lock(&mutex_);
     slabs_max_ = slabs_;
     return false;
   }
   // Without its guard a slab could be collapsed in earnest.
-  if (proof_ == ReleaseProof::collapse && !install_guard(memory_.address(slab))) {
-    stop_testing("a guard page was refused");
-  }
+  if (proof_ == ReleaseProof::collapse && !slab->guarded) stop_testing("a guard page was refused");
   MutexLock lock(&mutex_);
   slabs_++;
-  add_free(slab, {0, kUsableFrames});
+  add_free(slab->number, {0, kUsableFrames});
   return true;
 }
 

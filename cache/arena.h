@@ -10,7 +10,7 @@
 //             (10-20 us per 2 MiB). Nothing moves.
 //   replace   MADV_DONTNEED of exactly the cooling pages: the reader keeps the old pages, we get fresh ones. Exact and
 //             expensive; also the last resort under `collapse`, when memory is needed and nothing has cooled.
-// Slabs are touched one by one as they are needed and never returned before the end.
+// Slabs are taken one by one as they are needed, some touched ahead (slab_supply.h), and never returned before the end.
 //
 // Cost: 4 bytes of metadata per frame, and one guard page per slab (0.2 %).
 // Thread-safe. The mutex is a leaf lock.
@@ -37,9 +37,9 @@ struct ArenaOptions {
 
 struct ArenaStats {
   uint64_t frames_max = 0;      // usable frames when every slab is there
-  uint64_t frames_free = 0;     // of the slabs touched so far and those still to come
+  uint64_t frames_free = 0;     // of the slabs taken so far and those still to come
   uint64_t frames_cooling = 0;  // lent, unused by us, not yet proven released
-  uint64_t slabs = 0;           // touched so far
+  uint64_t slabs = 0;           // taken so far
   uint64_t release_tests = 0;
   uint64_t release_tests_busy = 0;  // ... that said EAGAIN
   uint64_t frames_replaced = 0;
