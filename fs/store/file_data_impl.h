@@ -1,0 +1,109 @@
+// The one FileData. Its parts: file_data.cc descriptors and versions; file_data_io.cc reading and writing;
+// file_data_change.cc changes by other calls than write.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "cache/mutex.h"
+#include "cache/unique_fd.h"
+#include "fs/store/coroutine.h"
+#include "fs/store/file_data.h"
+#include "fs/store/prepared_write.h"
+#include "fs/store/range_lock.h"
+
+namespace sluice {
+
+using SharedFd = std::shared_ptr<const UniqueFd>;
+inline constexpr PageRange kWholeFile{0, UINT64_MAX};
+
+class FileDataImpl final : public FileData, public BlockSource, public std::enable_shared_from_this<FileDataImpl> {
+ public:
+  FileDataImpl(InodeNumber number, FileDataContext* context)
+      : context_(*context), cached_(context->cache->add_file(number)) {}
+  ~FileDataImpl() override { close_idle(); }
+
+  Result<void> open(int path_fd, bool for_writing) override;
+  void close(bool for_writing) override;
+  Result<bool> revalidate() override;
+  FileVersion version() const override;
+  void read(uint64_t offset, uint64_t length, Callback<void(Result<FileSlice>)> done) override {
+    read_attempt(offset, length, true, std::move(done));
+  }
+  std::optional<FileSlice> read_resident(uint64_t offset, uint64_t length) override;
+  void prefetch(PageRange pages) override;
+  void write(uint64_t offset, std::string_view bytes, bool append, Callback<void(Result<size_t>)> done) override;
+  Result<void> change(uint64_t offset, Callback<Result<void>(int fd)> change) override;
+  Result<void> change_attributes(Callback<Result<void>()> change, int path_fd) override;
+  Result<void> fsync(bool data_only) override;
+  uint64_t cached_blocks() const override { return cached_->blocks(); }
+  bool is_open() const override;
+  void tidy() override;
+  bool needs_tidy() const override;
+
+  // BlockSource: a miss of the cache.
+  void read(uint64_t offset, std::vector<iovec> buffers, IoClass io_class,
+            Callback<void(Result<size_t>)> done) override;
+
+ private:
+  struct State {
+    uint32_t key_generation = 1;   // of the cache's keys: moves with foreign changes only
+    uint32_t version = 1;          // moves with every change of content
+    bool known = false;            // a stamp was taken
+    Stamp stamp;
+    std::chrono::nanoseconds looked_at{};
+    uint64_t look = 0;             // number of the look that gave the stamp
+    uint32_t changes_under_way = 0;  // our own
+  };
+  struct Slice {  // what a read will ask of the cache
+    CacheRead read;
+    uint64_t skip = 0;
+    uint64_t length = 0;
+    uint32_t version = 0;
+  };
+
+  std::optional<Slice> slice_of(uint64_t offset, uint64_t length);
+  void read_attempt(uint64_t offset, uint64_t length, bool first, Callback<void(Result<FileSlice>)> done);
+
+  // Versions.
+  Result<void> begin_change(int fd);
+  void end_change(int fd, bool content);
+  bool judge(const Stamp& seen, std::chrono::nanoseconds looked_at, uint64_t look) REQUIRES(mutex_);
+  uint64_t next_look() { return looks_.fetch_add(1) + 1; }
+
+  // Writing.
+  Detached write_in_order(std::unique_ptr<PreparedWrite> write, std::string appended, Callback<void(Result<size_t>)> done);
+  Detached write_disk(const PreparedWrite& write, Callback<void(Result<size_t>)> done);
+  KnownPages merge_end(const PreparedWrite::Part& part, uint64_t old_size);
+  void finish_write(PreparedWrite& write, int fd, uint64_t old_size, bool whole);
+  void drop(PageRange range);
+  uint32_t key_generation() const;
+  uint64_t size() const;
+  void set_residue();
+
+  Result<void> open_descriptors(int path_fd, bool for_writing);
+  Result<void> ensure_read_fd(int path_fd) EXCLUDES(mutex_);
+  Result<void> ensure_write_fds(int path_fd) EXCLUDES(mutex_);
+  Result<SharedFd> open_direct(int path_fd, int flags);
+  SharedFd any_fd() const;
+  void close_idle();
+
+  FileDataContext& context_;
+  const std::shared_ptr<CachedFile> cached_;
+  RangeLock range_lock_;
+  std::atomic<uint64_t> looks_{0};
+
+  mutable Mutex mutex_;  // leaf
+  State state_ GUARDED_BY(mutex_);
+  SharedFd read_fd_ GUARDED_BY(mutex_);      // O_DIRECT where possible
+  SharedFd direct_fd_ GUARDED_BY(mutex_);    // writing, O_DIRECT; empty where refused
+  SharedFd buffered_fd_ GUARDED_BY(mutex_);  // writing exact bytes
+  uint32_t opens_ GUARDED_BY(mutex_) = 0;
+  uint32_t writers_ GUARDED_BY(mutex_) = 0;
+  bool residue_ GUARDED_BY(mutex_) = false;  // unaligned writes left pages in the PageCache
+  bool counted_idle_ GUARDED_BY(mutex_) = false;
+  std::chrono::nanoseconds closed_at_ GUARDED_BY(mutex_){};
+  bool read_is_direct_ GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace sluice

@@ -1,0 +1,212 @@
+// Reading and writing: what FileData does for every read and write of a front end.
+#include <errno.h>
+#include <string.h>
+
+#include <algorithm>
+
+#include "fs/store/file_data_impl.h"
+
+namespace sluice {
+
+// ---- reading ----
+
+std::optional<FileDataImpl::Slice> FileDataImpl::slice_of(uint64_t offset, uint64_t length) {
+  Slice slice;
+  MutexLock lock(&mutex_);
+  slice.version = state_.version;
+  slice.read.size = state_.stamp.size;
+  slice.read.generation = state_.key_generation;
+  if (offset >= slice.read.size || length == 0) return std::nullopt;
+  slice.skip = offset % kPageSize;
+  slice.length = std::min({length, slice.read.size - offset, kReadPagesMax * kPageSize - slice.skip});
+  slice.read.pages = pages_of(offset, slice.length);
+  slice.read.file = cached_.get();
+  return slice;
+}
+
+std::optional<FileSlice> FileDataImpl::read_resident(uint64_t offset, uint64_t length) {
+  const auto slice = slice_of(offset, length);
+  if (!slice) return FileSlice{.pages = {}, .skip = 0, .length = 0, .generation = version().generation};
+  auto pages = context_.cache->read_resident(slice->read);
+  if (!pages) return std::nullopt;
+  return FileSlice{std::move(*pages), slice->skip, slice->length, slice->version};
+}
+
+void FileDataImpl::read_attempt(uint64_t offset, uint64_t length, bool first, Callback<void(Result<FileSlice>)> done) {
+  auto slice = slice_of(offset, length);
+  if (!slice) return done(FileSlice{.pages = {}, .skip = 0, .length = 0, .generation = version().generation});
+  if (auto pages = context_.cache->read_resident(slice->read)) {
+    return done(FileSlice{std::move(*pages), slice->skip, slice->length, slice->version});
+  }
+  auto self = shared_from_this();
+  slice->read.source = self;
+  const uint64_t skip = slice->skip, found = slice->length;
+  const uint32_t version = slice->version;
+  context_.cache->read(std::move(slice->read), [=, done = std::move(done)](Result<PageRefs> pages) mutable {
+    if (pages) return done(FileSlice{std::move(*pages), skip, found, version});
+    // The file ended early: it was truncated behind our back. Look, and answer for what it is now.
+    if (pages.error().number != ESTALE || !first) return done(tl::unexpected(pages.error()));
+    if (auto looked = self->revalidate(); !looked) return done(tl::unexpected(looked.error()));
+    self->read_attempt(offset, length, false, std::move(done));
+  });
+}
+
+void FileDataImpl::prefetch(PageRange pages) {
+  while (pages.count > 0) {
+    const uint64_t count = std::min(pages.count, kReadPagesMax);
+    auto slice = slice_of(pages.first * kPageSize, count * kPageSize);
+    if (!slice) return;
+    slice->read.source = shared_from_this();
+    context_.cache->prefetch(std::move(slice->read));
+    pages = {pages.first + count, pages.count - count};
+  }
+}
+
+void FileDataImpl::read(uint64_t offset, std::vector<iovec> buffers, IoClass io_class,
+                        Callback<void(Result<size_t>)> done) {
+  SharedFd fd;
+  bool direct = false;
+  {
+    MutexLock lock(&mutex_);
+    fd = read_fd_;
+    direct = read_is_direct_;
+  }
+  if (!fd) return done(fail(EBADF));  // open for writing only
+  const int number = fd->get();
+  context_.disk->read({.fd = number,
+                       .offset = offset,
+                       .buffers = std::move(buffers),
+                       .io_class = io_class,
+                       .drop_behind = !direct,
+                       .done = [fd = std::move(fd), done = std::move(done)](Result<size_t> outcome) mutable { done(outcome); }});
+}
+
+// ---- writing ----
+
+void FileDataImpl::write(uint64_t offset, std::string_view bytes, bool append, Callback<void(Result<size_t>)> done) {
+  if (bytes.empty()) return done(size_t{0});
+  if (append) {  // where the end is shows only under the lock
+    write_in_order(nullptr, std::string(bytes), std::move(done));
+  } else {
+    write_in_order(std::make_unique<PreparedWrite>(*context_.cache, offset, bytes), {}, std::move(done));
+  }
+}
+
+Detached FileDataImpl::write_in_order(std::unique_ptr<PreparedWrite> write, std::string appended,
+                                      Callback<void(Result<size_t>)> done) {
+  const auto self = shared_from_this();
+  const PageRange range = write ? write->range() : kWholeFile;
+  const auto ticket = co_await completion_of<RangeLock::Ticket>(
+      [&](auto granted) { range_lock_.acquire(range, std::move(granted)); });
+  if (!write) write = std::make_unique<PreparedWrite>(*context_.cache, size(), appended);
+
+  const SharedFd fd = any_fd();
+  Result<size_t> outcome = fail(EBADF);
+  if (fd) {
+    if (auto begun = begin_change(fd->get()); !begun) {
+      outcome = tl::unexpected(begun.error());
+    } else {
+      const uint64_t old_size = size();
+      context_.cache->begin_change(*cached_, write->range());
+      outcome = co_await completion_of<Result<size_t>>(
+          [&](auto written) { write_disk(*write, std::move(written)); });
+      finish_write(*write, fd->get(), old_size, outcome && *outcome == write->size);
+    }
+  }
+  range_lock_.release(ticket);
+  done(outcome);
+}
+
+// Head, middle and tail in file order. Like write(2): the bytes that reached the backing, or the error if none did.
+Detached FileDataImpl::write_disk(const PreparedWrite& write, Callback<void(Result<size_t>)> done) {
+  SharedFd direct, buffered;
+  {
+    MutexLock lock(&mutex_);
+    buffered = buffered_fd_;
+    direct = direct_fd_ ? direct_fd_ : buffered_fd_;
+  }
+  if (!buffered) {
+    done(fail(EBADF));
+    co_return;
+  }
+  struct Step {
+    const SharedFd& fd;
+    uint64_t offset;
+    std::vector<iovec> buffers;
+    bool whole_pages;
+  };
+  auto exact = [&](const PreparedWrite::Part& part) {
+    return Step{buffered, part.offset, {{const_cast<char*>(part.bytes.data()), part.bytes.size()}}, false};
+  };
+  std::vector<Step> steps;
+  if (!write.head.empty()) steps.push_back(exact(write.head));
+  if (write.middle_size > 0) steps.push_back({direct, write.middle_offset, write.middle_buffers(), true});
+  if (!write.tail.empty()) steps.push_back(exact(write.tail));
+  size_t written = 0;
+  for (Step& step : steps) {
+    const auto outcome = co_await completion_of<Result<size_t>>([&](auto finished) {
+      context_.disk->write({.fd = step.fd->get(),
+                            .offset = step.offset,
+                            .buffers = std::move(step.buffers),
+                            .io_class = IoClass::demand,
+                            .drop_behind = step.whole_pages && direct == buffered,
+                            .done = std::move(finished)});
+    });
+    if (!step.whole_pages) set_residue();
+    if (!outcome) {
+      done(written > 0 ? Result<size_t>(written) : outcome);
+      co_return;
+    }
+    written += *outcome;
+  }
+  done(written);
+}
+
+// Tells the cache. Pages first, then the size: nobody reads past the old end before the new bytes are there. The page that
+// held the old end goes in twice, since a read under the old size may have put it back with zeros past that end.
+void FileDataImpl::finish_write(PreparedWrite& write, int fd, uint64_t old_size, bool whole) {
+  std::vector<KnownPages> changed;
+  if (whole) {
+    if (!write.head.empty()) changed.push_back(merge_end(write.head, old_size));
+    if (write.middle_size > 0) changed.push_back({write.middle_range(), std::move(write.middle)});
+    if (!write.tail.empty()) changed.push_back(merge_end(write.tail, old_size));
+  } else {
+    changed.push_back({write.range(), {}});
+  }
+  auto publish = [&](const KnownPages& known) {
+    if (!known.complete()) return drop(known.range);
+    context_.cache->publish(*cached_, key_generation(), known.range, known.pages);
+  };
+  for (const KnownPages& known : changed) publish(known);
+  end_change(fd, true);
+  const PageRange old_end{old_size / kPageSize, 1};
+  for (const KnownPages& known : changed) {
+    if (!known.complete() || known.range.overlaps(old_end)) publish(known);
+  }
+}
+
+// The whole content of a page that was written in part, if we know the rest: from the cache, or because the page lay past
+// the end of the file and is zeros.
+KnownPages FileDataImpl::merge_end(const PreparedWrite::Part& part, uint64_t old_size) {
+  KnownPages known{part.page(), {}};
+  const uint64_t page_start = known.range.first * kPageSize;
+  const PageRefs old = context_.cache->peek(*cached_, key_generation(), known.range.first);
+  if (old.pages() == 0 && page_start < old_size) return known;
+  known.pages = context_.cache->allocate(1);
+  if (known.pages.pages() == 0) return known;
+  char* fresh = context_.cache->arena().address(known.pages.frame(0));
+  if (old.pages() == 1) {
+    ::memcpy(fresh, context_.cache->arena().address(old.frame(0)), kPageSize);
+  } else {
+    ::memset(fresh, 0, kPageSize);
+  }
+  part.bytes.copy(fresh + (part.offset - page_start), part.bytes.size());
+  return known;
+}
+
+void FileDataImpl::set_residue() {
+  MutexLock lock(&mutex_);
+  residue_ = true;
+}
+
+}  // namespace sluice

@@ -1,0 +1,51 @@
+// A write ready for the disk, its bytes copied. The whole pages in the middle can go O_DIRECT, from fresh cache pages that
+// are published afterwards (or from plain memory when the cache has none); the ends can go only as exact bytes.
+#pragma once
+
+#include <stdlib.h>
+#include <sys/uio.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cache/block_cache.h"
+
+namespace sluice {
+
+struct PreparedWrite {
+  struct Part {
+    uint64_t offset = 0;
+    std::string bytes;
+    bool empty() const { return bytes.empty(); }
+    PageRange page() const { return pages_of(offset, bytes.size()); }
+  };
+
+  PreparedWrite(BlockCache& cache, uint64_t at, std::string_view bytes);
+
+  PageRange range() const { return pages_of(offset, size); }
+  PageRange middle_range() const { return pages_of(middle_offset, middle_size); }
+  std::vector<iovec> middle_buffers() const;
+
+  uint64_t offset;
+  uint64_t size;
+  Part head, tail;
+  uint64_t middle_offset = 0;
+  uint64_t middle_size = 0;
+  PageRefs middle;
+  std::unique_ptr<char, decltype(&::free)> bounce{nullptr, &::free};
+
+ private:
+  void copy_middle(BlockCache& cache, const char* from);
+};
+
+// The pages that a write changed, as far as their whole content is known afterwards.
+struct KnownPages {
+  PageRange range;
+  PageRefs pages;  // empty: not known
+  bool complete() const { return pages.pages() == range.count; }
+};
+
+}  // namespace sluice
