@@ -39,12 +39,4 @@ inline PageRange pages_of(uint64_t offset, uint64_t length) {
   return {first, (offset + length - 1) / kPageSize - first + 1};
 }
 
-// File numbers are never reused; the generation moves when a file was changed by somebody else.
-struct BlockKey {
-  uint64_t file = 0;
-  uint64_t block = 0;
-  uint32_t generation = 0;
-  friend bool operator==(const BlockKey&, const BlockKey&) = default;
-};
-
 }  // namespace sluice

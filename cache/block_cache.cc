@@ -14,8 +14,7 @@
 namespace sluice {
 namespace {
 
-// What a frame costs outside the slabs: the index' share, the policy's (at most 16 bytes) and the arena's count.
-constexpr uint64_t kPolicyBytesPerBlock = 16;
+// What a frame costs outside the slabs beside the shares of index and policy: the arena's count.
 constexpr uint64_t kArenaBytesPerFrame = 4;
 
 struct Sizes {
@@ -25,12 +24,12 @@ struct Sizes {
 };
 
 // Splits the budget between slabs and the metadata that their frames may come to need, so that both together never exceed it.
-Sizes split_budget(uint64_t size_bytes) {
+Sizes split_budget(uint64_t size_bytes, const PolicyKind& policy) {
   Sizes sizes;
   for (uint64_t slabs = size_bytes / kSlabSize; slabs > 0; slabs--) {
     const uint64_t frames = slabs * (kFramesPerSlab - 1);
     if (frames >= kNoBlock) continue;
-    const uint64_t metadata = Index::memory_bytes(static_cast<uint32_t>(frames)) + frames * kPolicyBytesPerBlock +
+    const uint64_t metadata = Index::memory_bytes(static_cast<uint32_t>(frames)) + frames * policy.bytes_per_block +
                               slabs * kFramesPerSlab * kArenaBytesPerFrame;
     if (slabs * kSlabSize + metadata > size_bytes) continue;
     return {static_cast<uint32_t>(slabs), static_cast<uint32_t>(frames), metadata};
@@ -50,11 +49,16 @@ void for_each_group(PageRange range, Visit visit) {
   }
 }
 
-class BlockCacheImpl final : public BlockCache {
+class BlockCacheImpl final : public BlockCache, private BlockHashes {
  public:
   BlockCacheImpl(const BlockCacheOptions& options, const Sizes& sizes, std::unique_ptr<Arena> arena,
-                 std::unique_ptr<Policy> policy)
-      : options_(options), sizes_(sizes), arena_(std::move(arena)), index_(sizes.frames), policy_(std::move(policy)) {
+                 const PolicyKind& policy)
+      : options_(options),
+        sizes_(sizes),
+        arena_(std::move(arena)),
+        index_(sizes.frames),
+        policy_(policy.make(
+            {.capacity = sizes.frames, .blocks_max = sizes.frames, .hashes = this, .clock = options.clock})) {
     arena_->on_release([this] { retry_starving(); });
   }
 
@@ -97,6 +101,7 @@ class BlockCacheImpl final : public BlockCache {
   void retry_starving();
 
   // The index.
+  uint64_t hash_of(BlockId id) const override { return index_.hash(id); }  // under replacement_mutex_, as it is linked
   bool reference_page(Block& block, uint32_t page, PageRefs& into);
   bool take_page(Block& block, uint32_t page, ParkedRead& parked, uint64_t position);
   bool note_first_use(Block& block, uint32_t page);
@@ -466,9 +471,8 @@ void BlockCacheImpl::put_part(FileBlocks& file, uint32_t generation, PageRange p
                          !flight->asked.test(page - flight->pages.first);
       if (ahead) block.readahead = static_cast<uint16_t>(block.readahead | 1u << in_block);
     }
-    const BlockKey key{.file = file.number(), .block = number, .generation = generation};
     if (is_new) {
-      policy_->insert(id, hash_of(key), block.pages());
+      policy_->insert(id, block.pages());
     } else {
       policy_->charge(id, block.pages());
     }
@@ -629,11 +633,11 @@ CacheStats BlockCacheImpl::stats() const {
 
 Result<std::unique_ptr<BlockCache>> BlockCache::create(const BlockCacheOptions& options) {
   if (options.size_bytes < kCacheSizeMin) return fail(EINVAL);
-  const Sizes sizes = split_budget(options.size_bytes);
-  auto arena = TRY(Arena::create({.slabs_max = sizes.slabs, .proof = options.proof}));
-  auto policy = make_policy(options.policy, {.pages_max = sizes.frames, .blocks_max = sizes.frames, .clock = options.clock});
+  const PolicyKind* policy = find_policy(options.policy);
   if (policy == nullptr) return fail(EINVAL);
-  return std::make_unique<BlockCacheImpl>(options, sizes, std::move(arena), std::move(policy));
+  const Sizes sizes = split_budget(options.size_bytes, *policy);
+  auto arena = TRY(Arena::create({.slabs_max = sizes.slabs, .proof = options.proof}));
+  return std::make_unique<BlockCacheImpl>(options, sizes, std::move(arena), *policy);
 }
 
 }  // namespace sluice

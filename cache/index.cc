@@ -54,13 +54,15 @@ uint64_t Index::memory_bytes(uint32_t blocks_max) {
   return uint64_t{blocks_max} * sizeof(Block) + uint64_t{kShards} * buckets_for(blocks_max) * sizeof(BlockId);
 }
 
-uint64_t hash_of(const BlockKey& key) {
-  const uint64_t words[3] = {key.file, key.block, key.generation};
+uint64_t Index::hash(const FileBlocks& file, uint32_t generation, uint64_t block) const {
+  const uint64_t words[3] = {file.number(), block, generation};
   return XXH3_64bits(words, sizeof words);
 }
 
-uint64_t Index::hash(const FileBlocks& file, uint32_t generation, uint64_t block) const {
-  return hash_of({.file = file.number(), .block = block, .generation = generation});
+uint64_t Index::hash(BlockId id) const {
+  const Block& entry = blocks_[id];
+  ASSERT(entry.linked);
+  return hash(*entry.file, entry.generation, entry.number);
 }
 
 uint32_t Index::shard_number(const FileBlocks& file, uint32_t generation, uint64_t block) const {
@@ -109,7 +111,7 @@ void Index::unlink(BlockId id) {
   Block& entry = blocks_[id];
   ASSERT(entry.linked);
   entry.file->unlink(blocks_, id);
-  BlockId& head = bucket(hash(*entry.file, entry.generation, entry.number), entry.shard);
+  BlockId& head = bucket(hash(id), entry.shard);
   if (head == id + 1) {
     head = entry.next_in_bucket + 1;
   } else {

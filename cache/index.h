@@ -78,6 +78,8 @@ class Index {
   Shard& shard(uint32_t number) { return shards_[number]; }
   LazyArray<Block>& blocks() { return blocks_; }
   Block& block(BlockId id) { return blocks_[id]; }
+  // Identifies a linked block across evictions, for the policies' ghosts. Its key does not change while it is linked.
+  uint64_t hash(BlockId id) const;
 
   // All three under the shard's mutex.
   BlockId find(const FileBlocks& file, uint32_t generation, uint64_t block) const;
@@ -94,8 +96,5 @@ class Index {
   LazyArray<BlockId> buckets_;  // 0 is empty: ids are stored plus one
   std::vector<Shard> shards_{kShards};
 };
-
-// Identifies a block across evictions, for the policies' ghosts.
-uint64_t hash_of(const BlockKey& key);
 
 }  // namespace sluice

@@ -1,12 +1,14 @@
 // A replacement policy decides which block goes when memory is needed. The same classes serve files and the simulator:
 // they know ids and hashes, no memory and no files. One algorithm per file, its essay at the head of the .cc.
 //
-// Blocks charge pages (1 to 16), so that many small blocks and few large ones share the budget fairly. A caller serialises all
-// calls but `is_recent`.
+// Blocks charge what they take, so that many small blocks and few large ones share the budget fairly. The unit is the
+// caller's: pages (1 to 16 a block) where files are served, blocks or bytes in the simulator. A policy only adds
+// charges up and compares them. A caller serialises all calls but `is_recent`.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string_view>
 
 #include "cache/block.h"
@@ -14,22 +16,35 @@
 
 namespace sluice {
 
+inline constexpr uint32_t kChargeMax = (1u << 28) - 1;  // of one block; sums have 64 bits
+
+// Identifies blocks across evictions, for policies that remember what they evicted (ghosts). A policy asks when a block
+// enters and when it is evicted, and only for ids that it holds or is given.
+class BlockHashes {
+ public:
+  virtual ~BlockHashes() = default;
+  virtual uint64_t hash_of(BlockId block) const = 0;
+};
+// An id is its own hash: for callers that never give an id to another block. Lives as long as the process.
+const BlockHashes& ids_as_hashes();
+
 struct PolicyOptions {
-  uint64_t pages_max = 0;    // what the cache can hold
-  uint32_t blocks_max = 0;   // ids are below this
+  uint64_t capacity = 0;    // what the cache can hold, in the unit of charges; a hint for the size of tables
+  uint32_t blocks_max = 0;  // ids are below this
+  const BlockHashes* hashes = &ids_as_hashes();
   const Clock* clock = &system_clock();
 };
 
 class Policy {
  public:
   virtual ~Policy() = default;
-  // A block that was missing enters. `hash` identifies it across evictions (ghost lists).
-  virtual void insert(BlockId block, uint64_t hash, uint32_t pages) = 0;
+  // A block that was missing enters, charging 1 to kChargeMax.
+  virtual void insert(BlockId block, uint32_t charge) = 0;
   // A hit. Ignores ids that are not in the policy: a hit is reported after the fact, the block may be gone.
   virtual void touch(BlockId block) = 0;
   // The block's charge changed (pages were added or dropped). Ignores unknown ids.
-  virtual void charge(BlockId block, uint32_t pages) = 0;
-  // The block was dropped (truncate, delete), not evicted. Ignores unknown ids.
+  virtual void charge(BlockId block, uint32_t charge) = 0;
+  // The block was dropped (truncate, delete), not evicted: it leaves no ghost. Ignores unknown ids.
   virtual void remove(BlockId block) = 0;
   // Chooses a victim and forgets it; kNoBlock when empty.
   virtual BlockId evict() = 0;
@@ -38,9 +53,16 @@ class Policy {
   virtual std::string_view name() const = 0;
 };
 
-std::unique_ptr<Policy> make_lru_policy(const PolicyOptions& options);
-std::unique_ptr<Policy> make_midpoint_policy(const PolicyOptions& options);
-// By the name that `--cache-policy` takes: "lru" or "midpoint". nullptr: no such policy.
-std::unique_ptr<Policy> make_policy(std::string_view name, const PolicyOptions& options);
+struct PolicyKind {
+  std::string_view name;  // what `--cache-policy` takes
+  uint32_t bytes_per_block;  // memory it may come to need for each of blocks_max, ghosts included
+  std::unique_ptr<Policy> (*make)(const PolicyOptions& options);
+};
+extern const PolicyKind kLruPolicy;
+extern const PolicyKind kMidpointPolicy;
+
+std::span<const PolicyKind* const> policy_kinds();
+const PolicyKind* find_policy(std::string_view name);  // nullptr: no such policy
+std::unique_ptr<Policy> make_policy(std::string_view name, const PolicyOptions& options);  // the same
 
 }  // namespace sluice

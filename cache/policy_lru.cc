@@ -20,9 +20,9 @@ class LruPolicy final : public Policy {
  public:
   explicit LruPolicy(const PolicyOptions& options) : table_(options.blocks_max), list_(table_, 1) {}
 
-  void insert(BlockId block, uint64_t, uint32_t pages) override {
+  void insert(BlockId block, uint32_t charge) override {
     ASSERT(block < table_.size() && !list_.holds(block));
-    set_pages(table_[block], pages);
+    table_[block].set_charge(charge);
     list_.push_fresh(block);
   }
 
@@ -32,8 +32,8 @@ class LruPolicy final : public Policy {
     list_.push_fresh(block);
   }
 
-  void charge(BlockId block, uint32_t pages) override {
-    if (knows(block)) list_.charge(block, pages);
+  void charge(BlockId block, uint32_t charge) override {
+    if (knows(block)) list_.set_charge(block, charge);
   }
 
   void remove(BlockId block) override {
@@ -56,10 +56,10 @@ class LruPolicy final : public Policy {
   BlockList list_;
 };
 
+std::unique_ptr<Policy> make(const PolicyOptions& options) { return std::make_unique<LruPolicy>(options); }
+
 }  // namespace
 
-std::unique_ptr<Policy> make_lru_policy(const PolicyOptions& options) {
-  return std::make_unique<LruPolicy>(options);
-}
+const PolicyKind kLruPolicy{"lru", sizeof(BlockEntry), make};
 
 }  // namespace sluice

@@ -13,7 +13,7 @@
 //
 //   insert     front of old; its first access is now
 //   touch      old, first access less than a second ago: nothing. Old otherwise: front of young. Young: front of young
-//   balance    young's back becomes old's front, or the reverse, until old is 3/8 of the pages within 20 pages
+//   balance    young's back becomes old's front, or the reverse, until old is 3/8 of the pages within 20 (16 of a block and 4)
 //   evict      back of old, else of young
 //
 // Below 512 blocks there is no old sublist (a second is too long for a list so short) and this is LRU.
@@ -23,6 +23,7 @@
 // misses move one block and on average less than one more across the cut. 16 bytes per block.
 // Source: MySQL 8.4 manual 17.8.3.3 "Making the Buffer Pool Scan Resistant", storage/innobase/buf/buf0lru.cc
 // (BUF_LRU_OLD_MIN_LEN, BUF_LRU_OLD_TOLERANCE, innodb_old_blocks_pct 37, innodb_old_blocks_time 1000).
+#include <algorithm>
 #include <chrono>
 
 #include "cache/assert.h"
@@ -34,17 +35,17 @@ namespace {
 
 constexpr uint32_t kOldBlocksTimeMs = 1000;
 constexpr uint32_t kSplitBlocksMin = 512;
-constexpr uint64_t kOldTolerancePages = 20;  // more than a block charges, or a block could go to and fro
-static_assert(kOldTolerancePages > kPagesPerBlock);
+constexpr uint64_t kOldTolerance = 4;  // beyond what a block charges, or a block could go to and fro
 
 class MidpointPolicy final : public Policy {
  public:
   explicit MidpointPolicy(const PolicyOptions& options)
       : clock_(options.clock), table_(options.blocks_max), young_(table_, 1), old_(table_, 2) {}
 
-  void insert(BlockId block, uint64_t, uint32_t pages) override {
+  void insert(BlockId block, uint32_t charge) override {
     ASSERT(block < table_.size() && !knows(block));
-    set_pages(table_[block], pages);
+    charge_max_ = std::max(charge_max_, charge);
+    table_[block].set_charge(charge);
     blocks_++;
     if (old_.empty()) {
       young_.push_fresh(block);
@@ -61,9 +62,10 @@ class MidpointPolicy final : public Policy {
     balance();
   }
 
-  void charge(BlockId block, uint32_t pages) override {
+  void charge(BlockId block, uint32_t charge) override {
     if (!knows(block)) return;
-    list_of(block).charge(block, pages);
+    charge_max_ = std::max(charge_max_, charge);
+    list_of(block).set_charge(block, charge);
     balance();
   }
 
@@ -102,13 +104,14 @@ class MidpointPolicy final : public Policy {
   }
 
   void balance() {
-    const uint64_t target = blocks_ < kSplitBlocksMin ? 0 : (young_.pages() + old_.pages()) * 3 / 8;
-    while (old_.pages() + kOldTolerancePages < target) {
+    const uint64_t target = blocks_ < kSplitBlocksMin ? 0 : (young_.charge() + old_.charge()) * 3 / 8;
+    const uint64_t tolerance = charge_max_ + kOldTolerance;
+    while (old_.charge() + tolerance < target) {
       const BlockId block = young_.back();
       young_.remove(block);
       old_.push_front(block, now_ms() - kOldBlocksTimeMs);
     }
-    while (!old_.empty() && (target == 0 || old_.pages() > target + kOldTolerancePages)) {
+    while (!old_.empty() && (target == 0 || old_.charge() > target + tolerance)) {
       const BlockId block = old_.front();
       old_.remove(block);
       young_.push_back(block, young_.stale_mark());
@@ -120,12 +123,13 @@ class MidpointPolicy final : public Policy {
   BlockList young_;
   BlockList old_;
   uint32_t blocks_ = 0;
+  uint32_t charge_max_ = 0;  // of any block ever
 };
+
+std::unique_ptr<Policy> make(const PolicyOptions& options) { return std::make_unique<MidpointPolicy>(options); }
 
 }  // namespace
 
-std::unique_ptr<Policy> make_midpoint_policy(const PolicyOptions& options) {
-  return std::make_unique<MidpointPolicy>(options);
-}
+const PolicyKind kMidpointPolicy{"midpoint", sizeof(BlockEntry), make};
 
 }  // namespace sluice

@@ -26,7 +26,7 @@ bool request(Policy& policy, std::set<BlockId>& cached, size_t blocks_max, Block
     const BlockId victim = policy.evict();
     REQUIRE(cached.erase(victim) == 1);
   }
-  policy.insert(block, block, 1);
+  policy.insert(block, 1);
   cached.insert(block);
   return false;
 }
@@ -50,15 +50,15 @@ class BruteForceLru {
 
 // 1000 blocks, the lower 500 of them young: read again a second after their first access.
 std::unique_ptr<Policy> midpoint_with_young_half(ManualClock& clock) {
-  auto policy = make_midpoint_policy({.pages_max = 1000, .blocks_max = 100'000, .clock = &clock});
-  for (BlockId block = 0; block < 1000; block++) policy->insert(block, block, 1);
+  auto policy = make_policy("midpoint", {.capacity = 1000, .blocks_max = 100'000, .clock = &clock});
+  for (BlockId block = 0; block < 1000; block++) policy->insert(block, 1);
   clock.advance(milliseconds(1000));
   for (BlockId block = 0; block < 500; block++) policy->touch(block);
   return policy;
 }
 
 TEST_CASE("policy: names are those of --cache-policy, another name is no policy", "[cache][policy]") {
-  const PolicyOptions options{.pages_max = 16, .blocks_max = 16};
+  const PolicyOptions options{.capacity = 16, .blocks_max = 16};
   CHECK(make_policy("lru", options)->name() == "lru");
   CHECK(make_policy("midpoint", options)->name() == "midpoint");
   CHECK(make_policy("LRU", options) == nullptr);
@@ -66,7 +66,7 @@ TEST_CASE("policy: names are those of --cache-policy, another name is no policy"
 
 TEST_CASE("policy: unknown blocks are ignored and an empty policy has no victim", "[cache][policy]") {
   for (const char* name : {"lru", "midpoint"}) {
-    auto policy = make_policy(name, {.pages_max = 16, .blocks_max = 16});
+    auto policy = make_policy(name, {.capacity = 16, .blocks_max = 16});
     policy->touch(3);
     policy->charge(3, 2);
     policy->remove(3);
@@ -81,7 +81,7 @@ TEST_CASE("policy: every block that entered leaves once", "[cache][policy]") {
   std::mt19937_64 random(test_seed());
   for (const char* name : {"lru", "midpoint"}) {
     ManualClock clock;
-    auto policy = make_policy(name, {.pages_max = 4096, .blocks_max = 4096, .clock = &clock});
+    auto policy = make_policy(name, {.capacity = 4096, .blocks_max = 4096, .clock = &clock});
     std::set<BlockId> cached;
     for (int step = 0; step < 100'000; step++) {
       const auto block = static_cast<BlockId>(random() % 1500);
@@ -90,7 +90,7 @@ TEST_CASE("policy: every block that entered leaves once", "[cache][policy]") {
         case 0:
         case 1:
         case 2:
-          if (cached.insert(block).second) policy->insert(block, block, pages);
+          if (cached.insert(block).second) policy->insert(block, pages);
           break;
         case 3:
         case 4: policy->touch(block); break;
@@ -115,7 +115,7 @@ TEST_CASE("policy: every block that entered leaves once", "[cache][policy]") {
 TEST_CASE("lru: hits and victims are those of a brute-force list, request by request", "[cache][policy]") {
   std::mt19937_64 random(test_seed());
   for (size_t blocks_max : {1, 2, 7, 100, 600}) {
-    auto policy = make_lru_policy({.pages_max = blocks_max, .blocks_max = 4096});
+    auto policy = make_policy("lru", {.capacity = blocks_max, .blocks_max = 4096});
     BruteForceLru reference(blocks_max);
     std::set<BlockId> cached;
     for (int step = 0; step < 20'000; step++) {
@@ -127,7 +127,7 @@ TEST_CASE("lru: hits and victims are those of a brute-force list, request by req
 
 TEST_CASE("midpoint: is lru while it has fewer than 512 blocks", "[cache][policy]") {
   std::mt19937_64 random(test_seed());
-  auto policy = make_midpoint_policy({.pages_max = 500, .blocks_max = 4096});
+  auto policy = make_policy("midpoint", {.capacity = 500, .blocks_max = 4096});
   BruteForceLru reference(500);
   std::set<BlockId> cached;
   for (int step = 0; step < 20'000; step++) {
@@ -137,8 +137,8 @@ TEST_CASE("midpoint: is lru while it has fewer than 512 blocks", "[cache][policy
 }
 
 TEST_CASE("lru: a block is recent while it is in the freshest quarter of the pages", "[cache][policy]") {
-  auto policy = make_lru_policy({.pages_max = 1600, .blocks_max = 100});
-  for (BlockId block = 0; block < 100; block++) policy->insert(block, block, 16);
+  auto policy = make_policy("lru", {.capacity = 1600, .blocks_max = 100});
+  for (BlockId block = 0; block < 100; block++) policy->insert(block, 16);
   CHECK(policy->is_recent(99));
   CHECK(policy->is_recent(75));
   CHECK_FALSE(policy->is_recent(74));
@@ -154,17 +154,17 @@ TEST_CASE("midpoint: a scan of blocks never read again leaves the young ones alo
   std::set<BlockId> evicted;
   for (BlockId block = 1000; block < 51'000; block++) {
     evicted.insert(policy->evict());
-    policy->insert(block, block, 1);
+    policy->insert(block, 1);
     policy->touch(block);  // the rest of a 64 KiB block that is read in pieces
     clock.advance(milliseconds(1));
   }
   for (BlockId block = 0; block < 500; block++) REQUIRE_FALSE(evicted.contains(block));
 
-  auto lru = make_lru_policy({.pages_max = 1000, .blocks_max = 100'000});
-  for (BlockId block = 0; block < 1000; block++) lru->insert(block, block, 1);
+  auto lru = make_policy("lru", {.capacity = 1000, .blocks_max = 100'000});
+  for (BlockId block = 0; block < 1000; block++) lru->insert(block, 1);
   for (BlockId block = 0; block < 500; block++) lru->touch(block);
   for (BlockId block = 1000; block < 2000; block++) {
-    lru->insert(block, block, 1);
+    lru->insert(block, 1);
     lru->evict();
   }
   CHECK(lru->evict() >= 1000);  // what the scan would have done to them
@@ -173,8 +173,8 @@ TEST_CASE("midpoint: a scan of blocks never read again leaves the young ones alo
 TEST_CASE("midpoint: a block becomes young by an access a second after its first, not before", "[cache][policy]") {
   ManualClock clock;
   auto policy = midpoint_with_young_half(clock);
-  policy->insert(2000, 2000, 1);
-  policy->insert(2001, 2001, 1);
+  policy->insert(2000, 1);
+  policy->insert(2001, 1);
   clock.advance(milliseconds(999));
   CHECK(policy->is_recent(2000));
   policy->touch(2000);
@@ -191,13 +191,13 @@ TEST_CASE("midpoint: a block becomes young by an access a second after its first
 
 TEST_CASE("midpoint: three eighths of the pages are old, however many blocks that is", "[cache][policy]") {
   ManualClock clock;
-  auto policy = make_midpoint_policy({.pages_max = 100'000, .blocks_max = 4096, .clock = &clock});
-  for (BlockId block = 0; block < 2000; block++) policy->insert(block, block, block % 2 == 0 ? 1 : 16);
+  auto policy = make_policy("midpoint", {.capacity = 100'000, .blocks_max = 4096, .clock = &clock});
+  for (BlockId block = 0; block < 2000; block++) policy->insert(block, block % 2 == 0 ? 1 : 16);
   clock.advance(milliseconds(500));
   // Blocks that entered old less than a second ago are recent; young ones outside the freshest quarter are not. So a
   // block that enters now sits right behind the young ones, and 3/8 of the pages leave before a young block does.
   for (BlockId block = 0; block < 2000; block++) policy->charge(block, block % 2 == 0 ? 16 : 1);
-  policy->insert(3000, 3000, 1);
+  policy->insert(3000, 1);
   const uint64_t pages = 1000 * 16 + 1000 * 1 + 1;
   uint64_t before_midpoint = 0;
   // Evicting moves the cut too (5/8 of what goes is made good from young), so look at the order only.
@@ -210,9 +210,9 @@ TEST_CASE("midpoint: three eighths of the pages are old, however many blocks tha
 
 TEST_CASE("midpoint: a block that sank from young to old comes back at its next access", "[cache][policy]") {
   ManualClock clock;
-  auto policy = make_midpoint_policy({.pages_max = 600, .blocks_max = 4096, .clock = &clock});
+  auto policy = make_policy("midpoint", {.capacity = 600, .blocks_max = 4096, .clock = &clock});
   // The first 511 enter young; reaching 512 makes 3/8 of them old, the longest unused first.
-  for (BlockId block = 0; block < 600; block++) policy->insert(block, block, 1);
+  for (BlockId block = 0; block < 600; block++) policy->insert(block, 1);
   CHECK_FALSE(policy->is_recent(0));
   policy->touch(0);
   CHECK(policy->is_recent(0));
