@@ -3,7 +3,6 @@
 #include <xxhash.h>
 
 #include <algorithm>
-#include <bit>
 
 #include "cache/assert.h"
 
@@ -42,7 +41,7 @@ uint32_t Block::pages() const {
 namespace {
 
 uint32_t buckets_for(uint32_t blocks_max) {
-  return std::max<uint32_t>(16, std::bit_ceil(blocks_max / Index::kShards + 1));
+  return blocks_max / Index::kShards + 1;
 }
 
 }  // namespace
@@ -76,7 +75,8 @@ Shard& Index::shard_of(const FileBlocks& file, uint32_t generation, uint64_t blo
 }
 
 BlockId& Index::bucket(uint64_t hash, uint32_t shard) {
-  return buckets_[size_t{shard} * buckets_per_shard_ + (hash & (buckets_per_shard_ - 1))];
+  const uint64_t place = (hash & UINT32_MAX) * buckets_per_shard_ >> 32;
+  return buckets_[size_t{shard} * buckets_per_shard_ + place];
 }
 
 BlockId Index::find(const FileBlocks& file, uint32_t generation, uint64_t block) const {

@@ -2,7 +2,7 @@
 // lies in, so that a request of up to 1 MiB takes one lock or two. A block holds a frame number per page: pages
 // come and go one by one, and adjacent frames still leave the disk or the socket as one run.
 //
-// Memory: one Block (104 bytes) and up to 8 bytes of hash table per block, in lazily touched arrays of a size fixed at start.
+// Memory: one Block (104 bytes) and 4 bytes of hash table per block, in lazily touched arrays of a size fixed at start.
 #pragma once
 
 #include <atomic>
@@ -91,7 +91,7 @@ class Index {
   BlockId& bucket(uint64_t hash, uint32_t shard);
   uint32_t shard_number(const FileBlocks& file, uint32_t generation, uint64_t block) const;
 
-  const uint32_t buckets_per_shard_;  // a power of two
+  const uint32_t buckets_per_shard_;
   LazyArray<Block> blocks_;
   LazyArray<BlockId> buckets_;  // 0 is empty: ids are stored plus one
   std::vector<Shard> shards_{kShards};

@@ -19,7 +19,9 @@ const BlockHashes& ids_as_hashes() {
   return hashes;
 }
 
-std::span<const PolicyKind* const> policy_kinds() { return kKinds; }
+std::span<const PolicyKind* const> policy_kinds() {
+  return kKinds;
+}
 
 const PolicyKind* find_policy(std::string_view name) {
   for (const PolicyKind* kind : kKinds) {

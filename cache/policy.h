@@ -54,7 +54,7 @@ class Policy {
 };
 
 struct PolicyKind {
-  std::string_view name;  // what `--cache-policy` takes
+  std::string_view name;     // what `--cache-policy` takes
   uint32_t bytes_per_block;  // memory it may come to need for each of blocks_max, ghosts included
   std::unique_ptr<Policy> (*make)(const PolicyOptions& options);
 };
@@ -62,7 +62,7 @@ extern const PolicyKind kLruPolicy;
 extern const PolicyKind kMidpointPolicy;
 
 std::span<const PolicyKind* const> policy_kinds();
-const PolicyKind* find_policy(std::string_view name);  // nullptr: no such policy
+const PolicyKind* find_policy(std::string_view name);                                      // nullptr: no such policy
 std::unique_ptr<Policy> make_policy(std::string_view name, const PolicyOptions& options);  // the same
 
 }  // namespace sluice
