@@ -84,6 +84,11 @@ Checked<> check_fuse_as_user(bool allow_other) {
   if (::access("/usr/bin/fusermount3", X_OK) != 0 && ::access("/bin/fusermount3", X_OK) != 0) {
     return complain("no permission to mount without fusermount3; install the package fuse3, or run as root");
   }
+  if (::access("/etc/mtab", F_OK) != 0) {
+    return complain(
+        "fusermount3 unmounts only what /etc/mtab shows, and it is missing; as root: "
+        "ln -s /proc/self/mounts /etc/mtab");
+  }
   if (allow_other && !users_may_allow_other()) {
     return complain(
         "--allow-other: only root may; add the line 'user_allow_other' to /etc/fuse.conf to permit it to all");

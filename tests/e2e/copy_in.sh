@@ -3,7 +3,7 @@
 # run. Afterwards the backing holds the same bytes.
 source "$(dirname "$0")/lib.sh"
 need_root
-need rsync setfacl git cmake cc
+need rsync setfacl git cmake ninja cc
 
 make_repository() {
   mkdir -p "$1"
@@ -40,7 +40,7 @@ git clone -q --no-hardlinks "$WORK/repository" clone
 git -C clone fsck --strict --no-progress
 equal "changes in a fresh clone" "$(git -C clone status --porcelain)" ""
 git -C clone -c user.name=e2e -c user.email=e2e@localhost commit -q --allow-empty -m "in the mount"
-cmake -S clone -B build -DCMAKE_BUILD_TYPE=Release >"$WORK/cmake.txt" 2>&1 || fail "cmake: $(tail -n 3 "$WORK/cmake.txt")"
+cmake -G Ninja -S clone -B build -DCMAKE_BUILD_TYPE=Release >"$WORK/cmake.txt" 2>&1 || fail "cmake: $(tail -n 3 "$WORK/cmake.txt")"
 cmake --build build >"$WORK/build.txt" 2>&1 || fail "build: $(tail -n 3 "$WORK/build.txt")"
 equal "output of the program" "$(build/hello)" "hello from the mount"
 cp -a --reflink=never build/hello copied_hello

@@ -6,6 +6,7 @@ need_root
 need_fuse
 need fusermount3 setpriv
 [[ -u $(command -v fusermount3) ]] || skip "fusermount3 is not set-user-id here"
+[[ -e /etc/mtab ]] || skip "fusermount3 cannot unmount without /etc/mtab"
 
 readonly kUser=65534
 as_user() { setpriv --reuid "$kUser" --regid "$kUser" --clear-groups env -u XDG_RUNTIME_DIR HOME="$WORK/home" "$@"; }

@@ -323,7 +323,8 @@ TEST_CASE("listener: takes addresses as people write them", "[net][listener]") {
   CHECK(family("127.0.0.1:0") == AF_INET);
   CHECK(family("[::]:8080") == AF_INET6);
   CHECK(family("[::1]:80") == AF_INET6);
-  CHECK(family("localhost:80") == AF_INET);
+  const int localhost = family("localhost:80");  // as the system likes
+  CHECK((localhost == AF_INET || localhost == AF_INET6));
   const ListenAddress loopback = *parse_listen_address(":8080");
   const auto& address = reinterpret_cast<const sockaddr_in&>(loopback.address);
   CHECK(ntohl(address.sin_addr.s_addr) == INADDR_LOOPBACK);

@@ -30,11 +30,12 @@ inline Caller user(uid_t uid, mode_t umask = 022) {
   return {uid, static_cast<gid_t>(uid), {}, umask};
 }
 
-// Below the working directory: a disk's file system, not a tmpfs. Open to everybody.
+// In $TMPDIR or /var/tmp: a disk's file system, not a tmpfs, and on a way that everybody may go. Open to everybody.
 class TemporaryDirectory {
  public:
   TemporaryDirectory() {
-    path_ = std::filesystem::current_path().string() + "/store_test_XXXXXX";
+    const char* parent = std::getenv("TMPDIR");
+    path_ = std::string(parent != nullptr ? parent : "/var/tmp") + "/store_test_XXXXXX";
     REQUIRE(::mkdtemp(path_.data()) != nullptr);
     ::chmod(path_.c_str(), 0777);
   }
