@@ -23,7 +23,8 @@ struct Sizes {
   uint64_t metadata_bytes = 0;
 };
 
-// Splits the budget between slabs and the metadata that their frames may come to need, so that both together never exceed it.
+// Splits the budget between slabs and the metadata that their frames may come to need, so that both together never
+// exceed it.
 Sizes split_budget(uint64_t size_bytes, const PolicyKind& policy) {
   Sizes sizes;
   for (uint64_t slabs = size_bytes / kSlabSize; slabs > 0; slabs--) {
@@ -37,7 +38,9 @@ Sizes split_budget(uint64_t size_bytes, const PolicyKind& policy) {
   return sizes;
 }
 
-uint64_t group_end(uint64_t page) { return (page / kPagesPerGroup + 1) * kPagesPerGroup; }
+uint64_t group_end(uint64_t page) {
+  return (page / kPagesPerGroup + 1) * kPagesPerGroup;
+}
 
 // Calls visit(PageRange) for the part of the range in each group, in order.
 template <typename Visit>
@@ -67,9 +70,9 @@ class BlockCacheImpl final : public BlockCache, private BlockHashes {
   }
 
   std::optional<PageRefs> read_resident(const CacheRead& read) override;
-  void read(CacheRead read, Callback<void(Result<PageRefs>)> done) override {
+  uint64_t read(CacheRead read, Callback<void(Result<PageRefs>)> done) override {
     ASSERT(read.pages.count <= kReadPagesMax);
-    start(std::make_shared<ParkedRead>(std::move(read), arena_.get(), std::move(done)));
+    return start(std::make_shared<ParkedRead>(std::move(read), arena_.get(), std::move(done)));
   }
   void prefetch(CacheRead read) override;
 
@@ -88,7 +91,7 @@ class BlockCacheImpl final : public BlockCache, private BlockHashes {
   using Touched = std::vector<BlockId>;
 
   // Misses.
-  void start(std::shared_ptr<ParkedRead> parked);
+  uint64_t start(std::shared_ptr<ParkedRead> parked);
   bool is_missing(const Shard& shard, const CacheRead& read, uint64_t page) REQUIRES(shard.mutex);
   uint64_t count_missing(const CacheRead& read, uint64_t from);
   uint64_t collect(ParkedRead* parked, const std::shared_ptr<ParkedRead>& owner, const CacheRead& read, uint64_t from,
@@ -125,7 +128,7 @@ class BlockCacheImpl final : public BlockCache, private BlockHashes {
   std::unique_ptr<Arena> arena_;
   Index index_;
 
-  Mutex replacement_mutex_;  // outermost: a shard's may be taken under it
+  Mutex replacement_mutex_;               // outermost: a shard's may be taken under it
   const std::unique_ptr<Policy> policy_;  // under replacement_mutex_, but for is_recent and name
   std::vector<BlockId> free_ids_ GUARDED_BY(replacement_mutex_);
   uint32_t ids_used_ GUARDED_BY(replacement_mutex_) = 0;
@@ -140,7 +143,9 @@ class BlockCacheImpl final : public BlockCache, private BlockHashes {
   std::atomic<uint64_t> readahead_issued_{0}, readahead_used_{0}, readahead_wasted_{0};  // pages
 };
 
-void add(std::atomic<uint64_t>& counter, uint64_t by) { counter.fetch_add(by, std::memory_order_relaxed); }
+void add(std::atomic<uint64_t>& counter, uint64_t by) {
+  counter.fetch_add(by, std::memory_order_relaxed);
+}
 
 // ---- hits ----
 
@@ -324,7 +329,7 @@ bool BlockCacheImpl::take_page(Block& block, uint32_t page, ParkedRead& parked, 
 
 // Memory is taken before pages are claimed: a reader never holds pages while it waits for memory, so readers cannot
 // starve each other.
-void BlockCacheImpl::start(std::shared_ptr<ParkedRead> parked) {
+uint64_t BlockCacheImpl::start(std::shared_ptr<ParkedRead> parked) {
   const CacheRead& read = parked->read;
   Flights launched;
   parked->releases_seen = releases_.load();
@@ -338,8 +343,11 @@ void BlockCacheImpl::start(std::shared_ptr<ParkedRead> parked) {
     }
     reached = collect(parked.get(), parked, read, reached, memory, launched);
   }
+  uint64_t asked = 0;
+  for (const auto& flight : launched) asked += flight->pages.count;
   for (auto& flight : launched) issue(std::move(flight));
   arrive(parked, 0);
+  return asked;
 }
 
 void BlockCacheImpl::prefetch(CacheRead read) {

@@ -81,7 +81,8 @@ class BlockCache {
   virtual std::optional<PageRefs> read_resident(const CacheRead& read) = 0;
   // `done` gets all pages of the range in order, or the first error: what the source said, ESTALE when it ended before
   // `size` (somebody truncated the file). Runs inside the call when everything is present, else on the source's thread.
-  virtual void read(CacheRead read, Callback<void(Result<PageRefs>)> done) = 0;
+  // Returns how many pages it asked the source for itself, before it returned.
+  virtual uint64_t read(CacheRead read, Callback<void(Result<PageRefs>)> done) = 0;
   // Reads what is missing in the range into the cache; errors are dropped and tried again on demand.
   virtual void prefetch(CacheRead read) = 0;
 

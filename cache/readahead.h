@@ -1,42 +1,106 @@
-// Readahead decides what to prefetch for one reader of one file. Not thread-safe: its owner serialises calls.
+// Readahead decides what to prefetch for one reader of one file. It tells apart several streams that the reader
+// interleaves: forwards, backwards, and with a constant stride. What continues nothing gets exactly what it asked for.
 #pragma once
 
 #include <array>
 #include <cstdint>
-#include <optional>
+#include <vector>
 
 #include "cache/block.h"
+#include "cache/mutex.h"
 
 namespace sluice {
 
 struct ReadaheadOptions {
-  uint64_t window_max_bytes = uint64_t{2} << 20;
-  uint32_t streams_max = 4;  // at most kStreamsMax
+  uint64_t window_max_bytes = uint64_t{4} << 20;  // 0: never read ahead
+  uint32_t streams_max = 8;                       // at most kStreamsMax
 };
 
+// The forward streams of readers that have closed the file, for those who open it next: a client that fetches a file by
+// one request per part, or another front end that goes on where the first one stopped. One per file. Thread-safe.
+class LeftStreams {
+ public:
+  struct Stream {
+    uint64_t next = 0;    // byte that continues it; 0: none
+    uint64_t ahead = 0;   // first page not prefetched yet
+    uint64_t window = 0;  // pages
+  };
+
+  void leave(const Stream& stream);
+  // The stream that a read at this byte continues; one of window 0 when there is none.
+  Stream take(uint64_t offset);
+
+ private:
+  static constexpr uint32_t kStreams = 4;
+
+  Mutex mutex_;  // leaf
+  std::array<Stream, kStreams> streams_ GUARDED_BY(mutex_){};
+  uint32_t oldest_ GUARDED_BY(mutex_) = 0;
+};
+
+// Not thread-safe: its owner serialises calls.
 class Readahead {
  public:
   static constexpr uint32_t kStreamsMax = 8;
 
-  explicit Readahead(const ReadaheadOptions& options) : options_(options) {}
-
-  // The reader asks for `pages` of a file of `file_pages`. Returns the pages to prefetch now, if any; never past the end.
-  std::optional<PageRange> on_read(PageRange pages, uint64_t file_pages);
-
- private:
-  struct Stream {
-    uint64_t next = 0;      // page that would continue the stream
-    uint64_t ahead = 0;     // first page not prefetched yet
-    uint64_t marker = 0;    // a read that reaches this page triggers the next window
-    uint64_t window = 0;    // pages; 0: no window yet
-    uint64_t used_at = 0;   // for replacing the stream used longest ago
+  struct Plan {
+    std::vector<PageRange> prefetch;  // now, in this order; never past the end of the file
+    bool was_ahead = false;           // the whole read had been prefetched: should it miss, tell `on_loss`
   };
 
-  Stream* find(PageRange pages);
-  std::optional<PageRange> advance(Stream& stream, PageRange pages, uint64_t file_pages);
+  // `left` outlives it.
+  Readahead(const ReadaheadOptions& options, LeftStreams* left);
+  ~Readahead();
+  Readahead(const Readahead&) = delete;
+  Readahead& operator=(const Readahead&) = delete;
 
-  ReadaheadOptions options_;
+  // The reader asks for `length` bytes from `offset` of a file of `file_size` bytes.
+  Plan on_read(uint64_t offset, uint64_t length, uint64_t file_size);
+  // What was prefetched was gone before its reader came: the cache is too small for windows this large.
+  void on_loss();
+
+ private:
+  static constexpr uint32_t kHistory = 16;
+
+  struct Read {
+    uint64_t offset = 0;
+    uint64_t length = 0;
+    uint64_t file_size = 0;
+
+    uint64_t end() const { return offset + length; }
+    PageRange pages() const { return pages_of(offset, length); }
+  };
+  struct Stream {
+    uint64_t used_at = 0;  // by the count of reads; 0: no stream
+    int64_t stride = 0;    // bytes between two reads; 0: forwards without gaps
+    uint64_t window = 0;   // pages, or reads of a strided stream; 0: nothing was prefetched yet
+    // Forwards:
+    uint64_t next = 0;    // byte that would continue the stream
+    uint64_t ahead = 0;   // first page not prefetched yet
+    uint64_t marker = 0;  // a read that reaches this page triggers the next window
+    uint64_t since = 0;   // `next` when the last window was triggered
+    uint64_t taken = 0;   // bytes read since then
+    // Strided:
+    uint64_t last = 0;         // offset of the last read
+    uint64_t reads_ahead = 0;  // after the last one, prefetched already
+  };
+
+  Stream* find(const Read& read);
+  Stream* begin(const Read& read);
+  bool begin_strided(const Read& read);
+  Stream& oldest();
+  void remember(const Read& read);
+  Plan advance(Stream& stream, const Read& read);
+  Plan advance_strided(Stream& stream, const Read& read);
+  uint64_t next_window(uint64_t window) const;
+
+  const ReadaheadOptions options_;
+  const uint64_t pages_max_;
+  LeftStreams* const left_;
+  uint64_t limit_pages_;  // of a window: pages_max_, less after losses
   std::array<Stream, kStreamsMax> streams_{};
+  std::array<Read, kHistory> history_{};  // reads that continued nothing, length 0: none
+  uint32_t history_next_ = 0;
   uint64_t reads_ = 0;
 };
 

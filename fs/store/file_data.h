@@ -21,6 +21,7 @@
 #include "cache/callback.h"
 #include "cache/clock.h"
 #include "cache/disk.h"
+#include "cache/readahead.h"
 #include "cache/result.h"
 #include "fs/store/types.h"
 #include "fs/store/version.h"
@@ -62,12 +63,13 @@ class FileData {
   virtual FileVersion version() const = 0;
 
   // `done` runs inside the call when everything is cached, else on the disk's thread.
+  // Returns how many pages it had to ask the disk for itself.
   // Errors: EIO and what the disk says; ESTALE when the file changed twice under the read.
-  virtual void read(uint64_t offset, uint64_t length, Callback<void(Result<FileSlice>)> done) = 0;
+  virtual uint64_t read(uint64_t offset, uint64_t length, Callback<void(Result<FileSlice>)> done) = 0;
   // The same if it needs no disk, else nothing.
   virtual std::optional<FileSlice> read_resident(uint64_t offset, uint64_t length) = 0;
   virtual void prefetch(PageRange pages) = 0;
-  uint64_t file_pages() const { return pages_of(0, version().stamp.size).count; }
+  virtual LeftStreams& left_streams() = 0;
 
   // Copies what it needs of `bytes` before returning. `append`: at the end of file, `offset` is ignored. `done` gets the
   // bytes written; runs on any thread. Needs an open for writing.

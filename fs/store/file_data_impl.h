@@ -27,11 +27,12 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   void close(bool for_writing) override;
   Result<bool> revalidate() override;
   FileVersion version() const override;
-  void read(uint64_t offset, uint64_t length, Callback<void(Result<FileSlice>)> done) override {
-    read_attempt(offset, length, true, std::move(done));
+  uint64_t read(uint64_t offset, uint64_t length, Callback<void(Result<FileSlice>)> done) override {
+    return read_attempt(offset, length, true, std::move(done));
   }
   std::optional<FileSlice> read_resident(uint64_t offset, uint64_t length) override;
   void prefetch(PageRange pages) override;
+  LeftStreams& left_streams() override { return left_streams_; }
   void write(uint64_t offset, std::string_view bytes, bool append, Callback<void(Result<size_t>)> done) override;
   Result<void> change(uint64_t offset, Callback<Result<void>(int fd)> change) override;
   Result<void> change_attributes(Callback<Result<void>()> change, int path_fd) override;
@@ -63,7 +64,7 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   };
 
   std::optional<Slice> slice_of(uint64_t offset, uint64_t length);
-  void read_attempt(uint64_t offset, uint64_t length, bool first, Callback<void(Result<FileSlice>)> done);
+  uint64_t read_attempt(uint64_t offset, uint64_t length, bool first, Callback<void(Result<FileSlice>)> done);
 
   // Versions.
   Result<void> begin_change(int fd);
@@ -91,6 +92,7 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   FileDataContext& context_;
   const std::shared_ptr<CachedFile> cached_;
   RangeLock range_lock_;
+  LeftStreams left_streams_;
   std::atomic<uint64_t> looks_{0};
 
   mutable Mutex mutex_;  // leaf

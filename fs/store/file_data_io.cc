@@ -32,17 +32,22 @@ std::optional<FileSlice> FileDataImpl::read_resident(uint64_t offset, uint64_t l
   return FileSlice{std::move(*pages), slice->skip, slice->length, slice->version};
 }
 
-void FileDataImpl::read_attempt(uint64_t offset, uint64_t length, bool first, Callback<void(Result<FileSlice>)> done) {
+uint64_t FileDataImpl::read_attempt(uint64_t offset, uint64_t length, bool first,
+                                    Callback<void(Result<FileSlice>)> done) {
   auto slice = slice_of(offset, length);
-  if (!slice) return done(FileSlice{.pages = {}, .skip = 0, .length = 0, .generation = version().generation});
+  if (!slice) {
+    done(FileSlice{.pages = {}, .skip = 0, .length = 0, .generation = version().generation});
+    return 0;
+  }
   if (auto pages = context_.cache->read_resident(slice->read)) {
-    return done(FileSlice{std::move(*pages), slice->skip, slice->length, slice->version});
+    done(FileSlice{std::move(*pages), slice->skip, slice->length, slice->version});
+    return 0;
   }
   auto self = shared_from_this();
   slice->read.source = self;
   const uint64_t skip = slice->skip, found = slice->length;
   const uint32_t version = slice->version;
-  context_.cache->read(std::move(slice->read), [=, done = std::move(done)](Result<PageRefs> pages) mutable {
+  return context_.cache->read(std::move(slice->read), [=, done = std::move(done)](Result<PageRefs> pages) mutable {
     if (pages) return done(FileSlice{std::move(*pages), skip, found, version});
     // The file ended early: it was truncated behind our back. Look, and answer for what it is now.
     if (pages.error().number != ESTALE || !first) return done(tl::unexpected(pages.error()));
@@ -73,12 +78,13 @@ void FileDataImpl::read(uint64_t offset, std::vector<iovec> buffers, IoClass io_
   }
   if (!fd) return done(fail(EBADF));  // open for writing only
   const int number = fd->get();
-  context_.disk->read({.fd = number,
-                       .offset = offset,
-                       .buffers = std::move(buffers),
-                       .io_class = io_class,
-                       .drop_behind = !direct,
-                       .done = [fd = std::move(fd), done = std::move(done)](Result<size_t> outcome) mutable { done(outcome); }});
+  context_.disk->read(
+      {.fd = number,
+       .offset = offset,
+       .buffers = std::move(buffers),
+       .io_class = io_class,
+       .drop_behind = !direct,
+       .done = [fd = std::move(fd), done = std::move(done)](Result<size_t> outcome) mutable { done(outcome); }});
 }
 
 // ---- writing ----
@@ -96,8 +102,8 @@ Detached FileDataImpl::write_in_order(std::unique_ptr<PreparedWrite> write, std:
                                       Callback<void(Result<size_t>)> done) {
   const auto self = shared_from_this();
   const PageRange range = write ? write->range() : kWholeFile;
-  const auto ticket = co_await completion_of<RangeLock::Ticket>(
-      [&](auto granted) { range_lock_.acquire(range, std::move(granted)); });
+  const auto ticket =
+      co_await completion_of<RangeLock::Ticket>([&](auto granted) { range_lock_.acquire(range, std::move(granted)); });
   if (!write) write = std::make_unique<PreparedWrite>(*context_.cache, size(), appended);
 
   const SharedFd fd = any_fd();
@@ -108,8 +114,7 @@ Detached FileDataImpl::write_in_order(std::unique_ptr<PreparedWrite> write, std:
     } else {
       const uint64_t old_size = size();
       context_.cache->begin_change(*cached_, write->range());
-      outcome = co_await completion_of<Result<size_t>>(
-          [&](auto written) { write_disk(*write, std::move(written)); });
+      outcome = co_await completion_of<Result<size_t>>([&](auto written) { write_disk(*write, std::move(written)); });
       finish_write(*write, fd->get(), old_size, outcome && *outcome == write->size);
     }
   }
@@ -162,8 +167,8 @@ Detached FileDataImpl::write_disk(const PreparedWrite& write, Callback<void(Resu
   done(written);
 }
 
-// Tells the cache. Pages first, then the size: nobody reads past the old end before the new bytes are there. The page that
-// held the old end goes in twice, since a read under the old size may have put it back with zeros past that end.
+// Tells the cache. Pages first, then the size: nobody reads past the old end before the new bytes are there. The page
+// that held the old end goes in twice, since a read under the old size may have put it back with zeros past that end.
 void FileDataImpl::finish_write(PreparedWrite& write, int fd, uint64_t old_size, bool whole) {
   std::vector<KnownPages> changed;
   if (whole) {
@@ -185,8 +190,8 @@ void FileDataImpl::finish_write(PreparedWrite& write, int fd, uint64_t old_size,
   }
 }
 
-// The whole content of a page that was written in part, if we know the rest: from the cache, or because the page lay past
-// the end of the file and is zeros.
+// The whole content of a page that was written in part, if we know the rest: from the cache, or because the page lay
+// past the end of the file and is zeros.
 KnownPages FileDataImpl::merge_end(const PreparedWrite::Part& part, uint64_t old_size) {
   KnownPages known{part.page(), {}};
   const uint64_t page_start = known.range.first * kPageSize;

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -10,10 +11,33 @@
 namespace sluice {
 namespace {
 
+// Outlives the open file while a read is under way.
+class SharedReadahead {
+ public:
+  SharedReadahead(const ReadaheadOptions& options, std::shared_ptr<FileData> data)
+      : data_(std::move(data)), readahead_(options, &data_->left_streams()) {}
+
+  Readahead::Plan plan(uint64_t offset, uint64_t length) {
+    const uint64_t size = data_->version().stamp.size;
+    if (offset >= size) return {};
+    MutexLock lock(&mutex_);
+    return readahead_.on_read(offset, std::min(length, size - offset), size);
+  }
+  void on_loss() {
+    MutexLock lock(&mutex_);
+    readahead_.on_loss();
+  }
+
+ private:
+  const std::shared_ptr<FileData> data_;
+  Mutex mutex_;
+  Readahead readahead_ GUARDED_BY(mutex_);
+};
+
 class StoreOpenFile final : public OpenFile {
  public:
   StoreOpenFile(OpenFileParts parts, const ReadaheadOptions& readahead)
-      : parts_(std::move(parts)), readahead_(readahead) {}
+      : parts_(std::move(parts)), readahead_(std::make_shared<SharedReadahead>(readahead, *parts_.data)) {}
 
   InodeNumber inode() const override { return parts_.inode->number; }
   int flags() const override { return parts_.flags; }
@@ -21,15 +45,21 @@ class StoreOpenFile final : public OpenFile {
   std::shared_ptr<FileData> shared_data() override { return *parts_.data; }
 
   void read(uint64_t offset, uint64_t length, Callback<void(Result<FileSlice>)> done) override {
+    const Readahead::Plan plan = readahead_->plan(offset, length);
+    if (plan.prefetch.empty() && !plan.was_ahead) {
+      parts_.data->read(offset, length, std::move(done));
+      return;
+    }
     // Once `done` may have run, another thread may have closed this file: go on with copies.
     const std::shared_ptr<FileData> data = *parts_.data;
-    const std::optional<PageRange> ahead = plan_readahead(pages_of(offset, length), data->file_pages());
-    if (!ahead) return data->read(offset, length, std::move(done));
+    std::optional<FileSlice> resident = data->read_resident(offset, length);
+    if (!resident) {
+      const std::shared_ptr<SharedReadahead> readahead = readahead_;
+      if (data->read(offset, length, std::move(done)) > 0 && plan.was_ahead) readahead->on_loss();
+    }
     // The disk starts before a hit is answered, which may take as long as copying 1 MiB; but demand goes before
     // readahead.
-    std::optional<FileSlice> resident = data->read_resident(offset, length);
-    if (!resident) data->read(offset, length, std::move(done));
-    data->prefetch(*ahead);
+    for (const PageRange range : plan.prefetch) data->prefetch(range);
     if (resident) done(std::move(*resident));
   }
 
@@ -38,15 +68,8 @@ class StoreOpenFile final : public OpenFile {
   }
 
  private:
-  std::optional<PageRange> plan_readahead(PageRange pages, uint64_t file_pages) {
-    if (pages.empty() || pages.first >= file_pages) return std::nullopt;
-    MutexLock lock(&mutex_);
-    return readahead_.on_read(pages, file_pages);
-  }
-
   const OpenFileParts parts_;
-  Mutex mutex_;
-  Readahead readahead_ GUARDED_BY(mutex_);
+  const std::shared_ptr<SharedReadahead> readahead_;
 };
 
 }  // namespace
