@@ -70,22 +70,17 @@ void read(fuse_req_t handle, fuse_ino_t, size_t size, off_t offset, fuse_file_in
 struct Write {
   uint64_t offset;
   std::string_view bytes;
-  int flags;  // of open(2), as they are at this write
-  bool append;
+  int flags;  // of open(2), as they are at this write: fcntl can turn O_APPEND on and off
+  WriteOptions options;
 };
-
-// fcntl can turn O_APPEND on and off; the store knows how the file was opened.
-void start_write(OpenFile& file, const Write& write, Callback<void(Result<size_t>)> done) {
-  if (write.append == ((file.flags() & O_APPEND) != 0)) return file.write(write.offset, write.bytes, std::move(done));
-  file.data().write(write.offset, write.bytes, write.append, std::move(done));
-}
 
 // Under FOPEN_DIRECT_IO the kernel sends no fsync after a write with O_SYNC, O_DSYNC or RWF_DSYNC. fsync blocks, and
 // this thread may.
 Result<size_t> write_durably(OpenFile& file, const Write& write) {
   std::promise<Result<size_t>> promise;
   auto written = promise.get_future();
-  start_write(file, write, [promise = std::move(promise)](Result<size_t> bytes) mutable { promise.set_value(bytes); });
+  file.data().write(write.offset, write.bytes, write.options, [promise = std::move(promise)](
+      Result<size_t> bytes) mutable { promise.set_value(bytes); });
   const size_t bytes = TRY(written.get());
   const bool data_only = (write.flags & O_SYNC) != O_SYNC;
   TRY(file.data().fsync(data_only));
@@ -97,10 +92,10 @@ void write(fuse_req_t handle, fuse_ino_t, const char* bytes, size_t size, off_t 
   const auto file = HandleTable<FileHandle>::get(info->fh).file;
   // A page written by mmap has its own place, whatever handle the kernel chose for it.
   const bool append = (info->flags & O_APPEND) != 0 && !info->writepage;
-  const Write write{static_cast<uint64_t>(offset), {bytes, size}, info->flags, append};
+  const Write write{static_cast<uint64_t>(offset), {bytes, size}, info->flags, {append, request.set_id_bits()}};
   if ((info->flags & O_DSYNC) != 0) return request.reply_written(write_durably(*file, write));  // O_SYNC includes it
-  start_write(*file, write,
-              [request = std::move(request), file](Result<size_t> written) mutable { request.reply_written(written); });
+  file->data().write(write.offset, write.bytes, write.options, [request = std::move(request), file](
+      Result<size_t> written) mutable { request.reply_written(written); });
 }
 
 void fsync(fuse_req_t handle, fuse_ino_t, int data_only, fuse_file_info* info) noexcept {
@@ -112,10 +107,27 @@ void fsync(fuse_req_t handle, fuse_ino_t, int data_only, fuse_file_info* info) n
 void fallocate(fuse_req_t handle, fuse_ino_t, int mode, off_t offset, off_t length, fuse_file_info* info) noexcept {
   Request request(handle);
   const auto file = HandleTable<FileHandle>::get(info->fh).file;
-  request.reply_done(file->data().change(static_cast<uint64_t>(offset), [=](int fd) -> Result<void> {
-    if (::fallocate(fd, mode, offset, length) == -1) return fail(errno);
-    return {};
-  }));
+  const Allocation allocation{mode, static_cast<uint64_t>(offset), static_cast<uint64_t>(length),
+                              request.set_id_bits()};
+  request.reply_done(file->data().allocate(allocation));
+}
+
+// The kernel copies by itself, through us, when we say EOPNOTSUPP or EXDEV.
+void copy_file_range(fuse_req_t handle, fuse_ino_t, off_t source_offset, fuse_file_info* source_info, fuse_ino_t,
+                     off_t offset, fuse_file_info* info, size_t length, int flags) noexcept {
+  Request request(handle);
+  if (flags != 0) return request.reply_error({EINVAL});
+  const auto source = HandleTable<FileHandle>::get(source_info->fh).file;
+  const auto file = HandleTable<FileHandle>::get(info->fh).file;
+  const CopiedRange range{static_cast<uint64_t>(source_offset), static_cast<uint64_t>(offset), length,
+                          request.set_id_bits()};
+  request.reply_written(file->data().copy_from(source->data(), range));
+}
+
+void lseek(fuse_req_t handle, fuse_ino_t, off_t offset, int whence, fuse_file_info* info) noexcept {
+  Request request(handle);
+  const auto file = HandleTable<FileHandle>::get(info->fh).file;
+  request.reply_offset(file->data().seek(static_cast<uint64_t>(offset), whence));
 }
 
 }  // namespace
@@ -142,6 +154,8 @@ void add_data_operations(fuse_lowlevel_ops& operations) {
   operations.write = write;
   operations.fsync = fsync;
   operations.fallocate = fallocate;
+  operations.copy_file_range = copy_file_range;
+  operations.lseek = lseek;
 }
 
 }  // namespace sluice

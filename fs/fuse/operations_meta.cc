@@ -47,6 +47,9 @@ SetAttributes set_attributes(const struct stat& values, int mask) {
   return changes;
 }
 
+constexpr uid_t kSameOwner = static_cast<uid_t>(-1);
+constexpr gid_t kSameGroup = static_cast<gid_t>(-1);
+
 bool is_empty(const SetAttributes& changes) {
   return !changes.mode && !changes.uid && !changes.gid && !changes.size && !changes.atime && !changes.mtime;
 }
@@ -57,15 +60,15 @@ void setattr(fuse_req_t handle, fuse_ino_t number, struct stat* values, int mask
   // ftruncate needs no permission but the descriptor's, which may have been given before a chmod.
   if (changes.size && info != nullptr) {
     const auto file = HandleTable<FileHandle>::get(info->fh).file;
-    const auto size = static_cast<off_t>(*changes.size);
-    const auto truncated = file->data().change(*changes.size, [size](int fd) -> Result<void> {
-      if (::ftruncate(fd, size) == -1) return fail(errno);
-      return {};
-    });
+    const auto truncated = file->data().truncate(*changes.size, request.set_id_bits());
     if (!truncated) return request.reply_error(truncated.error());
     changes.size.reset();
+    if (is_empty(changes)) return request.reply_attributes(request.store().getattr(number));
   }
-  if (is_empty(changes)) return request.reply_attributes(request.store().getattr(number));
+  if (is_empty(changes)) {  // chown(-1, -1), which changes the ctime, and set-id bits as every chown
+    changes.uid = kSameOwner;
+    changes.gid = kSameGroup;
+  }
   request.reply_attributes(request.store().setattr(request.caller(), number, changes));
 }
 

@@ -140,6 +140,12 @@ void Request::reply_written(const Result<size_t>& bytes) {
   finish();
 }
 
+void Request::reply_offset(const Result<uint64_t>& offset) {
+  if (!offset) return reply_error(offset.error());
+  fuse_reply_lseek(take(), static_cast<off_t>(*offset));
+  finish();
+}
+
 // What the kernel keeps of the data: nothing, or what it must for mmap on old kernels, dropped at every open.
 void Request::open_reply(fuse_file_info& info, std::unique_ptr<OpenFile> file) {
   info.fh = context_->files.add({std::move(file)});

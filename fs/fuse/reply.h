@@ -26,6 +26,7 @@ class Request {
   FuseContext& context() const { return *context_; }
   Store& store() const { return context_->store; }
   Caller caller() const { return caller_of(request_, context_->groups); }
+  SetIdBits set_id_bits() const { return set_id_bits_after_change_by(fuse_req_ctx(request_)->uid); }
 
   void reply_none();
   void reply_error(Error error);
@@ -43,6 +44,7 @@ class Request {
 
   void reply_read(const Result<FileSlice>& slice);
   void reply_written(const Result<size_t>& bytes);
+  void reply_offset(const Result<uint64_t>& offset);
   // `info` is what the kernel sent with the request.
   void reply_open(std::unique_ptr<OpenFile> file, fuse_file_info info);
   void reply_create(Result<Store::Created> created, fuse_file_info info);

@@ -1,24 +1,25 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cache/assert.h"
 #include "cache/log.h"
 #include "fs/store/file_data_impl.h"
+#include "fs/store/path.h"
 
 namespace sluice {
 namespace {
 
 constexpr std::chrono::seconds kIdleDescriptorAge{5};
 
-Result<SharedFd> reopen(int path_fd, int flags) {
-  const std::string path = fmt::format("/proc/self/fd/{}", path_fd);
-  const int fd = ::open(path.c_str(), flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-  if (fd < 0) return fail(errno);
-  return std::make_shared<const UniqueFd>(fd);
-}
-
 }  // namespace
+
+Result<SharedFd> reopen(int fd, int flags) {
+  const int opened = ::open(ProcPath(fd).c_str(), flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+  if (opened < 0) return fail(errno);
+  return std::make_shared<const UniqueFd>(opened);
+}
 
 // ---- descriptors ----
 
@@ -203,15 +204,17 @@ Result<bool> FileDataImpl::revalidate() {
 }
 
 // An own change begins: what the backing shows now must still be what we believe, else somebody else was here.
-Result<void> FileDataImpl::begin_change(int fd) {
-  bool alone = false;
+Result<void> FileDataImpl::begin_change(int fd, SetIdBits set_id) {
   {
     MutexLock lock(&mutex_);
-    alone = state_.changes_under_way++ == 0;
+    const bool alone = state_.changes_under_way++ == 0;
+    if (alone) state_.clears_set_id = false;
+    if (set_id == SetIdBits::clear) state_.clears_set_id = true;
+    if (!alone) return {};
+    state_.set_id_bits = 0;
   }
-  if (!alone) return {};
   const uint64_t look = next_look();
-  const auto seen = read_stamp(fd);
+  const auto seen = read_statx(fd);
   const auto now = context_.clock->realtime();
   bool foreign = false;
   {
@@ -220,7 +223,8 @@ Result<void> FileDataImpl::begin_change(int fd) {
       state_.changes_under_way--;
       return tl::unexpected(seen.error());
     }
-    foreign = judge(*seen, now, look);
+    state_.set_id_bits = seen->stx_mode & (S_ISUID | S_ISGID);
+    foreign = judge(stamp_of(*seen), now, look);
   }
   if (!foreign) return {};
   context_.outside_changes.fetch_add(1);

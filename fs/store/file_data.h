@@ -5,7 +5,7 @@
 //   read   the cached pages, or a read of the backing through the single flight of the cache.
 //   write  under the range lock: begin_change, the backing, publish, then `done`. Whole pages go O_DIRECT from fresh cache
 //          pages; unaligned heads and tails go as exact bytes through a buffered descriptor.
-//   truncate, fsync   block the calling thread.
+//   truncate, allocate, copy   under the range lock as well. They block the calling thread, and so does fsync.
 //
 // Thread-safe. The mutex is never held across a system call that can wait for the disk.
 #pragma once
@@ -47,6 +47,26 @@ struct FileVersion {
   bool trustworthy = false;  // a strong validator (ETag) may be made from it
 };
 
+struct WriteOptions {
+  bool append = false;  // at the end of file, the offset is ignored
+  SetIdBits set_id = SetIdBits::clear;
+};
+
+// As for fallocate(2).
+struct Allocation {
+  int mode = 0;  // FALLOC_FL_*
+  uint64_t offset = 0;
+  uint64_t length = 0;
+  SetIdBits set_id = SetIdBits::clear;
+};
+
+struct CopiedRange {
+  uint64_t source_offset = 0;
+  uint64_t offset = 0;
+  uint64_t length = 0;
+  SetIdBits set_id = SetIdBits::clear;
+};
+
 class FileData {
  public:
   static std::shared_ptr<FileData> create(InodeNumber number, FileDataContext* context);
@@ -71,14 +91,20 @@ class FileData {
   virtual void prefetch(PageRange pages) = 0;
   virtual LeftStreams& left_streams() = 0;
 
-  // Copies what it needs of `bytes` before returning. `append`: at the end of file, `offset` is ignored. `done` gets the
-  // bytes written; runs on any thread. Needs an open for writing.
-  virtual void write(uint64_t offset, std::string_view bytes, bool append, Callback<void(Result<size_t>)> done) = 0;
+  // Copies what it needs of `bytes` before returning. `done` gets the bytes written; runs on any thread. Needs an open for
+  // writing.
+  virtual void write(uint64_t offset, std::string_view bytes, const WriteOptions& options,
+                     Callback<void(Result<size_t>)> done) = 0;
 
-  // Changes to the backing by another call than write (ftruncate, fallocate, chmod): runs `change` under the range lock of
-  // [offset, end), drops those pages, zeroes the cached tail page, adopts the new stamp. Blocks. The change sees a
-  // descriptor that is open for writing.
-  virtual Result<void> change(uint64_t offset, Callback<Result<void>(int fd)> change) = 0;
+  // Like ftruncate(2), fallocate(2), copy_file_range(2). They block, and need an open for writing (EBADF).
+  virtual Result<void> truncate(uint64_t size, SetIdBits set_id) = 0;
+  // Errors: EOPNOTSUPP also for modes that move bytes (collapse, insert).
+  virtual Result<void> allocate(const Allocation& allocation) = 0;
+  // The bytes copied, of those asked for: less when it is much, 0 at the end of `source`, which is open for reading.
+  // Errors: EXDEV, EOPNOTSUPP: not between these two; read and write instead.
+  virtual Result<size_t> copy_from(FileData& source, const CopiedRange& range) = 0;
+  // As lseek(2) with SEEK_DATA or SEEK_HOLE. Errors: also ENXIO.
+  virtual Result<uint64_t> seek(uint64_t offset, int whence) = 0;
   // An own change of attributes is about to happen outside (chmod, utimens, rename, link ...): run it through here, so that
   // the ctime it leaves is not taken for a foreign change. `change` returns the result; the new stamp is adopted.
   virtual Result<void> change_attributes(Callback<Result<void>()> change, int path_fd) = 0;

@@ -1,36 +1,142 @@
 // Changes of a file by other calls than write, and what waits for the disk.
+//
+// Each runs its system call under the range lock of what it changes, on the buffered descriptor: the kernel zeroes and
+// copies parts of pages through its PageCache, which is tidied afterwards. The cached pages are dropped, never filled.
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
 #include <unistd.h>
 
-#include <future>
+#include <algorithm>
+#include <optional>
 
 #include "fs/store/file_data_impl.h"
+#include "fs/store/identity.h"
 
 namespace sluice {
+namespace {
+
+constexpr uint64_t kCopiedBytesMax = uint64_t{64} << 20;  // per call, so that writers of the two files wait for a moment only
+
+// Raises what keeps the set-id bits, for a call of this thread.
+class KeepSetId : private ActAs {
+ public:
+  explicit KeepSetId(SetIdBits set_id) : ActAs(Caller{}, set_id == SetIdBits::keep ? kSetId : 0) {}
+};
+
+PageRange from_byte(uint64_t offset) { return {offset / kPageSize, UINT64_MAX - offset / kPageSize}; }
+
+PageRange union_of(PageRange one, PageRange other) {
+  const uint64_t first = std::min(one.first, other.first);
+  return {first, std::max(one.end(), other.end()) - first};
+}
+
+}  // namespace
 
 void FileDataImpl::drop(PageRange range) { context_.cache->drop(*cached_, key_generation(), range); }
 
-Result<void> FileDataImpl::change(uint64_t offset, Callback<Result<void>(int fd)> change) {
+Result<void> FileDataImpl::change(PageRange range, SetIdBits set_id, Callback<Result<void>(int fd)> change) {
   SharedFd fd;
   {
     MutexLock lock(&mutex_);
     fd = buffered_fd_;
   }
   if (!fd) return fail(EBADF);
-  std::promise<RangeLock::Ticket> granted;
-  const PageRange range{offset / kPageSize, UINT64_MAX - offset / kPageSize};
-  range_lock_.acquire(range, [&](RangeLock::Ticket ticket) { granted.set_value(ticket); });
-  const RangeLock::Ticket ticket = granted.get_future().get();
-  Result<void> outcome = begin_change(fd->get());
-  if (outcome) {
-    context_.cache->begin_change(*cached_, range);
+  TRY(begin_change(fd->get(), set_id));
+  context_.cache->begin_change(*cached_, range);
+  Result<void> outcome;
+  {
+    const KeepSetId keep(set_id);
     outcome = change(fd->get());
-    end_change(fd->get(), true);
-    drop(range);    // after the new size is known: no read under the old one can leave a page behind
-    set_residue();  // the kernel zeroes a cut page through its PageCache
   }
-  range_lock_.release(ticket);
+  drop(range);  // before the new version is known: no read under it sees the old bytes
+  end_change(fd->get(), true);
+  drop(range);  // and after: no read under the old size has left a page behind
+  set_residue();
   return outcome;
+}
+
+Result<void> FileDataImpl::truncate(uint64_t size, SetIdBits set_id) {
+  const PageRange range = from_byte(std::min(size, this->size()));
+  const HeldRange held(range_lock_, range);
+  return change(range, set_id, [size](int fd) -> Result<void> {
+    if (::ftruncate(fd, static_cast<off_t>(size)) != 0) return fail(errno);
+    return {};
+  });
+}
+
+Result<void> FileDataImpl::allocate(const Allocation& allocation) {
+  constexpr int kModes = FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE;
+  if ((allocation.mode & ~kModes) != 0) return fail(EOPNOTSUPP);
+  if (allocation.length == 0 || allocation.offset > INT64_MAX || allocation.length > INT64_MAX) return fail(EINVAL);
+  const PageRange range = pages_of(allocation.offset, allocation.length);
+  // Allocating alone changes no byte, so what is cached stays.
+  const bool zeroes = (allocation.mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) != 0;
+  const PageRange changed{range.first, zeroes ? range.count : 0};
+  const HeldRange held(range_lock_, range);
+  return change(changed, allocation.set_id, [&allocation](int fd) -> Result<void> {
+    const auto offset = static_cast<off_t>(allocation.offset);
+    if (::fallocate(fd, allocation.mode, offset, static_cast<off_t>(allocation.length)) != 0) return fail(errno);
+    return {};
+  });
+}
+
+// Without O_DIRECT, which would refuse unaligned copies. Who may read only through the descriptor that is there copies in
+// another way.
+Result<SharedFd> FileDataImpl::open_to_copy() {
+  SharedFd fd;
+  {
+    MutexLock lock(&mutex_);
+    fd = read_fd_;
+    if (fd && !read_is_direct_) return fd;
+  }
+  if (!fd) return fail(EBADF);
+  auto opened = reopen(fd->get(), O_RDONLY);
+  if (!opened && opened.error().number == EACCES) return fail(EOPNOTSUPP);
+  return opened;
+}
+
+Result<size_t> FileDataImpl::copy_from(FileData& from, const CopiedRange& range) {
+  auto& source = static_cast<FileDataImpl&>(from);
+  const uint64_t length = std::min(range.length, kCopiedBytesMax);
+  if (length == 0) return 0;
+  if (range.offset > INT64_MAX - length || range.source_offset > INT64_MAX - length) return fail(EOVERFLOW);
+  const SharedFd source_fd = TRY(source.open_to_copy());
+  const PageRange read = pages_of(range.source_offset, length);
+  const PageRange written = pages_of(range.offset, length);
+
+  std::optional<HeldRange> first, second;
+  if (&source == this) {
+    first.emplace(range_lock_, union_of(read, written));
+  } else if (&source < this) {  // everybody in this order, so that two copies crosswise do not wait for each other
+    first.emplace(source.range_lock_, read);
+    second.emplace(range_lock_, written);
+  } else {
+    first.emplace(range_lock_, written);
+    second.emplace(source.range_lock_, read);
+  }
+  size_t copied = 0;
+  TRY(change(written, range.set_id, [&](int fd) -> Result<void> {
+    auto source_offset = static_cast<off_t>(range.source_offset);
+    auto offset = static_cast<off_t>(range.offset);
+    const ssize_t done = ::copy_file_range(source_fd->get(), &source_offset, fd, &offset, length, 0);
+    if (done < 0) return fail(errno);
+    copied = static_cast<size_t>(done);
+    ::sync_file_range(fd, static_cast<off_t>(range.offset), done, SYNC_FILE_RANGE_WRITE);  // starts, does not wait
+    return {};
+  }));
+  ::posix_fadvise(source_fd->get(), static_cast<off_t>(range.source_offset), static_cast<off_t>(copied),
+                  POSIX_FADV_DONTNEED);
+  return copied;
+}
+
+Result<uint64_t> FileDataImpl::seek(uint64_t offset, int whence) {
+  if (whence != SEEK_DATA && whence != SEEK_HOLE) return fail(EINVAL);
+  const SharedFd fd = any_fd();
+  if (!fd) return fail(EBADF);
+  const off_t found = ::lseek(fd->get(), static_cast<off_t>(offset), whence);  // nobody uses the descriptor's position
+  if (found < 0) return fail(errno);
+  return static_cast<uint64_t>(found);
 }
 
 Result<void> FileDataImpl::change_attributes(Callback<Result<void>()> change, int path_fd) {

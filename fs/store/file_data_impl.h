@@ -17,6 +17,9 @@ namespace sluice {
 using SharedFd = std::shared_ptr<const UniqueFd>;
 inline constexpr PageRange kWholeFile{0, UINT64_MAX};
 
+// A descriptor of its own on the file behind `fd`. Errors: those of open(2).
+Result<SharedFd> reopen(int fd, int flags);
+
 class FileDataImpl final : public FileData, public BlockSource, public std::enable_shared_from_this<FileDataImpl> {
  public:
   FileDataImpl(InodeNumber number, FileDataContext* context)
@@ -33,8 +36,12 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   std::optional<FileSlice> read_resident(uint64_t offset, uint64_t length) override;
   void prefetch(PageRange pages) override;
   LeftStreams& left_streams() override { return left_streams_; }
-  void write(uint64_t offset, std::string_view bytes, bool append, Callback<void(Result<size_t>)> done) override;
-  Result<void> change(uint64_t offset, Callback<Result<void>(int fd)> change) override;
+  void write(uint64_t offset, std::string_view bytes, const WriteOptions& options,
+             Callback<void(Result<size_t>)> done) override;
+  Result<void> truncate(uint64_t size, SetIdBits set_id) override;
+  Result<void> allocate(const Allocation& allocation) override;
+  Result<size_t> copy_from(FileData& source, const CopiedRange& range) override;
+  Result<uint64_t> seek(uint64_t offset, int whence) override;
   Result<void> change_attributes(Callback<Result<void>()> change, int path_fd) override;
   Result<void> fsync(bool data_only) override;
   uint64_t cached_blocks() const override { return cached_->blocks(); }
@@ -55,6 +62,9 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
     std::chrono::nanoseconds looked_at{};
     uint64_t look = 0;             // number of the look that gave the stamp
     uint32_t changes_under_way = 0;  // our own
+    // For the changes under way: the bits before the first of them, and whether one of them must clear the bits.
+    mode_t set_id_bits = 0;
+    bool clears_set_id = false;
   };
   struct Slice {  // what a read will ask of the cache
     CacheRead read;
@@ -67,16 +77,23 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   uint64_t read_attempt(uint64_t offset, uint64_t length, bool first, Callback<void(Result<FileSlice>)> done);
 
   // Versions.
-  Result<void> begin_change(int fd);
+  Result<void> begin_change(int fd, SetIdBits set_id = SetIdBits::clear);
   void end_change(int fd, bool content);
   bool judge(const Stamp& seen, std::chrono::nanoseconds looked_at, uint64_t look) REQUIRES(mutex_);
   uint64_t next_look() { return looks_.fetch_add(1) + 1; }
 
   // Writing.
-  Detached write_in_order(std::unique_ptr<PreparedWrite> write, std::string appended, Callback<void(Result<size_t>)> done);
+  Detached write_in_order(std::unique_ptr<PreparedWrite> write, std::string appended, SetIdBits set_id,
+                          Callback<void(Result<size_t>)> done);
   Detached write_disk(const PreparedWrite& write, Callback<void(Result<size_t>)> done);
   KnownPages merge_end(const PreparedWrite::Part& part, uint64_t old_size);
   void finish_write(PreparedWrite& write, int fd, uint64_t old_size, bool whole);
+  void restore_set_id_bits(int fd);
+
+  // Changing. Runs `change`, which changes the content of these pages, on a descriptor for writing exact bytes. The range
+  // is held.
+  Result<void> change(PageRange range, SetIdBits set_id, Callback<Result<void>(int fd)> change);
+  Result<SharedFd> open_to_copy();
   void drop(PageRange range);
   uint32_t key_generation() const;
   uint64_t size() const;

@@ -1,10 +1,14 @@
 // Reading and writing: what FileData does for every read and write of a front end.
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 
+#include "cache/log.h"
 #include "fs/store/file_data_impl.h"
+#include "fs/store/identity.h"
+#include "fs/store/path.h"
 
 namespace sluice {
 
@@ -89,16 +93,18 @@ void FileDataImpl::read(uint64_t offset, std::vector<iovec> buffers, IoClass io_
 
 // ---- writing ----
 
-void FileDataImpl::write(uint64_t offset, std::string_view bytes, bool append, Callback<void(Result<size_t>)> done) {
+void FileDataImpl::write(uint64_t offset, std::string_view bytes, const WriteOptions& options,
+                         Callback<void(Result<size_t>)> done) {
   if (bytes.empty()) return done(size_t{0});
-  if (append) {  // where the end is shows only under the lock
-    write_in_order(nullptr, std::string(bytes), std::move(done));
+  if (options.append) {  // where the end is shows only under the lock
+    write_in_order(nullptr, std::string(bytes), options.set_id, std::move(done));
   } else {
-    write_in_order(std::make_unique<PreparedWrite>(*context_.cache, offset, bytes), {}, std::move(done));
+    auto prepared = std::make_unique<PreparedWrite>(*context_.cache, offset, bytes);
+    write_in_order(std::move(prepared), {}, options.set_id, std::move(done));
   }
 }
 
-Detached FileDataImpl::write_in_order(std::unique_ptr<PreparedWrite> write, std::string appended,
+Detached FileDataImpl::write_in_order(std::unique_ptr<PreparedWrite> write, std::string appended, SetIdBits set_id,
                                       Callback<void(Result<size_t>)> done) {
   const auto self = shared_from_this();
   const PageRange range = write ? write->range() : kWholeFile;
@@ -109,17 +115,35 @@ Detached FileDataImpl::write_in_order(std::unique_ptr<PreparedWrite> write, std:
   const SharedFd fd = any_fd();
   Result<size_t> outcome = fail(EBADF);
   if (fd) {
-    if (auto begun = begin_change(fd->get()); !begun) {
+    if (auto begun = begin_change(fd->get(), set_id); !begun) {
       outcome = tl::unexpected(begun.error());
     } else {
       const uint64_t old_size = size();
       context_.cache->begin_change(*cached_, write->range());
-      outcome = co_await completion_of<Result<size_t>>([&](auto written) { write_disk(*write, std::move(written)); });
+      outcome = co_await completion_of<Result<size_t>>(
+          [&](auto written) { write_disk(*write, std::move(written)); });
+      if (set_id == SetIdBits::keep) restore_set_id_bits(fd->get());
       finish_write(*write, fd->get(), old_size, outcome && *outcome == write->size);
     }
   }
   range_lock_.release(ticket);
   done(outcome);
+}
+
+// The thread that writes has no CAP_FSETID, so the kernel has taken the bits away.
+void FileDataImpl::restore_set_id_bits(int fd) {
+  mode_t kept = 0;
+  {
+    MutexLock lock(&mutex_);
+    if (!state_.clears_set_id) kept = state_.set_id_bits;
+  }
+  if (kept == 0) return;
+  const auto now = read_statx(fd);
+  if (!now || (now->stx_mode & kept) == kept) return;
+  const ActAs identity(Caller{}, ActAs::kSetId);
+  if (::fchmod(fd, (now->stx_mode & 07777) | kept) != 0) {
+    log(LogLevel::warning, "a write took the set-id bits of inode {}: fchmod: {}", now->stx_ino, error_text(errno));
+  }
 }
 
 // Head, middle and tail in file order. Like write(2): the bytes that reached the backing, or the error if none did.

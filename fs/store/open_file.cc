@@ -63,10 +63,6 @@ class StoreOpenFile final : public OpenFile {
     if (resident) done(std::move(*resident));
   }
 
-  void write(uint64_t offset, std::string_view bytes, Callback<void(Result<size_t>)> done) override {
-    parts_.data->write(offset, bytes, (parts_.flags & O_APPEND) != 0, std::move(done));
-  }
-
  private:
   const OpenFileParts parts_;
   const std::shared_ptr<SharedReadahead> readahead_;

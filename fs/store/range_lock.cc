@@ -1,6 +1,7 @@
 #include "fs/store/range_lock.h"
 
 #include <algorithm>
+#include <future>
 #include <vector>
 
 #include "cache/assert.h"
@@ -39,6 +40,13 @@ void RangeLock::release(Ticket ticket) {
     }
   }
   for (auto& [granted_ticket, granted] : next) granted(granted_ticket);
+}
+
+HeldRange::HeldRange(RangeLock& lock, PageRange range) : lock_(lock) {
+  std::promise<RangeLock::Ticket> granted;
+  auto ticket = granted.get_future();
+  lock_.acquire(range, [granted = std::move(granted)](RangeLock::Ticket given) mutable { granted.set_value(given); });
+  ticket_ = ticket.get();
 }
 
 }  // namespace sluice

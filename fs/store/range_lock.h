@@ -35,4 +35,17 @@ class RangeLock {
   Ticket next_ticket_ GUARDED_BY(mutex_) = 1;
 };
 
+// A range that a thread waited for, given back at the end of the scope.
+class HeldRange {
+ public:
+  HeldRange(RangeLock& lock, PageRange range);
+  ~HeldRange() { lock_.release(ticket_); }
+  HeldRange(const HeldRange&) = delete;
+  HeldRange& operator=(const HeldRange&) = delete;
+
+ private:
+  RangeLock& lock_;
+  RangeLock::Ticket ticket_;
+};
+
 }  // namespace sluice

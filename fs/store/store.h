@@ -53,7 +53,6 @@ class OpenFile {
   virtual std::shared_ptr<FileData> shared_data() = 0;
   // data().read() that also runs this open's readahead. Calls may overlap.
   virtual void read(uint64_t offset, uint64_t length, Callback<void(Result<FileSlice>)> done) = 0;
-  virtual void write(uint64_t offset, std::string_view bytes, Callback<void(Result<size_t>)> done) = 0;
 };
 
 struct DirectoryEntry {

@@ -87,8 +87,8 @@ Result<struct stat> StoreImpl::setattr(const Caller& caller, InodeNumber number,
   if (attributes || changes.size) TRY(check_writable());
   if (changes.size) {
     TRY(check_resizable(file.get(), *changes.size));
-    if (!changes.size_by_open_file) TRY(check_access(caller, file.get(), W_OK));
-    TRY(resize(file, *changes.size));
+    TRY(check_access(caller, file.get(), W_OK));
+    TRY(resize(file, *changes.size, set_id_bits_after_change_by(caller.uid)));
   }
   if (attributes) {
     TRY(change_through_data(&file, nullptr, [&] { return apply_attributes(caller, file.get(), changes); }));
@@ -96,13 +96,9 @@ Result<struct stat> StoreImpl::setattr(const Caller& caller, InodeNumber number,
   return to_stat(TRY(read_statx(file.get())));
 }
 
-Result<void> StoreImpl::resize(const Subject& file, uint64_t size) {
+Result<void> StoreImpl::resize(const Subject& file, uint64_t size, SetIdBits set_id) {
   const OpenedData data = TRY(open_data(file.inode, file.get(), true));
-  const uint64_t first_changed = std::min(size, data->version().stamp.size);
-  return data->change(first_changed, [size](int fd) -> Result<void> {
-    if (::ftruncate(fd, static_cast<off_t>(size)) != 0) return fail(errno);
-    return {};
-  });
+  return data->truncate(size, set_id);
 }
 
 Result<void> StoreImpl::check_access(const Caller& caller, int fd, int mode) const {

@@ -114,7 +114,7 @@ class StoreImpl final : public Store {
   void after_removal(const Subject& file);
 
   // Opening. What the caller may do is checked before.
-  Result<void> resize(const Subject& file, uint64_t size);
+  Result<void> resize(const Subject& file, uint64_t size, SetIdBits set_id);
   Result<OpenedData> open_data(const InodeRef& inode, int fd, bool for_writing);
   Result<std::unique_ptr<OpenFile>> open_subject(const Subject& file, int flags);
   Result<Created> create_new(const Caller& caller, const Subject& directory, const EntryName& name, mode_t mode,

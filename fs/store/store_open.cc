@@ -47,11 +47,11 @@ Result<std::unique_ptr<OpenFile>> StoreImpl::open_file(const Caller& caller, Ino
   if (!S_ISREG(TRY(read_statx(file.get())).stx_mode)) return fail(EINVAL);
   // The data's descriptors belong to the gateway and are shared: who may have them is decided here.
   TRY(check_access(caller, file.get(), access_needed(flags)));
+  if ((flags & O_TRUNC) != 0) TRY(resize(file, 0, set_id_bits_after_change_by(caller.uid)));
   return open_subject(file, flags);
 }
 
 Result<std::unique_ptr<OpenFile>> StoreImpl::open_subject(const Subject& file, int flags) {
-  if ((flags & O_TRUNC) != 0) TRY(resize(file, 0));
   OpenedData data = TRY(open_data(file.inode, file.get(), for_writing(flags)));
   DescriptorPin pin(&descriptors_, file.inode->number, file.fd);
   return make_open_file({file.inode, std::move(data), flags & ~(O_CREAT | O_EXCL | O_TRUNC), std::move(pin)},
@@ -98,7 +98,7 @@ Result<Store::Created> StoreImpl::create_new(const Caller& caller, const Subject
   Statx attributes = TRY(read_statx(fd->get()));
   const InodeRef inode = table_.intern({attributes, handle_of(fd->get()), directory.inode, name.view()}, 1);
   const Subject file{inode, std::make_shared<const UniqueFd>(std::move(*fd))};
-  auto opened = open_subject(file, flags & ~O_TRUNC);
+  auto opened = open_subject(file, flags);
   if (opened && lent_mode != 0) {
     const mode_t wanted = attributes.stx_mode & 07777 & ~lent_mode;
     const auto changed = change_through_data(&file, nullptr, [&]() -> Result<void> {

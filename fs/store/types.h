@@ -30,13 +30,16 @@ struct Entry {
   struct stat attributes {};
 };
 
+// What a change of its content does to a file's set-id bits. The kernel keeps them for who has CAP_FSETID, which the
+// gateway has not; so it must be told whom it writes for.
+enum class SetIdBits { clear, keep };
+inline SetIdBits set_id_bits_after_change_by(uid_t uid) { return uid == 0 ? SetIdBits::keep : SetIdBits::clear; }
+
 struct SetAttributes {
   std::optional<mode_t> mode;
   std::optional<uid_t> uid;
   std::optional<gid_t> gid;
-  std::optional<uint64_t> size;
-  // True: ftruncate through an open for writing, which allowed it. Else the caller must be allowed to write.
-  bool size_by_open_file = false;
+  std::optional<uint64_t> size;   // the caller must be allowed to write; who has an open file truncates its data
   std::optional<timespec> atime;  // tv_nsec may be UTIME_NOW
   std::optional<timespec> mtime;
 };

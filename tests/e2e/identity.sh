@@ -3,7 +3,8 @@
 # that it has when he makes it on the backing, and what he may not do there he may not do here.
 source "$(dirname "$0")/lib.sh"
 need_root
-need setpriv setfacl getfacl
+need setpriv setfacl getfacl fallocate
+export PYTHON
 
 as() { setpriv --reuid "$1" --regid "$2" --groups "$3" "${@:4}"; }  # UID GID GROUPS COMMAND...
 
@@ -50,8 +51,12 @@ try setfattr -n user.mine -v 1 open/private
 try setfattr -n user.mine -v 1 open/of_root
 try setfattr -n trusted.mine -v 1 open/private
 try chmod 4755 open/private
-# The gateway clears these bits whoever writes; the kernel alone leaves them to root.
-[[ $EUID == 0 ]] || { echo x >>open/setuid; echo x >>open/setgid; }
+echo x >>open/setuid; echo x >>open/setgid
+chmod 6755 open/file; truncate -s 5 open/file; stat -c %a open/file
+chmod 6755 open/file; fallocate -l 9000 open/file; stat -c %a open/file
+chmod 6755 open/file; cp --sparse=never --no-preserve=mode open/setgid open/file; stat -c %a open/file
+chmod 6755 open/file; "$PYTHON" -c 'import os; os.chown("open/file", -1, -1)'; stat -c %a open/file
+chmod 2755 open/directory; "$PYTHON" -c 'import os; os.chown("open/directory", -1, -1)'; stat -c %a open/directory
 try chmod 2750 open/setgid
 try chmod 6751 open/setuid
 try chown 1235:3456 open/public_directory

@@ -142,8 +142,13 @@ class FakeStore final : public Store {
     void close(bool) override {}
     Result<bool> revalidate() override { return false; }
     void prefetch(PageRange) override {}
-    void write(uint64_t, std::string_view, bool, Callback<void(Result<size_t>)> done) override { done(fail(EROFS)); }
-    Result<void> change(uint64_t, Callback<Result<void>(int)>) override { return fail(EROFS); }
+    void write(uint64_t, std::string_view, const WriteOptions&, Callback<void(Result<size_t>)> done) override {
+      done(fail(EROFS));
+    }
+    Result<void> truncate(uint64_t, SetIdBits) override { return fail(EROFS); }
+    Result<void> allocate(const Allocation&) override { return fail(EROFS); }
+    Result<size_t> copy_from(FileData&, const CopiedRange&) override { return fail(EROFS); }
+    Result<uint64_t> seek(uint64_t, int) override { return fail(EINVAL); }
     Result<void> change_attributes(Callback<Result<void>()>, int) override { return fail(EROFS); }
     Result<void> fsync(bool) override { return {}; }
     uint64_t cached_blocks() const override { return 0; }
@@ -195,7 +200,6 @@ class FakeStore final : public Store {
     void read(uint64_t offset, uint64_t length, Callback<void(Result<FileSlice>)> done) override {
       data_->read(offset, length, std::move(done));
     }
-    void write(uint64_t, std::string_view, Callback<void(Result<size_t>)> done) override { done(fail(EROFS)); }
 
    private:
     FakeStore* const store_;

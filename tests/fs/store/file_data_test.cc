@@ -65,15 +65,10 @@ struct Fixture {
   }
   Result<size_t> write(uint64_t offset, const std::string& bytes, bool append = false) const {
     std::promise<Result<size_t>> promise;
-    data->write(offset, bytes, append, [&](Result<size_t> written) { promise.set_value(written); });
+    data->write(offset, bytes, {.append = append}, [&](Result<size_t> written) { promise.set_value(written); });
     return promise.get_future().get();
   }
-  Result<void> truncate(uint64_t size) const {
-    return data->change(size, [size](int fd) -> Result<void> {
-      if (::ftruncate(fd, static_cast<off_t>(size)) != 0) return fail(errno);
-      return {};
-    });
-  }
+  Result<void> truncate(uint64_t size) const { return data->truncate(size, SetIdBits::clear); }
   std::string on_disk() const {
     struct stat attributes {};
     ::fstat(outside.get(), &attributes);

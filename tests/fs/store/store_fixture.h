@@ -176,7 +176,8 @@ inline Result<std::string> read_all(OpenFile& file, uint64_t offset = 0, uint64_
 
 inline Result<size_t> write_all(OpenFile& file, uint64_t offset, std::string_view bytes) {
   std::promise<Result<size_t>> promise;
-  file.write(offset, bytes, [&](Result<size_t> written) { promise.set_value(written); });
+  const WriteOptions options{.append = (file.flags() & O_APPEND) != 0};
+  file.data().write(offset, bytes, options, [&](Result<size_t> written) { promise.set_value(written); });
   return promise.get_future().get();
 }
 
