@@ -94,6 +94,7 @@ class Store {
   virtual Result<Entry> link(const Caller& caller, InodeNumber number, InodeNumber parent, std::string_view name) = 0;
   virtual Result<void> unlink(const Caller& caller, InodeNumber parent, std::string_view name) = 0;
   virtual Result<void> rmdir(const Caller& caller, InodeNumber parent, std::string_view name) = 0;
+  // `flags`: RENAME_NOREPLACE, RENAME_EXCHANGE; others are EINVAL.
   virtual Result<void> rename(const Caller& caller, InodeNumber parent, std::string_view name, InodeNumber new_parent,
                               std::string_view new_name, unsigned flags) = 0;
 
