@@ -1,0 +1,114 @@
+#!/bin/bash
+# The same work on every file system that can be had: ext4, xfs, btrfs, tmpfs (four with file handles), and one
+# behind FUSE, which has none. What the mount shows is what the backing has, and the backing has what was done.
+source "$(dirname "$0")/lib.sh"
+need_root
+need rsync
+
+workload() {  # runs in the directory that it gets
+  run_python - "$1" <<'PYTHON'
+import errno, os, random, sys
+
+os.chdir(sys.argv[1])
+random.seed(7)
+os.makedirs("tree/below/deeper")
+for i in range(300):
+    with open(f"tree/below/file{i}", "wb") as file:
+        file.write(random.randbytes(random.choice((0, 1, 4095, 4096, 70001))))
+for i in range(0, 300, 3):
+    os.rename(f"tree/below/file{i}", f"tree/below/deeper/moved{i}")
+for i in range(1, 300, 3):
+    os.unlink(f"tree/below/file{i}")
+os.link("tree/below/file2", "tree/hard")
+os.symlink("below/file2", "tree/soft")
+os.setxattr("tree/hard", "user.note", b"kept")
+
+content = bytearray()
+with open("tree/random", "w+b", buffering=0) as file:
+    for _ in range(400):
+        offset, length = random.randrange(400000), random.randrange(1, 30000)
+        match random.randrange(6):
+            case 0 | 1 | 2:
+                piece = random.randbytes(length)
+                content.extend(bytes(max(0, offset - len(content))))
+                content[offset:offset + length] = piece
+                os.pwrite(file.fileno(), piece, offset)
+            case 3:
+                content[offset:] = bytes(max(0, offset - len(content)))
+                os.ftruncate(file.fileno(), offset)
+            case 4:
+                try:
+                    os.posix_fallocate(file.fileno(), offset, length)
+                    content.extend(bytes(max(0, offset + length - len(content))))
+                except OSError as error:
+                    assert error.errno == errno.EOPNOTSUPP, error
+            case 5:
+                if offset > len(content):
+                    continue
+                to = random.randrange(400000, 500000)
+                copied = os.copy_file_range(file.fileno(), file.fileno(), min(length, to - offset), offset, to)
+                piece = content[offset:offset + copied]
+                if copied:
+                    content.extend(bytes(max(0, to - len(content))))
+                    content[to:to + copied] = piece
+        assert os.fstat(file.fileno()).st_size == len(content)
+        assert os.pread(file.fileno(), length, offset) == content[offset:offset + length]
+    os.fsync(file.fileno())
+    assert os.pread(file.fileno(), 1 << 20, 0) == content
+
+with open("tree/gone", "w+b", buffering=0) as file:  # works on without its name
+    file.write(b"before")
+    os.unlink("tree/gone")
+    file.write(b" after")
+    assert os.pread(file.fileno(), 20, 0) == b"before after"
+os.truncate("tree/soft", 10)
+with open("tree/sparse", "w+b", buffering=0) as file:
+    try:
+        os.pwrite(file.fileno(), b"far", 1 << 40)
+    except OSError as error:
+        assert error.errno == errno.EFBIG, error
+    else:
+        assert os.pread(file.fileno(), 10, (1 << 40) - 1) == b"\0far"
+        os.truncate("tree/sparse", 100)
+PYTHON
+}
+
+works_on() {  # WHAT SOURCE [OPTION...]
+  start_mount --cache-size 16M "${@:3}" "$2" "$WORK/mount"
+  workload "$WORK/mount" || fail "$1: the work went wrong"
+  same_tree "$WORK/mount/tree" "$2/tree"
+  equal "$1: errors of the disk" "$(status disk.errors)" 0
+  rm -r "$WORK/mount/tree"
+  empty "$1: left on the backing" "$(find "$2" -mindepth 1 ! -name lost+found)"
+  stop_gateway
+}
+
+on_image() {  # TYPE MKFS-ARGUMENT...
+  if ! command -v "mkfs.$1" >/dev/null; then
+    say "without $1: mkfs.$1 is not installed"
+    return
+  fi
+  mkdir "$WORK/$1"
+  truncate -s 512M "$WORK/$1.image"
+  "mkfs.$1" "${@:2}" "$WORK/$1.image" >/dev/null 2>&1 || fail "mkfs.$1"
+  if ! mount -o loop "$WORK/$1.image" "$WORK/$1" 2>/dev/null; then
+    say "without $1: it cannot be mounted here"
+    return
+  fi
+  works_on "$1" "$WORK/$1"
+  umount "$WORK/$1"
+}
+
+mkdir "$WORK/mount" "$WORK/tmpfs" "$WORK/place" "$WORK/behind" "$WORK/fuse"
+on_image ext4 -q
+on_image xfs -q
+on_image btrfs -q
+mount -t tmpfs -o size=64M none "$WORK/tmpfs"
+works_on tmpfs "$WORK/tmpfs"
+umount "$WORK/tmpfs"
+
+# The gateway itself is the FUSE file system at hand: one on top of another.
+start_mount --cache-size 16M "$WORK/behind" "$WORK/fuse"
+below=$GATEWAY
+works_on FUSE "$WORK/fuse"
+end_gateway "$below" || fail "the gateway below did not end well"
