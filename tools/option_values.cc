@@ -44,6 +44,13 @@ std::optional<double> nanoseconds_in(std::string_view unit) {
 
 constexpr double kQuantityMax = 9.2e18;  // fits an int64_t
 
+std::optional<uint64_t> whole_number(std::string_view text, int base) {
+  uint64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number, base);
+  if (text.empty() || error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return number;
+}
+
 }  // namespace
 
 Checked<uint64_t> parse_size(std::string_view text) {
@@ -71,12 +78,15 @@ Checked<bool> parse_bool(std::string_view text) {
 }
 
 Checked<uint64_t> parse_integer(std::string_view text) {
-  uint64_t number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (text.empty() || error != std::errc() || end != text.data() + text.size()) {
-    return complain("'{}' is not a whole number", text);
-  }
-  return number;
+  const std::optional<uint64_t> number = whole_number(text, 10);
+  if (!number) return complain("'{}' is not a whole number", text);
+  return *number;
+}
+
+Checked<uint64_t> parse_octal(std::string_view text) {
+  const std::optional<uint64_t> number = whole_number(text, 8);
+  if (!number) return complain("'{}' is not an octal number; write for example 022", text);
+  return *number;
 }
 
 Checked<std::string> parse_address(std::string_view text) {

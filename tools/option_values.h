@@ -18,6 +18,7 @@ Checked<std::chrono::nanoseconds> parse_duration(std::string_view text);
 // true, yes, on, 1; false, no, off, 0.
 Checked<bool> parse_bool(std::string_view text);
 Checked<uint64_t> parse_integer(std::string_view text);
+Checked<uint64_t> parse_octal(std::string_view text);
 // An address to listen on, returned as net/listener.h takes it. PORT and :PORT mean the loopback.
 Checked<std::string> parse_address(std::string_view text);
 

@@ -15,6 +15,7 @@ constexpr OptionKind kBool = OptionKind::boolean;
 constexpr OptionKind kSize = OptionKind::size;
 constexpr OptionKind kDuration = OptionKind::duration;
 constexpr OptionKind kInteger = OptionKind::integer;
+constexpr OptionKind kOctal = OptionKind::octal;
 constexpr OptionKind kChoice = OptionKind::choice;
 constexpr OptionKind kString = OptionKind::string;
 constexpr OptionKind kAddress = OptionKind::address;
@@ -22,6 +23,7 @@ constexpr unsigned kMount = command_bit(Command::mount);
 constexpr unsigned kStatus = command_bit(Command::status);
 constexpr unsigned kGateway = kGatewayCommands;
 constexpr uint64_t kMiB = uint64_t{1} << 20;
+constexpr uint64_t kIdMax = UINT32_MAX - 1;  // the last one means "none"
 
 }  // namespace
 
@@ -65,6 +67,12 @@ const std::vector<OptionSpec>& option_table() {
 
       {"allow-other", 0, kBool, "", "", "let other users in (default true for root, else false)", kMount, 0, 0,
        [](Options& o, Value v) { o.allow_other = v.truth; }},
+      {"uid", 0, kInteger, "N", "", "show N as the owner of everything, instead of the true owners", kMount, 0, kIdMax,
+       [](Options& o, Value v) { o.uid = static_cast<uid_t>(v.number); }},
+      {"gid", 0, kInteger, "N", "", "show N as the group of everything", kMount, 0, kIdMax,
+       [](Options& o, Value v) { o.gid = static_cast<gid_t>(v.number); }},
+      {"umask", 0, kOctal, "MODE", "", "show all permissions but these, instead of the true ones", kMount, 0, 0777,
+       [](Options& o, Value v) { o.umask = static_cast<mode_t>(v.number); }},
       {"ro", 0, kBool, "", "false", "mount read-only", kMount, 0, 0,
        [](Options& o, Value v) { o.read_only = v.truth; }},
       {"entry-timeout", 0, kDuration, "DURATION", "1s", "how long the kernel keeps names", kMount, 0, 0,
@@ -137,7 +145,10 @@ Found find_key(std::string_view name) {
 }
 
 Checked<> check_limits(const OptionSpec& spec, uint64_t number) {
-  const auto written = [&](uint64_t n) { return spec.kind == OptionKind::size ? format_size(n) : fmt::to_string(n); };
+  const auto written = [&](uint64_t n) {
+    if (spec.kind == OptionKind::octal) return fmt::format("{:03o}", n);
+    return spec.kind == OptionKind::size ? format_size(n) : fmt::to_string(n);
+  };
   if (number < spec.least) return complain("{} is too small; the least is {}", written(number), written(spec.least));
   if (spec.most != 0 && number > spec.most) {
     return complain("{} is too large; the most is {}", written(number), written(spec.most));
@@ -170,6 +181,7 @@ Checked<OptionValue> parse_value(const OptionSpec& spec, std::string_view text) 
     case OptionKind::size: parsed = store_into(value.number, parse_size(text)); break;
     case OptionKind::duration: parsed = store_into(value.duration, parse_duration(text)); break;
     case OptionKind::integer: parsed = store_into(value.number, parse_integer(text)); break;
+    case OptionKind::octal: parsed = store_into(value.number, parse_octal(text)); break;
     case OptionKind::address:
       if (text != "off") parsed = store_into(value.text, parse_address(text));
       break;
@@ -182,9 +194,9 @@ Checked<OptionValue> parse_value(const OptionSpec& spec, std::string_view text) 
       value.text = text;
       break;
   }
-  if (parsed && (spec.kind == OptionKind::size || spec.kind == OptionKind::integer)) {
-    parsed = check_limits(spec, value.number);
-  }
+  const bool is_number =
+      spec.kind == OptionKind::size || spec.kind == OptionKind::integer || spec.kind == OptionKind::octal;
+  if (parsed && is_number) parsed = check_limits(spec, value.number);
   if (!parsed) return tl::unexpected(parsed.error());
   return value;
 }

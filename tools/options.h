@@ -39,6 +39,9 @@ struct Options {
 
   // The mount.
   std::optional<bool> allow_other;  // nothing: when root
+  std::optional<uid_t> uid;         // shown instead of the backing's; see FuseOptions
+  std::optional<gid_t> gid;
+  std::optional<mode_t> umask;
   bool read_only = false;
   std::chrono::nanoseconds entry_timeout = std::chrono::seconds(1);
   std::chrono::nanoseconds attr_timeout = std::chrono::seconds(1);
@@ -64,11 +67,11 @@ struct Options {
   bool watch = false;
 };
 
-enum class OptionKind { boolean, size, duration, integer, choice, string, address };
+enum class OptionKind { boolean, size, duration, integer, octal, choice, string, address };
 
 struct OptionValue {  // the member that the option's kind says
   bool truth = false;
-  uint64_t number = 0;  // size or integer
+  uint64_t number = 0;  // size, integer or octal
   std::chrono::nanoseconds duration{};
   std::string text;  // choice, string, or address; empty for "off"
 };
@@ -81,7 +84,7 @@ struct OptionSpec {
   std::string_view by_default;  // as the user would write it; empty: see help
   std::string_view help;
   unsigned commands;  // bits of `command_bit`
-  uint64_t least;     // of sizes and integers
+  uint64_t least;     // of sizes and numbers
   uint64_t most;      // 0: no limit
   void (*set)(Options& options, const OptionValue& value);
 };

@@ -50,7 +50,8 @@ void open(fuse_req_t handle, fuse_ino_t number, fuse_file_info* info) noexcept {
 void create(fuse_req_t handle, fuse_ino_t parent, const char* name, mode_t mode, fuse_file_info* info) noexcept {
   Request request(handle);
   const int flags = (info->flags & kOpenFlags) | O_CREAT | (info->flags & O_EXCL);
-  request.reply_create(request.store().create(request.caller(), parent, name, mode, flags), *info);
+  request.reply_create(request.store().create(request.caller(), parent, name, request.allowed_mode(mode), flags),
+                       *info);
 }
 
 void release(fuse_req_t handle, fuse_ino_t, fuse_file_info* info) noexcept {

@@ -60,6 +60,7 @@ bool is_empty(const SetAttributes& changes) {
 void setattr(fuse_req_t handle, fuse_ino_t number, struct stat* values, int mask, fuse_file_info* info) noexcept {
   Request request(handle);
   SetAttributes changes = set_attributes(*values, mask);
+  if (changes.mode) changes.mode = request.allowed_mode(*changes.mode);
   // ftruncate needs no permission but the descriptor's, which may have been given before a chmod.
   if (changes.size && info != nullptr) {
     const auto file = HandleTable<FileHandle>::get(info->fh).file;
@@ -82,12 +83,12 @@ void readlink(fuse_req_t handle, fuse_ino_t number) noexcept {
 
 void mknod(fuse_req_t handle, fuse_ino_t parent, const char* name, mode_t mode, dev_t device) noexcept {
   Request request(handle);
-  request.reply_entry(request.store().mknod(request.caller(), parent, name, mode, device));
+  request.reply_entry(request.store().mknod(request.caller(), parent, name, request.allowed_mode(mode), device));
 }
 
 void mkdir(fuse_req_t handle, fuse_ino_t parent, const char* name, mode_t mode) noexcept {
   Request request(handle);
-  request.reply_entry(request.store().mkdir(request.caller(), parent, name, mode));
+  request.reply_entry(request.store().mkdir(request.caller(), parent, name, request.allowed_mode(mode)));
 }
 
 void symlink(fuse_req_t handle, const char* target, fuse_ino_t parent, const char* name) noexcept {

@@ -16,6 +16,13 @@ double attribute_timeout(const FuseOptions& options, const struct stat& attribut
   return has_set_id ? 0 : options.attr_timeout;
 }
 
+struct stat shown(const FuseOptions& options, struct stat attributes) {
+  attributes.st_uid = options.uid.value_or(attributes.st_uid);
+  attributes.st_gid = options.gid.value_or(attributes.st_gid);
+  if (options.umask) attributes.st_mode = (attributes.st_mode & S_IFMT) | (0777 & ~*options.umask);
+  return attributes;
+}
+
 // The kernel takes ENOSYS for "this daemon never has that operation" and does not ask again; a backing means one file.
 int reply_code(Error error) {
   return error.number == ENOSYS ? EOPNOTSUPP : error.number;
@@ -27,7 +34,7 @@ fuse_entry_param entry_param(const FuseOptions& options, const Entry& entry) {
   fuse_entry_param param{};
   param.ino = entry.number;
   param.generation = 0;  // numbers are never reused
-  param.attr = entry.attributes;
+  param.attr = shown(options, entry.attributes);
   param.attr_timeout = attribute_timeout(options, entry.attributes);
   param.entry_timeout = options.entry_timeout;
   return param;
@@ -41,6 +48,17 @@ Request::Request(fuse_req_t request)
 
 Request::~Request() {
   if (request_ != nullptr) reply_error({EIO});
+}
+
+Caller Request::caller() const {
+  if (!shows_other_identity(context_->options)) return caller_of(request_, context_->groups);
+  return {.uid = 0, .gid = 0, .groups = {}, .umask = fuse_req_ctx(request_)->umask};
+}
+
+// Who acts as the gateway without being root shall not leave programs on the backing that run as the gateway.
+mode_t Request::allowed_mode(mode_t mode) const {
+  const bool trusted = fuse_req_ctx(request_)->uid == 0 || !shows_other_identity(context_->options);
+  return trusted ? mode : mode & ~static_cast<mode_t>(S_ISUID | S_ISGID);
 }
 
 fuse_req_t Request::take() {
@@ -88,7 +106,9 @@ void Request::reply_lookup(const Result<Entry>& result) {
 
 void Request::reply_attributes(const Result<struct stat>& result) {
   if (!result) return reply_error(result.error());
-  fuse_reply_attr(take(), &*result, attribute_timeout(context_->options, *result));
+  const FuseOptions& options = context_->options;
+  const struct stat attributes = shown(options, *result);
+  fuse_reply_attr(take(), &attributes, attribute_timeout(options, *result));
   finish();
 }
 

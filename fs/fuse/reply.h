@@ -25,7 +25,8 @@ class Request {
 
   FuseContext& context() const { return *context_; }
   Store& store() const { return context_->store; }
-  Caller caller() const { return caller_of(request_, context_->groups); }
+  Caller caller() const;
+  mode_t allowed_mode(mode_t mode) const;
   SetIdBits set_id_bits() const { return set_id_bits_after_change_by(fuse_req_ctx(request_)->uid); }
 
   void reply_none();

@@ -80,6 +80,8 @@ void init(void* userdata, fuse_conn_info* connection) noexcept {
                               FUSE_CAP_POSIX_ACL, FUSE_CAP_DONT_MASK, FUSE_CAP_HANDLE_KILLPRIV}) {
     want(*connection, capability);
   }
+  // Access lists of the backing say nothing about the owners and modes that are shown.
+  if (shows_other_identity(context.options)) do_not_want(*connection, FUSE_CAP_POSIX_ACL);
   // The kernel would own sizes and times under a writeback cache; O_TRUNC comes as a truncation of its own.
   for (uint64_t capability : {FUSE_CAP_WRITEBACK_CACHE, FUSE_CAP_ATOMIC_O_TRUNC, FUSE_CAP_SPLICE_READ,
                               FUSE_CAP_SPLICE_WRITE, FUSE_CAP_SPLICE_MOVE}) {

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,11 @@ struct FuseOptions {
   std::string fsname;        // what df and mount show as the source
   bool allow_other = false;  // users other than the one who mounts; they need user_allow_other in /etc/fuse.conf
   bool read_only = false;
+  // As libfuse has them: what the kernel is shown, and decides by, instead of the backing's owner, group and permissions
+  // (all but `umask`). With any of them callers act on the backing as the gateway, and cannot set set-id bits, unless root.
+  std::optional<uid_t> uid;
+  std::optional<gid_t> gid;
+  std::optional<mode_t> umask;
   double entry_timeout = 1;       // seconds the kernel may keep a name,
   double attr_timeout = 1;        // attributes,
   double negative_timeout = 0;    // and the absence of a name
@@ -36,6 +42,10 @@ struct FuseOptions {
   // so they override: libfuse mounts with nosuid and nodev, also for root.
   std::vector<std::string> extra;
 };
+
+inline bool shows_other_identity(const FuseOptions& options) {
+  return options.uid || options.gid || options.umask;
+}
 
 struct FuseStats {
   uint64_t requests = 0;  // all of them; forgets count one per message
