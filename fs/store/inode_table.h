@@ -1,7 +1,7 @@
 // InodeTable gives files their numbers. One Inode per file that a front end knows, that is open, or that has cached blocks;
 // found by number and by what identifies the file on the backing. Numbers are never used again.
 //
-// Cost: 300 bytes per inode, measured over 159,000. No descriptor is kept here.
+// Cost: 280 bytes per inode, measured over 1,000,000. No descriptor is kept here.
 //
 // Thread-safe. The mutex is held across short calls of FileData and of the cache (add_file), never across a system call.
 #pragma once

@@ -77,6 +77,7 @@ class StoreImpl final : public Store {
   StoreImpl(const StoreOptions& options, Root root, BlockCache* cache, Disk* disk, const Clock* clock);
   Result<void> add_root();
   bool wait_for_stop();  // for one period of housekeeping
+  void give_back_memory();
 
   // Descriptors.
   Result<Subject> subject(InodeNumber number);
@@ -128,6 +129,7 @@ class StoreImpl final : public Store {
   InodeTable table_;
   DescriptorCache descriptors_;
   OpenFiles open_files_;
+  uint64_t inodes_max_ = 0;  // since memory was given back last; of the housekeeper
 
   Mutex listener_mutex_;
   std::shared_ptr<const std::function<void(InodeNumber)>> listener_ GUARDED_BY(listener_mutex_);
