@@ -10,7 +10,7 @@ class IdsAsHashes final : public BlockHashes {
   uint64_t hash_of(BlockId block) const override { return block; }
 };
 
-constexpr std::array kKinds = {&kLruPolicy, &kMidpointPolicy};
+constexpr std::array kKinds = {&kLruPolicy, &kMidpointPolicy, &kS3FifoPolicy, &kArcPolicy};
 
 }  // namespace
 

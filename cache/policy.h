@@ -60,6 +60,8 @@ struct PolicyKind {
 };
 extern const PolicyKind kLruPolicy;
 extern const PolicyKind kMidpointPolicy;
+extern const PolicyKind kS3FifoPolicy;
+extern const PolicyKind kArcPolicy;
 
 std::span<const PolicyKind* const> policy_kinds();
 const PolicyKind* find_policy(std::string_view name);                                      // nullptr: no such policy

@@ -56,7 +56,9 @@ class LruPolicy final : public Policy {
   BlockList list_;
 };
 
-std::unique_ptr<Policy> make(const PolicyOptions& options) { return std::make_unique<LruPolicy>(options); }
+std::unique_ptr<Policy> make(const PolicyOptions& options) {
+  return std::make_unique<LruPolicy>(options);
+}
 
 }  // namespace
 

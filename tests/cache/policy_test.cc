@@ -2,51 +2,61 @@
 
 #include <algorithm>
 #include <chrono>
-#include <list>
+#include <cmath>
 #include <random>
 #include <set>
 #include <vector>
 
+#include "cache/index.h"
 #include "tests/support/catch.h"
 #include "tests/support/manual_clock.h"
+#include "tests/support/policy_cache.h"
+#include "tests/support/reference_policies.h"
 #include "tests/support/seed.h"
+#include "tests/support/workload.h"
 
 namespace sluice {
 namespace {
 
 using std::chrono::milliseconds;
 
-// One request of a cache of `blocks_max` one-page blocks whose id is also its name. True: a hit.
-bool request(Policy& policy, std::set<BlockId>& cached, size_t blocks_max, BlockId block) {
-  if (cached.contains(block)) {
-    policy.touch(block);
-    return true;
+// Requests, drops and changes of charge at random, the policy beside its reference: the same blocks stay and go.
+template <typename Reference>
+void compare_with(Reference reference, const PolicyKind& kind, uint64_t capacity, uint32_t charge_max,
+                  const Requests& requests, std::mt19937_64& random) {
+  auto policy = kind.make({.capacity = capacity, .blocks_max = 20'000});
+  const auto evict = [&] { REQUIRE(policy->evict() == reference.evict()); };
+  for (const BlockId block : requests) {
+    const auto charge = static_cast<uint32_t>(1 + random() % charge_max);
+    const bool unusual = charge_max > 1 && random() % 16 == 0;
+    if (!reference.holds(block)) {
+      while (reference.charge() + charge > capacity) evict();
+      policy->insert(block, charge);
+      reference.insert(block, charge);
+    } else if (!unusual) {
+      policy->touch(block);
+      reference.touch(block);
+    } else if (random() % 2 == 0) {
+      policy->remove(block);
+      reference.remove(block);
+    } else {
+      policy->charge(block, charge);
+      reference.recharge(block, charge);
+      while (reference.charge() > capacity) evict();
+    }
   }
-  if (cached.size() == blocks_max) {
-    const BlockId victim = policy.evict();
-    REQUIRE(cached.erase(victim) == 1);
-  }
-  policy.insert(block, 1);
-  cached.insert(block);
-  return false;
+  while (reference.charge() > 0) evict();
+  CHECK(policy->evict() == kNoBlock);
 }
 
-class BruteForceLru {
- public:
-  explicit BruteForceLru(size_t blocks_max) : blocks_max_(blocks_max) {}
-  bool request(BlockId block) {
-    const auto found = std::find(order_.begin(), order_.end(), block);
-    const bool hit = found != order_.end();
-    if (hit) order_.erase(found);
-    if (order_.size() == blocks_max_) order_.pop_back();
-    order_.push_front(block);
-    return hit;
-  }
-
- private:
-  const size_t blocks_max_;
-  std::list<BlockId> order_;
-};
+double hit_ratio(PolicyCache cache, const Requests& requests) {
+  size_t hits = 0;
+  for (const BlockId block : requests) hits += cache.request(block);
+  return static_cast<double>(hits) / static_cast<double>(requests.size());
+}
+double hit_ratio(const PolicyKind& kind, uint64_t capacity, const Requests& requests) {
+  return hit_ratio({kind.make({.capacity = capacity, .blocks_max = 20'000}), capacity}, requests);
+}
 
 // 1000 blocks, the lower 500 of them young: read again a second after their first access.
 std::unique_ptr<Policy> midpoint_with_young_half(ManualClock& clock) {
@@ -61,12 +71,14 @@ TEST_CASE("policy: names are those of --cache-policy, another name is no policy"
   const PolicyOptions options{.capacity = 16, .blocks_max = 16};
   CHECK(make_policy("lru", options)->name() == "lru");
   CHECK(make_policy("midpoint", options)->name() == "midpoint");
+  CHECK(make_policy("s3fifo", options)->name() == "s3fifo");
+  CHECK(make_policy("arc", options)->name() == "arc");
   CHECK(make_policy("LRU", options) == nullptr);
 }
 
 TEST_CASE("policy: unknown blocks are ignored and an empty policy has no victim", "[cache][policy]") {
-  for (const char* name : {"lru", "midpoint"}) {
-    auto policy = make_policy(name, {.capacity = 16, .blocks_max = 16});
+  for (const PolicyKind* kind : policy_kinds()) {
+    auto policy = kind->make({.capacity = 16, .blocks_max = 16});
     policy->touch(3);
     policy->charge(3, 2);
     policy->remove(3);
@@ -79,9 +91,10 @@ TEST_CASE("policy: unknown blocks are ignored and an empty policy has no victim"
 
 TEST_CASE("policy: every block that entered leaves once", "[cache][policy]") {
   std::mt19937_64 random(test_seed());
-  for (const char* name : {"lru", "midpoint"}) {
+  for (const PolicyKind* kind : policy_kinds()) {
+    INFO(kind->name);
     ManualClock clock;
-    auto policy = make_policy(name, {.capacity = 4096, .blocks_max = 4096, .clock = &clock});
+    auto policy = kind->make({.capacity = 4096, .blocks_max = 4096, .clock = &clock});
     std::set<BlockId> cached;
     for (int step = 0; step < 100'000; step++) {
       const auto block = static_cast<BlockId>(random() % 1500);
@@ -112,28 +125,167 @@ TEST_CASE("policy: every block that entered leaves once", "[cache][policy]") {
   }
 }
 
-TEST_CASE("lru: hits and victims are those of a brute-force list, request by request", "[cache][policy]") {
+TEST_CASE("policy: with all kinds of requests the charges of what is held are never exceeded", "[cache][policy]") {
   std::mt19937_64 random(test_seed());
-  for (size_t blocks_max : {1, 2, 7, 100, 600}) {
-    auto policy = make_policy("lru", {.capacity = blocks_max, .blocks_max = 4096});
-    BruteForceLru reference(blocks_max);
-    std::set<BlockId> cached;
-    for (int step = 0; step < 20'000; step++) {
-      const auto block = static_cast<BlockId>(std::min(random() % 1000, random() % 1000));
-      REQUIRE(request(*policy, cached, blocks_max, block) == reference.request(block));
+  const Requests requests = mixed_requests(random);
+  for (const PolicyKind* kind : policy_kinds()) {
+    INFO(kind->name);
+    ManualClock clock;
+    PolicyCache cache(kind->make({.capacity = 4000, .blocks_max = 20'000, .clock = &clock}), 4000);
+    for (const BlockId block : requests) {
+      const auto charge = static_cast<uint32_t>(1 + random() % kPagesPerBlock);
+      switch (random() % 32) {
+        case 0: cache.remove(block); break;
+        case 1: cache.recharge(block, charge); break;
+        default: cache.request(block, charge);
+      }
+      REQUIRE(cache.charge() <= 4000);
+      clock.advance(milliseconds(1));
     }
+    while (cache.charge() > 0) cache.evict();
+    CHECK(cache.policy().evict() == kNoBlock);
   }
+}
+
+TEST_CASE("policy: charges of objects in bytes add up", "[cache][policy]") {
+  std::mt19937_64 random(test_seed());
+  constexpr uint64_t capacity = uint64_t{20} * kChargeMax;
+  for (const PolicyKind* kind : policy_kinds()) {
+    INFO(kind->name);
+    ManualClock clock;
+    PolicyCache cache(kind->make({.capacity = capacity, .blocks_max = 1000, .clock = &clock}), capacity);
+    for (int i = 0; i < 10'000; i++) {
+      const auto charge = static_cast<uint32_t>(1 + random() % kChargeMax);
+      cache.request(static_cast<BlockId>(random() % 1000), i % 100 == 0 ? kChargeMax : charge);
+    }
+    CHECK(cache.charge() > capacity - kChargeMax);
+  }
+}
+
+TEST_CASE("policy: index, policy and ghosts take at most 128 bytes per block", "[cache][policy]") {
+  constexpr uint32_t blocks = 1'000'000;
+  for (const PolicyKind* kind : policy_kinds()) {
+    INFO(kind->name);
+    const uint64_t bytes = Index::memory_bytes(blocks) + uint64_t{blocks} * kind->bytes_per_block;
+    // ARC has to find and to order its ghosts, of which there are as many as blocks.
+    CHECK(bytes <= uint64_t{blocks} * (kind == &kArcPolicy ? 150 : 128) + 64 * sizeof(BlockId));
+  }
+}
+
+TEST_CASE("lru: victims are those of a brute-force list, request by request", "[cache][policy]") {
+  std::mt19937_64 random(test_seed());
+  const Requests requests = mixed_requests(random);
+  for (const uint64_t capacity : {1, 2, 7, 100, 600}) {
+    compare_with(ReferenceLru(), kLruPolicy, capacity, 1, requests, random);
+  }
+  compare_with(ReferenceLru(), kLruPolicy, 3000, kPagesPerBlock, requests, random);
 }
 
 TEST_CASE("midpoint: is lru while it has fewer than 512 blocks", "[cache][policy]") {
   std::mt19937_64 random(test_seed());
-  auto policy = make_policy("midpoint", {.capacity = 500, .blocks_max = 4096});
-  BruteForceLru reference(500);
-  std::set<BlockId> cached;
-  for (int step = 0; step < 20'000; step++) {
-    const auto block = static_cast<BlockId>(random() % 1000);
-    REQUIRE(request(*policy, cached, 500, block) == reference.request(block));
+  compare_with(ReferenceLru(), kMidpointPolicy, 500, 1, mixed_requests(random), random);
+}
+
+TEST_CASE("arc: victims are those of brute-force lists, request by request", "[cache][policy]") {
+  std::mt19937_64 random(test_seed());
+  const Requests requests = mixed_requests(random);
+  for (const uint64_t capacity : {1, 2, 7, 100, 600}) {
+    compare_with(ReferenceArc(capacity), kArcPolicy, capacity, 1, requests, random);
   }
+  compare_with(ReferenceArc(3000), kArcPolicy, 3000, kPagesPerBlock, requests, random);
+}
+
+TEST_CASE("arc: choosing the victim before the block is known costs next to nothing", "[cache][policy]") {
+  std::mt19937_64 random(test_seed());
+  const Requests requests = mixed_requests(random);
+  for (const size_t capacity : {100, 600, 2000}) {
+    PaperArc paper(capacity);
+    size_t hits = 0;
+    for (const BlockId block : requests) hits += paper.request(block);
+    const double ratio = static_cast<double>(hits) / static_cast<double>(requests.size());
+    INFO(capacity);
+    CHECK(std::abs(hit_ratio(kArcPolicy, capacity, requests) - ratio) < 0.005);
+  }
+}
+
+TEST_CASE("s3fifo, arc: a scan of blocks never read again leaves what is read often alone", "[cache][policy]") {
+  std::mt19937_64 random(test_seed());
+  const auto scan_hit_ratio = [&](const PolicyKind& kind, bool with_scan) {
+    PolicyCache cache(kind.make({.capacity = 1000, .blocks_max = 200'000}), 1000);
+    const Requests hot = zipf_requests({.blocks = 800, .exponent = 0.5, .requests = 50'000}, random);
+    for (const BlockId block : hot) cache.request(block);
+    size_t hits = 0;
+    for (uint32_t i = 0; i < hot.size(); i++) {
+      hits += cache.request(hot[i]);
+      if (with_scan) cache.request(1000 + i);
+    }
+    return static_cast<double>(hits) / static_cast<double>(hot.size());
+  };
+  for (const PolicyKind* kind : {&kS3FifoPolicy, &kArcPolicy}) {
+    INFO(kind->name);
+    CHECK(scan_hit_ratio(*kind, true) > scan_hit_ratio(*kind, false) - 0.03);
+  }
+  CHECK(scan_hit_ratio(kLruPolicy, true) < 0.75);  // what the scan would have done to them
+}
+
+TEST_CASE("arc: recent grows when what it evicted is missed, and shrinks when frequent's is", "[cache][policy]") {
+  PolicyCache cache(make_policy("arc", {.capacity = 100, .blocks_max = 1000}), 100);
+  for (BlockId block = 0; block < 100; block++) cache.request(block);
+  for (BlockId block = 0; block < 50; block++) cache.request(block);     // 50 frequent
+  for (BlockId block = 100; block < 120; block++) cache.request(block);  // 50..69 become ghosts of recent
+  for (BlockId block = 50; block < 70; block++) cache.request(block);    // missed: the target is 20
+  for (BlockId block = 200; block < 300; block++) cache.request(block);  // a scan
+  size_t of_scan = 0;
+  for (BlockId block = 200; block < 300; block++) of_scan += cache.holds(block);
+  CHECK(of_scan >= 20);
+  CHECK(of_scan <= 50);
+}
+
+TEST_CASE("s3fifo: two hits in the small queue lead to the main one, one hit does not", "[cache][policy]") {
+  PolicyCache cache(make_policy("s3fifo", {.capacity = 100, .blocks_max = 1000}), 100);
+  for (BlockId block = 0; block < 100; block++) cache.request(block);
+  cache.request(0);
+  cache.request(1);
+  cache.request(1);
+  for (BlockId block = 100; block < 300; block++) cache.request(block);
+  CHECK_FALSE(cache.holds(0));
+  CHECK(cache.holds(1));
+}
+
+TEST_CASE("s3fifo: a block that is missed again soon enters the main queue, and leaves it last", "[cache][policy]") {
+  PolicyCache cache(make_policy("s3fifo", {.capacity = 100, .blocks_max = 10'000}), 100);
+  for (BlockId block = 0; block < 150; block++) cache.request(block);
+  REQUIRE_FALSE(cache.holds(49));
+  cache.request(49);  // evicted last
+  for (BlockId block = 200; block < 1200; block++) cache.request(block);
+  CHECK(cache.holds(49));
+  REQUIRE_FALSE(cache.holds(1000));
+  cache.request(1000);  // evicted more than 90 evictions ago
+  for (BlockId block = 2000; block < 3000; block++) cache.request(block);
+  CHECK_FALSE(cache.holds(1000));
+}
+
+TEST_CASE("s3fifo: a block that was dropped is new when it comes back", "[cache][policy]") {
+  PolicyCache cache(make_policy("s3fifo", {.capacity = 100, .blocks_max = 10'000}), 100);
+  for (BlockId block = 0; block < 100; block++) cache.request(block);
+  cache.remove(99);
+  cache.request(99);
+  for (BlockId block = 200; block < 400; block++) cache.request(block);
+  CHECK_FALSE(cache.holds(99));
+}
+
+TEST_CASE("s3fifo: hits on the same block that follow one another are one hit in live traffic", "[cache][policy]") {
+  auto policy = make_policy("s3fifo", {.capacity = 100, .blocks_max = 100});
+  for (BlockId block = 0; block < 100; block++) policy->insert(block, 1);
+  CHECK_FALSE(policy->is_recent(5));
+  policy->touch(5);
+  CHECK(policy->is_recent(5));
+  for (BlockId block = 10; block < 26; block++) policy->touch(block);
+  CHECK_FALSE(policy->is_recent(5));
+  policy->touch(5);
+  policy->touch(5);
+  for (BlockId block = 10; block < 26; block++) policy->touch(block);
+  CHECK(policy->is_recent(5));  // three hits are all that counts
 }
 
 TEST_CASE("lru: a block is recent while it is in the freshest quarter of the pages", "[cache][policy]") {

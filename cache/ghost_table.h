@@ -1,0 +1,83 @@
+// GhostTable remembers the hashes of blocks that were evicted lately, in 8 bytes each. It is a FIFO without links: an
+// entry is stamped with what had been added before it, and is forgotten once `span` more was added. It is a hash
+// table of sets of 8 entries, a cache line each, so that every call costs one cache miss. A full set forgets its oldest
+// entry early: with as many ghosts as places that are the last few percent of the span.
+//
+// Hashes whose low halves differ are never mistaken for one another; others are if they also share a set.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+
+#include "cache/lazy_array.h"
+
+namespace sluice {
+
+struct GhostTableOptions {
+  uint32_t ghosts_max = 0;
+  uint64_t span = 0;  // in the unit of charges, about; decides how fine the stamps are
+};
+
+class GhostTable {
+ public:
+  explicit GhostTable(const GhostTableOptions& options)
+      : sets_count_(options.ghosts_max / kWays + 1),
+        charge_per_stamp_(std::max<uint64_t>(1, options.span / kStampsPerSpan)),
+        added_(charge_per_stamp_),
+        sets_(sets_count_) {}
+
+  static constexpr uint32_t kBytesPerGhost = 8;
+
+  void add(uint64_t hash, uint32_t charge) {
+    const Place place = place_of(hash);
+    // An empty entry is older than any other.
+    Ghost* oldest = nullptr;
+    for (Ghost& ghost : sets_[place.set]) {
+      if (oldest == nullptr || age(ghost) > age(*oldest)) oldest = &ghost;
+    }
+    *oldest = {place.tag, stamp()};
+    added_ += charge;
+  }
+
+  // True if it was there and no more than `span` was added since, itself included. Forgets it.
+  bool take(uint64_t hash, uint64_t span) {
+    const Place place = place_of(hash);
+    for (Ghost& ghost : sets_[place.set]) {
+      if (ghost.stamp == 0 || ghost.tag != place.tag) continue;
+      const bool found = age(ghost) <= span / charge_per_stamp_;
+      ghost = {};
+      return found;
+    }
+    return false;
+  }
+
+ private:
+  struct Ghost {
+    uint32_t tag;
+    uint32_t stamp;  // 0: empty
+  };
+  static_assert(sizeof(Ghost) == kBytesPerGhost);
+  static constexpr uint32_t kWays = 8;
+  // Fine enough to tell a span by, coarse enough for a million spans to pass before a stamp comes again.
+  static constexpr uint64_t kStampsPerSpan = 4096;
+
+  struct Place {
+    uint64_t set;
+    uint32_t tag;
+  };
+  Place place_of(uint64_t hash) const {
+    const uint64_t mixed = hash * 0x9e3779b97f4a7c15;  // odd: the low half differs where the hash's does
+    return {(mixed >> 32) * sets_count_ >> 32, static_cast<uint32_t>(mixed)};
+  }
+
+  uint32_t stamp() const { return std::max<uint32_t>(1, static_cast<uint32_t>(added_ / charge_per_stamp_)); }
+  uint32_t age(const Ghost& ghost) const { return ghost.stamp == 0 ? UINT32_MAX : stamp() - ghost.stamp; }
+
+  const uint64_t sets_count_;
+  const uint64_t charge_per_stamp_;
+  uint64_t added_;  // from one stamp on, as 0 means empty
+  LazyArray<std::array<Ghost, kWays>> sets_;
+};
+
+}  // namespace sluice
