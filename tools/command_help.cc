@@ -13,6 +13,7 @@ constexpr std::string_view kOverview = R"(sluice: a caching file gateway
   sluice serve  [OPTIONS] SOURCE              export without mounting
   sluice umount MOUNTPOINT                    flush, drain, unmount
   sluice status [--json] [--watch] [TARGET]   counters of a gateway; TARGET: mountpoint, source or control socket
+  sluice sim    [OPTIONS] TRACE               replay a trace through the cache's policies
   sluice help   [COMMAND]                     this text, or the options of a command
   sluice version
 
@@ -30,6 +31,8 @@ std::string help_of(Command command) {
       return fmt::format("sluice serve --http ADDR:PORT [OPTIONS] SOURCE\n\n{}{}", kMountOptions,
                          options_help(command));
     case Command::status: return fmt::format("sluice status [OPTIONS] [TARGET]\n\n{}", options_help(command));
+    case Command::sim:
+      return fmt::format("sluice sim --cache-blocks N[,N...] [OPTIONS] TRACE\n\n{}", options_help(command));
     case Command::umount: return "sluice umount MOUNTPOINT\n";
     case Command::help:
     case Command::version: break;

@@ -11,8 +11,8 @@
 namespace sluice {
 namespace {
 
-constexpr std::array kCommands = {Command::mount,  Command::serve, Command::umount,
-                                  Command::status, Command::help,  Command::version};
+constexpr std::array kCommands = {Command::mount, Command::serve, Command::umount, Command::status,
+                                  Command::sim,   Command::help,  Command::version};
 
 struct Operands {
   size_t least;
@@ -26,6 +26,7 @@ Operands operands_of(Command command) {
     case Command::serve: return {1, 1, "SOURCE"};
     case Command::umount: return {1, 1, "MOUNTPOINT"};
     case Command::status: return {0, 1, "[TARGET]"};
+    case Command::sim: return {1, 1, "TRACE"};
     case Command::help: return {0, 1, "[COMMAND]"};
     case Command::version: return {0, 0, "no operands"};
   }
@@ -183,6 +184,7 @@ Checked<> take_operands(CommandLine& line, const std::vector<std::string>& opera
     case Command::status:
       if (!operands.empty()) line.target = operands[0];
       break;
+    case Command::sim: line.trace = operands[0]; break;
     case Command::help:
       if (!operands.empty()) line.topic = TRY(find_command(operands[0]));
       break;

@@ -15,6 +15,7 @@ struct CommandLine {
   std::string source;             // mount, serve
   std::string mountpoint;         // mount, umount
   std::string target;             // status; empty: the only one that runs
+  std::string trace;              // sim
   Command topic = Command::help;  // of help
   bool only_check = false;        // mount.sluice -f: all but the mount itself
 };

@@ -5,6 +5,7 @@
 #include "tools/command_line.h"
 #include "tools/command_mount.h"
 #include "tools/command_serve.h"
+#include "tools/command_sim.h"
 #include "tools/command_status.h"
 #include "tools/command_umount.h"
 
@@ -20,6 +21,7 @@ int main(int argc, char** argv) {
     case Command::serve: return run_serve(*line);
     case Command::umount: return run_umount(*line);
     case Command::status: return run_status(*line);
+    case Command::sim: return run_sim(*line);
     case Command::help: return run_help(*line);
     case Command::version: return run_version();
   }

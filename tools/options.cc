@@ -5,6 +5,8 @@
 #include <utility>
 
 #include "cache/log.h"
+#include "cache/policy.h"
+#include "tools/sim/trace.h"
 #include "tools/text_file.h"
 
 namespace sluice {
@@ -21,9 +23,19 @@ constexpr OptionKind kString = OptionKind::string;
 constexpr OptionKind kAddress = OptionKind::address;
 constexpr unsigned kMount = command_bit(Command::mount);
 constexpr unsigned kStatus = command_bit(Command::status);
+constexpr unsigned kSim = command_bit(Command::sim);
 constexpr unsigned kGateway = kGatewayCommands;
 constexpr uint64_t kMiB = uint64_t{1} << 20;
 constexpr uint64_t kIdMax = UINT32_MAX - 1;  // the last one means "none"
+
+std::string_view policy_choices() {
+  static const std::string choices = [] {
+    std::string names;
+    for (const PolicyKind* kind : policy_kinds()) names += fmt::format("{}{}", names.empty() ? "" : "|", kind->name);
+    return names;
+  }();
+  return choices;
+}
 
 }  // namespace
 
@@ -33,7 +45,7 @@ const std::vector<OptionSpec>& option_table() {
       // name, letter, kind, argument, default, help, commands, least, most, setter
       {"cache-size", 0, kSize, "SIZE", "256M", "memory for the cache, all of it", kGateway, 8 * kMiB, 0,
        [](Options& o, Value v) { o.cache_size_bytes = v.number; }},
-      {"cache-policy", 0, kChoice, "lru|midpoint", "midpoint",
+      {"cache-policy", 0, kChoice, policy_choices(), "midpoint",
        "which block goes when memory is needed", kGateway, 0, 0,
        [](Options& o, Value v) { o.cache_policy = v.text; }},
       {"readahead", 0, kSize, "SIZE", "4M",
@@ -111,10 +123,21 @@ const std::vector<OptionSpec>& option_table() {
       {"config", 0, kString, "FILE", "", "read options from FILE first", kGateway, 0, 0,
        [](Options& o, Value v) { o.config = v.text; }},
 
-      {"json", 0, kBool, "", "false", "print one JSON object", kStatus, 0, 0,
+      {"json", 0, kBool, "", "false", "print JSON", kStatus | kSim, 0, 0,
        [](Options& o, Value v) { o.json = v.truth; }},
       {"watch", 0, kBool, "", "false", "print again each second", kStatus, 0, 0,
        [](Options& o, Value v) { o.watch = v.truth; }},
+
+      {"policy", 0, kString, "P[,P...]", "", "policies to replay the trace through (default all)", kSim, 0, 0,
+       [](Options& o, Value v) { o.sim_policies = v.text; }},
+      {"cache-blocks", 0, kString, "N[,N...]", "", "sizes of the cache in blocks, whatever their size", kSim, 0, 0,
+       [](Options& o, Value v) { o.sim_cache_blocks = v.text; }},
+      {"cache-bytes", 0, kString, "SIZE[,SIZE...]", "", "sizes of the cache in bytes, objects having their own", kSim, 0, 0,
+       [](Options& o, Value v) { o.sim_cache_bytes = v.text; }},
+      {"format", 0, kChoice, kTraceFormats, "lines", "what the trace is written in", kSim, 0, 0,
+       [](Options& o, Value v) { o.sim_format = v.text; }},
+      {"block-size", 0, kSize, "SIZE", "", "cut the requests of a vscsi trace into blocks of this size", kSim, 512, 1024 * kMiB,
+       [](Options& o, Value v) { o.sim_block_size_bytes = v.number; }},
   };
   return table;
 }
@@ -203,7 +226,7 @@ Checked<OptionValue> parse_value(const OptionSpec& spec, std::string_view text) 
 
 std::string commands_text(unsigned commands) {
   std::string text;
-  for (const Command command : {Command::mount, Command::serve, Command::status}) {
+  for (const Command command : {Command::mount, Command::serve, Command::status, Command::sim}) {
     if ((commands & command_bit(command)) == 0) continue;
     text += fmt::format("{}'sluice {}'", text.empty() ? "" : " and ", command_name(command));
   }
@@ -275,6 +298,7 @@ std::string_view command_name(Command command) {
     case Command::serve: return "serve";
     case Command::umount: return "umount";
     case Command::status: return "status";
+    case Command::sim: return "sim";
     case Command::help: return "help";
     case Command::version: return "version";
   }
@@ -288,7 +312,7 @@ Checked<> set_option(Options& options, unsigned commands, std::string_view key, 
   if (found.spec == nullptr) return complain("{}: no such option{}", label, suggestion(name, commands));
   const OptionSpec& spec = *found.spec;
   if ((spec.commands & commands) == 0) {
-    return complain("{}: only {} has this option", label, commands_text(spec.commands));
+    return complain("{}: is an option of {} only", label, commands_text(spec.commands));
   }
   if (!value && spec.kind != OptionKind::boolean) {
     return complain("{}: needs a value, {}={}", label, key, spec.argument);
@@ -377,7 +401,7 @@ std::string suggestion(std::string_view name, unsigned commands) {
   }
   const std::string_view nearest = nearest_word(name, known);
   if (!nearest.empty()) return fmt::format("; did you mean '{}'?", nearest);
-  for (const Command command : {Command::mount, Command::serve, Command::status}) {
+  for (const Command command : {Command::mount, Command::serve, Command::status, Command::sim}) {
     if ((commands & command_bit(command)) != 0)
       return fmt::format("; 'sluice help {}' lists them", command_name(command));
   }

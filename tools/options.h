@@ -18,7 +18,7 @@
 
 namespace sluice {
 
-enum class Command { mount, serve, umount, status, help, version };
+enum class Command { mount, serve, umount, status, sim, help, version };
 
 struct Options {
   // Cache and disk.
@@ -62,9 +62,16 @@ struct Options {
   std::string control;  // empty: PID.sock in the control directory
   std::string config;
 
-  // `sluice status`.
+  // `sluice status` and `sluice sim`.
   bool json = false;
   bool watch = false;
+
+  // `sluice sim`; lists are comma separated.
+  std::string sim_policies;  // empty: all
+  std::string sim_cache_blocks;
+  std::string sim_cache_bytes;
+  std::string sim_format = "lines";
+  uint64_t sim_block_size_bytes = 0;  // 0: requests are not cut into blocks
 };
 
 enum class OptionKind { boolean, size, duration, integer, octal, choice, string, address };

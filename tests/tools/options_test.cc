@@ -156,9 +156,9 @@ TEST_CASE("options: a bad value is a line that names option and remedy", "[tools
   CHECK(complaint_of("readahead=2G") == "-o readahead: 2G is too large; the most is 1G");
   CHECK(complaint_of("io_depth=0") == "-o io_depth: 0 is too small; the least is 1");
   CHECK(complaint_of("io_depth=many") == "-o io_depth: 'many' is not a whole number");
-  CHECK(complaint_of("cache_policy=fifo") == "-o cache_policy: 'fifo' is not known; choose one of lru|midpoint");
+  CHECK(complaint_of("cache_policy=fifo") == "-o cache_policy: 'fifo' is not known; choose one of lru|midpoint|s3fifo|arc");
   CHECK(complaint_of("cache_policy=lru|midpoint") ==
-        "-o cache_policy: 'lru|midpoint' is not known; choose one of lru|midpoint");
+        "-o cache_policy: 'lru|midpoint' is not known; choose one of lru|midpoint|s3fifo|arc");
   CHECK(complaint_of("ro=maybe") == "-o ro: 'maybe' is neither true nor false");
   CHECK(complaint_of("attr_timeout=soon") ==
         "-o attr_timeout: 'soon' is not a duration; write for example 500ms, 5s or 1m");
@@ -166,7 +166,7 @@ TEST_CASE("options: a bad value is a line that names option and remedy", "[tools
         "-o http: 'nowhere' is not an address; write for example 127.0.0.1:8080, 0.0.0.0:8080 or 8080");
   CHECK(complaint_of("cache_size") == "-o cache_size: needs a value, cache_size=SIZE");
   CHECK(complaint_of("fsname=") == "-o fsname: needs a value");
-  CHECK(complaint_of("json") == "-o json: only 'sluice status' has this option");
+  CHECK(complaint_of("json") == "-o json: is an option of 'sluice status' and 'sluice sim' only");
 }
 
 TEST_CASE("options: an unknown name is answered with the nearest one", "[tools][options]") {
@@ -205,7 +205,7 @@ TEST_CASE("options: a complaint about a file names the line", "[tools][options]"
   CHECK(complaint("cache-sizes = 1G") == "a.conf:1: cache-sizes: no such option; did you mean 'cache-size'?");
   CHECK(complaint("cache-size") == "a.conf:1: cache-size: needs a value, cache-size=SIZE");
   CHECK(complaint("ro\nconfig = b.conf") == "a.conf:2: config: a configuration file cannot name another");
-  CHECK(complaint("json = true") == "a.conf:1: json: only 'sluice status' has this option");
+  CHECK(complaint("json = true") == "a.conf:1: json: is an option of 'sluice status' and 'sluice sim' only");
   CHECK(complaint("= 3") == "a.conf:1: : no such option; 'sluice help mount' lists them");
 }
 

@@ -1,0 +1,124 @@
+#include "tools/sim/replay.h"
+
+#include <random>
+
+#include "tests/support/catch.h"
+#include "tests/support/reference_policies.h"
+#include "tests/support/seed.h"
+#include "tests/support/workload.h"
+
+namespace sluice {
+namespace {
+
+Trace sized_trace(uint32_t requests, uint32_t size_max, std::mt19937_64& random) {
+  Trace trace;
+  trace.blocks = zipf_requests({.blocks = 500, .exponent = 0.7, .requests = requests}, random);
+  trace.blocks_max = 500;
+  for (uint32_t i = 0; i < requests; i++) trace.sizes.push_back(static_cast<uint32_t>(1 + random() % size_max));
+  return trace;
+}
+
+// What LRU should say: an object keeps the size that it entered with.
+ReplayCounts reference_lru(const Trace& trace, uint64_t capacity) {
+  ReplayCounts counts;
+  ReferenceLru lru;
+  for (size_t i = 0; i < trace.blocks.size(); i++) {
+    const BlockId block = trace.blocks[i];
+    const uint32_t size = trace.sizes.empty() ? 1 : trace.sizes[i];
+    counts.requests++;
+    counts.requested_bytes += size;
+    if (lru.holds(block)) {
+      lru.touch(block);
+      counts.hits++;
+      continue;
+    }
+    counts.missed_bytes += size;
+    if (size > capacity) continue;
+    while (lru.charge() + size > capacity) lru.evict();
+    lru.insert(block, size);
+  }
+  return counts;
+}
+
+TEST_CASE("replay: lru counts what a brute-force list counts, in blocks and in bytes", "[tools][replay]") {
+  std::mt19937_64 random(test_seed());
+  Trace trace = sized_trace(5000, 100'000, random);
+  for (const uint64_t capacity : {60'000, 1'000'000, 5'000'000}) {
+    const ReplayCounts expected = reference_lru(trace, capacity);
+    const ReplayCounts counts = replay(trace, {.policy = &kLruPolicy, .unit = CacheUnit::bytes, .capacity = capacity});
+    CHECK(counts.requests == expected.requests);
+    CHECK(counts.hits == expected.hits);
+    CHECK(counts.requested_bytes == expected.requested_bytes);
+    CHECK(counts.missed_bytes == expected.missed_bytes);
+  }
+  trace.sizes.clear();
+  for (const uint64_t capacity : {1, 10, 100, 499, 1000}) {
+    const ReplayCounts counts = replay(trace, {.policy = &kLruPolicy, .capacity = capacity});
+    CHECK(counts.requests == 5000);
+    CHECK(counts.hits == reference_lru(trace, capacity).hits);
+  }
+}
+
+TEST_CASE("replay: a request of no bytes is not one, and a cache of less than an object holds none",
+          "[tools][replay]") {
+  Trace trace;
+  trace.blocks = {0, 1, 0, 1, 0};
+  trace.sizes = {0, 10, 4, 10, 4};
+  trace.blocks_max = 2;
+  const ReplayCounts counts = replay(trace, {.policy = &kLruPolicy, .unit = CacheUnit::bytes, .capacity = 9});
+  CHECK(counts.requests == 4);
+  CHECK(counts.hits == 1);
+  CHECK(counts.missed_bytes == 24);
+}
+
+TEST_CASE("replay: objects of gigabytes are weighed in larger units", "[tools][replay]") {
+  std::mt19937_64 random(test_seed());
+  Trace trace = sized_trace(3000, UINT32_MAX, random);
+  trace.sizes[7] = UINT32_MAX;
+  for (const PolicyKind* kind : policy_kinds()) {
+    INFO(kind->name);
+    const ReplayCounts counts =
+        replay(trace, {.policy = kind, .unit = CacheUnit::bytes, .capacity = uint64_t{200} << 30});
+    CHECK(counts.requests == 3000);
+    CHECK(counts.hits > 600);
+    CHECK(counts.hits < 2500);
+  }
+}
+
+TEST_CASE("replay: what fits is read once, by any policy", "[tools][replay]") {
+  std::mt19937_64 random(test_seed());
+  Trace trace;
+  trace.blocks = mixed_requests(random);
+  trace.blocks_max = 20'000;
+  std::vector<bool> seen(trace.blocks_max);
+  size_t distinct = 0;
+  for (const BlockId block : trace.blocks) {
+    distinct += !seen[block];
+    seen[block] = true;
+  }
+  for (const PolicyKind* kind : policy_kinds()) {
+    INFO(kind->name);
+    const ReplayCounts counts = replay(trace, {.policy = kind, .capacity = distinct});
+    CHECK(counts.requests - counts.hits == distinct);
+  }
+}
+
+TEST_CASE("replay: midpoint's second is the trace's, or a thousand requests", "[tools][replay]") {
+  // 600 blocks again and again, and as many that come once: young blocks are those that come back after a second.
+  Trace trace;
+  for (uint32_t round = 0; round < 20; round++) {
+    for (uint32_t i = 0; i < 600; i++) {
+      trace.blocks.push_back(i);
+      trace.blocks.push_back(600 + round * 600 + i);
+    }
+  }
+  trace.blocks_max = 600 * 21;
+  const ReplayOptions options{.policy = &kMidpointPolicy, .capacity = 1500};
+  const uint64_t hits = replay(trace, options).hits;
+  CHECK(hits == replay(trace, options).hits);
+  trace.times_ms.assign(trace.blocks.size(), 5);  // all in one moment: nothing becomes young
+  CHECK(replay(trace, options).hits < hits);
+}
+
+}  // namespace
+}  // namespace sluice
