@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include <algorithm>
+#include <bit>
 #include <deque>
 
 #include "cache/assert.h"
@@ -52,7 +53,7 @@ void for_each_group(PageRange range, Visit visit) {
   }
 }
 
-class BlockCacheImpl final : public BlockCache, private BlockHashes {
+class BlockCacheImpl final : public BlockCache, private BlockOwner {
  public:
   BlockCacheImpl(const BlockCacheOptions& options, const Sizes& sizes, std::unique_ptr<Arena> arena,
                  const PolicyKind& policy)
@@ -61,7 +62,7 @@ class BlockCacheImpl final : public BlockCache, private BlockHashes {
         arena_(std::move(arena)),
         index_(sizes.frames),
         policy_(policy.make(
-            {.capacity = sizes.frames, .blocks_max = sizes.frames, .hashes = this, .clock = options.clock})) {
+            {.capacity = sizes.frames, .blocks_max = sizes.frames, .owner = this, .clock = options.clock})) {
     arena_->on_release([this] { retry_starving(); });
   }
 
@@ -105,6 +106,7 @@ class BlockCacheImpl final : public BlockCache, private BlockHashes {
 
   // The index.
   uint64_t hash_of(BlockId id) const override { return index_.hash(id); }  // under replacement_mutex_, as it is linked
+  bool was_used(BlockId id) const override;
   bool reference_page(Block& block, uint32_t page, PageRefs& into);
   bool take_page(Block& block, uint32_t page, ParkedRead& parked, uint64_t position);
   bool note_first_use(Block& block, uint32_t page);
@@ -604,6 +606,14 @@ bool BlockCacheImpl::evict_one() {
   blocks_.fetch_sub(1, std::memory_order_relaxed);
   add(evictions_, 1);
   return true;
+}
+
+// Called by the policy while it evicts: under replacement_mutex_, no shard locked.
+bool BlockCacheImpl::was_used(BlockId id) const {
+  auto& index = const_cast<Index&>(index_);
+  const Block& block = index.block(id);
+  MutexLock lock(&index.shard(block.shard).mutex);
+  return static_cast<uint32_t>(std::popcount(block.readahead)) < block.pages();
 }
 
 void BlockCacheImpl::reserve_ids(uint64_t count) {

@@ -5,18 +5,19 @@
 namespace sluice {
 namespace {
 
-class IdsAsHashes final : public BlockHashes {
+class PlainOwner final : public BlockOwner {
  public:
   uint64_t hash_of(BlockId block) const override { return block; }
+  bool was_used(BlockId) const override { return true; }
 };
 
 constexpr std::array kKinds = {&kLruPolicy, &kMidpointPolicy, &kS3FifoPolicy, &kArcPolicy};
 
 }  // namespace
 
-const BlockHashes& ids_as_hashes() {
-  static const IdsAsHashes hashes;
-  return hashes;
+const BlockOwner& plain_owner() {
+  static const PlainOwner owner;
+  return owner;
 }
 
 std::span<const PolicyKind* const> policy_kinds() {

@@ -18,20 +18,23 @@ namespace sluice {
 
 inline constexpr uint32_t kChargeMax = (1u << 28) - 1;  // of one block; sums have 64 bits
 
-// Identifies blocks across evictions, for policies that remember what they evicted (ghosts). A policy asks when a block
-// enters and when it is evicted, and only for ids that it holds or is given.
-class BlockHashes {
+// What a policy that remembers what it evicted (ghosts) asks about a block that it holds or is given.
+class BlockOwner {
  public:
-  virtual ~BlockHashes() = default;
+  virtual ~BlockOwner() = default;
+  // Identifies the block across evictions. Asked in insert and evict.
   virtual uint64_t hash_of(BlockId block) const = 0;
+  // False for what was read ahead and not asked for yet: that it had to go says nothing about its worth, and it leaves
+  // no ghost. Asked in evict.
+  virtual bool was_used(BlockId block) const = 0;
 };
-// An id is its own hash: for callers that never give an id to another block. Lives as long as the process.
-const BlockHashes& ids_as_hashes();
+// For callers that never give an id to another block: an id is its own hash. Lives as long as the process.
+const BlockOwner& plain_owner();
 
 struct PolicyOptions {
   uint64_t capacity = 0;    // what the cache can hold, in the unit of charges; a hint for the size of tables
   uint32_t blocks_max = 0;  // ids are below this
-  const BlockHashes* hashes = &ids_as_hashes();
+  const BlockOwner* owner = &plain_owner();
   const Clock* clock = &system_clock();
 };
 

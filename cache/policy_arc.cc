@@ -9,7 +9,7 @@
 //              recent
 //   touch      to the front of frequent
 //   evict      the back of recent if recent is larger than p, else that of frequent; its hash goes to the front
-//              of the same side's ghosts
+//              of the same side's ghosts (but not when it was read ahead in vain)
 //   remove     leaves no ghost: the bytes are gone, reading them again says nothing about the cache
 //   charge     changes the sums only; the block keeps its place
 //
@@ -51,7 +51,7 @@ constexpr uint64_t ghosts_max(uint64_t blocks) {
 class ArcPolicy final : public Policy {
  public:
   explicit ArcPolicy(const PolicyOptions& options)
-      : hashes_(options.hashes),
+      : owner_(options.owner),
         table_(options.blocks_max),
         recent_(table_, 1),
         frequent_(table_, 2),
@@ -61,7 +61,7 @@ class ArcPolicy final : public Policy {
   void insert(BlockId block, uint32_t charge) override {
     ASSERT(block < table_.size() && !knows(block));
     table_[block].set_charge(charge);
-    const uint64_t hash = hashes_->hash_of(block);
+    const uint64_t hash = owner_->hash_of(block);
     if (const std::optional<GhostList> ghost = ghosts_.find(hash)) {
       adapt(*ghost, charge);
       ghosts_.forget(hash);
@@ -94,8 +94,10 @@ class ArcPolicy final : public Policy {
     BlockList& list = from_recent ? recent_ : frequent_;
     const BlockId victim = list.back();
     list.remove(victim);
-    ghosts_.push(from_recent ? GhostList::recent : GhostList::frequent, hashes_->hash_of(victim),
-                 table_[victim].charge());
+    if (owner_->was_used(victim)) {
+      const GhostList ghosts = from_recent ? GhostList::recent : GhostList::frequent;
+      ghosts_.push(ghosts, owner_->hash_of(victim), table_[victim].charge());
+    }
     return victim;
   }
 
@@ -133,7 +135,7 @@ class ArcPolicy final : public Policy {
     }
   }
 
-  const BlockHashes* const hashes_;
+  const BlockOwner* const owner_;
   BlockTable table_;
   BlockList recent_;          // T1 in the paper
   BlockList frequent_;        // T2

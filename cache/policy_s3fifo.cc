@@ -10,8 +10,8 @@
 //
 //   insert     a ghost: front of main. Otherwise: front of small
 //   touch      hits + 1, at most 3
-//   evict      small holds a tenth or more: its back, to main when hit twice, else it leaves and becomes a ghost.
-//              Otherwise the back of main, to its front while it has hits
+//   evict      small holds a tenth or more: its back, to main when hit twice, else it leaves and becomes a ghost (but
+//              not when it was read ahead in vain). Otherwise the back of main, to its front while it has hits
 //   remove     leaves no ghost: the bytes are gone, reading them again says nothing about the cache
 //   charge     changes the sums only; the block keeps its place
 //
@@ -64,7 +64,7 @@ struct State {  // an Entry's word, unpacked
 class S3FifoPolicy final : public Policy {
  public:
   explicit S3FifoPolicy(const PolicyOptions& options)
-      : hashes_(options.hashes),
+      : owner_(options.owner),
         entries_(options.blocks_max),
         ghosts_({.ghosts_max = static_cast<uint32_t>(std::min<uint64_t>(options.blocks_max, options.capacity)),
                  .span = ghost_span(options.capacity)}),
@@ -76,7 +76,7 @@ class S3FifoPolicy final : public Policy {
   void insert(BlockId block, uint32_t charge) override {
     ASSERT(block < entries_.size() && !knows(block));
     ASSERT(charge > 0 && charge <= kChargeMax);
-    const bool was_here = ghosts_.take(hashes_->hash_of(block), ghost_span(held_));
+    const bool was_here = ghosts_.take(owner_->hash_of(block), ghost_span(held_));
     push(block, {was_here ? Queue::main : Queue::small, 0, charge});
   }
 
@@ -111,7 +111,7 @@ class S3FifoPolicy final : public Policy {
       const BlockId block = small_.list.back();
       const State state = pull(block);
       if (state.hits < kHitsToMain) {
-        ghosts_.add(hashes_->hash_of(block), state.charge);
+        if (owner_->was_used(block)) ghosts_.add(owner_->hash_of(block), state.charge);
         return block;
       }
       push(block, {Queue::main, 0, state.charge});
@@ -171,7 +171,7 @@ class S3FifoPolicy final : public Policy {
     return state;
   }
 
-  const BlockHashes* const hashes_;
+  const BlockOwner* const owner_;
   LazyArray<Entry> entries_;
   GhostTable ghosts_;
   Part small_;

@@ -274,6 +274,26 @@ TEST_CASE("s3fifo: a block that was dropped is new when it comes back", "[cache]
   CHECK_FALSE(cache.holds(99));
 }
 
+TEST_CASE("s3fifo, arc: what was read ahead in vain leaves no ghost", "[cache][policy]") {
+  class Owner final : public BlockOwner {
+   public:
+    uint64_t hash_of(BlockId block) const override { return block; }
+    bool was_used(BlockId block) const override { return block % 2 == 0; }
+  };
+  const Owner owner;
+  for (const PolicyKind* kind : {&kS3FifoPolicy, &kArcPolicy}) {
+    INFO(kind->name);
+    PolicyCache cache(kind->make({.capacity = 100, .blocks_max = 10'000, .owner = &owner}), 100);
+    for (BlockId block = 0; block < 100; block++) cache.request(block);
+    for (BlockId block = 20; block < 40; block++) cache.request(block);  // frequent, by ARC
+    for (BlockId block = 100; block < 106; block++) cache.request(block);
+    for (BlockId block = 4; block < 6; block++) cache.request(block);  // 4 comes back from its ghost, 5 is new
+    for (BlockId block = 1000; block < 1200; block++) cache.request(block);
+    CHECK(cache.holds(4));
+    CHECK_FALSE(cache.holds(5));
+  }
+}
+
 TEST_CASE("s3fifo: hits on the same block that follow one another are one hit in live traffic", "[cache][policy]") {
   auto policy = make_policy("s3fifo", {.capacity = 100, .blocks_max = 100});
   for (BlockId block = 0; block < 100; block++) policy->insert(block, 1);
