@@ -29,7 +29,7 @@ namespace sluice {
 
 struct BlockCacheOptions {
   uint64_t size_bytes = uint64_t{256} << 20;  // all of it: pages, guard pages, index, policy
-  std::string policy = "midpoint";
+  std::string policy = "s3fifo";
   ReleaseProof proof = ReleaseProof::replace;
   const Clock* clock = &system_clock();
 };

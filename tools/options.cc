@@ -45,7 +45,7 @@ const std::vector<OptionSpec>& option_table() {
       // name, letter, kind, argument, default, help, commands, least, most, setter
       {"cache-size", 0, kSize, "SIZE", "256M", "memory for the cache, all of it", kGateway, 8 * kMiB, 0,
        [](Options& o, Value v) { o.cache_size_bytes = v.number; }},
-      {"cache-policy", 0, kChoice, policy_choices(), "midpoint",
+      {"cache-policy", 0, kChoice, policy_choices(), "s3fifo",
        "which block goes when memory is needed", kGateway, 0, 0,
        [](Options& o, Value v) { o.cache_policy = v.text; }},
       {"readahead", 0, kSize, "SIZE", "4M",

@@ -23,7 +23,7 @@ enum class Command { mount, serve, umount, status, sim, help, version };
 struct Options {
   // Cache and disk.
   uint64_t cache_size_bytes = uint64_t{256} << 20;
-  std::string cache_policy = "midpoint";
+  std::string cache_policy = "s3fifo";
   uint64_t readahead_bytes = uint64_t{4} << 20;
   uint32_t io_depth = 64;
   bool direct_io = true;

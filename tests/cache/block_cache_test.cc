@@ -17,7 +17,7 @@ namespace sluice {
 namespace {
 
 struct Fixture {
-  explicit Fixture(uint64_t file_size, uint64_t cache_size = kCacheSizeMin, const char* policy = "midpoint")
+  explicit Fixture(uint64_t file_size, uint64_t cache_size = kCacheSizeMin, const char* policy = "s3fifo")
       : source(std::make_shared<FakeSource>(FakeSourceOptions{.size = file_size, .seed = 7})) {
     cache = *BlockCache::create({.size_bytes = cache_size, .policy = policy, .clock = &clock});
     file = cache->add_file(42);
