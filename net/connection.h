@@ -40,6 +40,7 @@ class Connection : private SocketHandler, protected SendOwner, public std::enabl
   virtual size_t on_input(std::string_view bytes) = 0;
   virtual void on_input_end() = 0;  // the peer closed its side
   void on_reply_sent() override = 0;
+  void on_reply_lost(int error, bool begun) override = 0;
   virtual void on_progress() = 0;  // the client took some bytes
   virtual void on_timeout() = 0;
   virtual void on_closed() = 0;  // the last call; do not destroy in it

@@ -201,13 +201,21 @@ bool SendPath::ask_slice() {
 
 void SendPath::take_slice(uint64_t asked, Result<FileSlice> slice) {
   waiting_ = Waiting::nothing;
-  if (!slice) {
-    failed(slice.error().number);
-  } else if (slice->length != asked || slice->generation != reply().generation) {
-    failed(ESTALE);
+  if (!slice) return lost(slice.error().number);
+  if (slice->length != asked || reply().watch->touched({reply().offset, reply().offset + reply().length}))
+    return lost(ESTALE);
+  slice_ = std::move(*slice);
+}
+
+void SendPath::lost(int error) {
+  const bool begun = position_ > 0;
+  if (begun) {
+    close();
   } else {
-    slice_ = std::move(*slice);
+    replies_.pop_front();
+    asked_end_ = 0;
   }
+  owner_->on_reply_lost(error, begun);
 }
 
 SendMethod SendPath::choose() const {

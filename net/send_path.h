@@ -13,8 +13,9 @@
 // memory, which the arena counts as cooling once the cache dropped it. When too much of that is stuck everybody gets
 // copies (pinned_max_bytes).
 //
-// All slices of a reply must be of the generation that its header was made from; else, and when the file ended early,
-// the path fails in the middle of the reply, which the client sees as a short body.
+// The bytes of a reply must not change after its header was made; else, and when the file ended early or fails, the
+// reply is lost: in the middle, which the client sees as a short body, or, before any of it was sent, for the owner to
+// make another.
 //
 // Belongs to the loop's thread.
 #pragma once
@@ -62,7 +63,8 @@ struct Reply {
   std::shared_ptr<OpenFile> file;  // nullptr: no body
   uint64_t offset = 0;             // of the body in the file
   uint64_t length = 0;
-  uint32_t generation = 0;  // which the header was made from
+  std::unique_ptr<ChangeWatch> watch;  // of the file, made before the head
+
   std::string tail;
 
   uint64_t size() const { return head.size() + length + tail.size(); }
@@ -102,8 +104,11 @@ class SendContext {
 class SendOwner {
  public:
   virtual void on_reply_sent() = 0;            // in order, once per reply: handed to the socket in full
-  virtual void on_send_failed(int error) = 0;  // the path is dead
-  virtual void on_send_progress() = 0;         // the socket took some bytes
+  virtual void on_send_failed(int error) = 0;  // the socket's error; the path is dead
+  // The file of the first reply failed, or changed (ESTALE). `begun`: some of it was sent, and the path is dead. Else
+  // the reply is forgotten.
+  virtual void on_reply_lost(int error, bool begun) = 0;
+  virtual void on_send_progress() = 0;  // the socket took some bytes
 
  protected:
   ~SendOwner() = default;
@@ -137,6 +142,7 @@ class SendPath {
   bool wait_socket();
   bool yield();
   bool failed(int error);
+  void lost(int error);
 
   bool ask_slice();
   void take_slice(uint64_t asked, Result<FileSlice> slice);
@@ -147,7 +153,7 @@ class SendPath {
   bool push_head();
   bool push_vmsplice();  // send_splice.cc
   bool drain_pipe();
-  bool push_zerocopy();  // send_zerocopy.cc
+  bool push_zerocopy();                          // send_zerocopy.cc
   bool waits_for_release(uint64_t bytes) const;  // before more may be held
   void zerocopy_sent(Result<size_t> sent);
   void zerocopy_released(uint64_t length, bool copied);

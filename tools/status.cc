@@ -105,6 +105,7 @@ Json http_json(const HttpStats& http, const std::string& address) {
       {"responses_3xx", http.responses_3xx},
       {"responses_4xx", http.responses_4xx},
       {"responses_5xx", http.responses_5xx},
+      {"broken_off", http.broken_off},
   };
 }
 
@@ -190,8 +191,9 @@ std::string send_line(const Json& send) {
 }
 
 std::string http_line(const Json& http) {
-  return fmt::format("http://{}/, {} requests ({} refused, {} failed), {} connections open", text_at(http, "address"),
-                     number_at(http, "requests"), number_at(http, "responses_4xx"), number_at(http, "responses_5xx"),
+  return fmt::format("http://{}/, {} requests ({} refused, {} failed, {} broken off), {} connections open",
+                     text_at(http, "address"), number_at(http, "requests"), number_at(http, "responses_4xx"),
+                     number_at(http, "responses_5xx"), number_at(http, "broken_off"),
                      number_at(http, "connections_open"));
 }
 

@@ -171,6 +171,29 @@ uint64_t FileDataImpl::size() const {
   return state_.stamp.size;
 }
 
+class FileDataImpl::OwnWatch final : public ChangeWatch {
+ public:
+  explicit OwnWatch(FileDataImpl* file) : file_(*file) {
+    MutexLock lock(&file_.mutex_);
+    if (!file_.watches_) file_.watches_ = std::make_unique<ChangeWatches>();
+    file_.watches_->add(&watch_);
+  }
+  ~OwnWatch() override {
+    MutexLock lock(&file_.mutex_);
+    file_.watches_->remove(&watch_);
+    if (file_.watches_->empty()) file_.watches_.reset();
+  }
+  bool touched(const ByteRange& bytes) const override { return watch_.touched(bytes); }
+
+ private:
+  FileDataImpl& file_;
+  ChangeWatches::Watch watch_;
+};
+
+std::unique_ptr<ChangeWatch> FileDataImpl::watch() {
+  return std::make_unique<OwnWatch>(this);
+}
+
 // Compares what a look at the backing showed with what we believe. Looks are numbered when they begin: one that began
 // before the stamp we hold says nothing, and while our own changes are under way no look does. Returns true when
 // somebody else changed the file.
@@ -185,6 +208,7 @@ bool FileDataImpl::judge(const Stamp& seen, std::chrono::nanoseconds looked_at, 
   if (first || same) return false;
   state_.key_generation++;
   state_.version++;
+  if (watches_) watches_->touch_all();
   return true;
 }
 
@@ -204,12 +228,14 @@ Result<bool> FileDataImpl::revalidate() {
 }
 
 // An own change begins: what the backing shows now must still be what we believe, else somebody else was here.
-Result<void> FileDataImpl::begin_change(int fd, SetIdBits set_id) {
+Result<void> FileDataImpl::begin_change(int fd, const ByteRange& bytes, SetIdBits set_id) {
   {
     MutexLock lock(&mutex_);
     const bool alone = state_.changes_under_way++ == 0;
     if (alone) state_.clears_set_id = false;
     if (set_id == SetIdBits::clear) state_.clears_set_id = true;
+    if (!watches_) watches_ = std::make_unique<ChangeWatches>();
+    watches_->begin(bytes);
     if (!alone) return {};
     state_.set_id_bits = 0;
   }
@@ -221,6 +247,7 @@ Result<void> FileDataImpl::begin_change(int fd, SetIdBits set_id) {
     MutexLock lock(&mutex_);
     if (!seen) {
       state_.changes_under_way--;
+      end_watched_change(bytes);
       return tl::unexpected(seen.error());
     }
     state_.set_id_bits = seen->stx_mode & (S_ISUID | S_ISGID);
@@ -232,14 +259,20 @@ Result<void> FileDataImpl::begin_change(int fd, SetIdBits set_id) {
   return {};
 }
 
+void FileDataImpl::end_watched_change(const ByteRange& bytes) {
+  watches_->end(bytes);
+  if (watches_->empty()) watches_.reset();
+}
+
 // The change is done: the stamp that it left is ours. Of several changes at once the last look counts.
-void FileDataImpl::end_change(int fd, bool content) {
+void FileDataImpl::end_change(int fd, const ByteRange& bytes) {
   const uint64_t look = next_look();
   const auto seen = read_stamp(fd);
   const auto now = context_.clock->realtime();
   MutexLock lock(&mutex_);
   state_.changes_under_way--;
-  if (content) state_.version++;
+  if (!bytes.empty()) state_.version++;
+  end_watched_change(bytes);
   if (!seen || look <= state_.look) return;
   state_.known = true;
   state_.stamp = *seen;

@@ -23,6 +23,7 @@
 #include "cache/disk.h"
 #include "cache/readahead.h"
 #include "cache/result.h"
+#include "fs/store/change_watch.h"
 #include "fs/store/types.h"
 #include "fs/store/version.h"
 
@@ -81,6 +82,8 @@ class FileData {
   // it moved. One statx(2).
   virtual Result<bool> revalidate() = 0;
   virtual FileVersion version() const = 0;
+  // Watches from now on: to be made before `version` is asked. The file outlives it.
+  virtual std::unique_ptr<ChangeWatch> watch() = 0;
 
   // `done` runs inside the call when everything is cached, else on the disk's thread.
   // Returns how many pages it had to ask the disk for itself.

@@ -16,7 +16,8 @@
 namespace sluice {
 namespace {
 
-constexpr uint64_t kCopiedBytesMax = uint64_t{64} << 20;  // per call, so that writers of the two files wait for a moment only
+constexpr uint64_t kCopiedBytesMax = uint64_t{64}
+                                     << 20;  // per call, so that writers of the two files wait for a moment only
 
 // Raises what keeps the set-id bits, for a call of this thread.
 class KeepSetId : private ActAs {
@@ -24,7 +25,9 @@ class KeepSetId : private ActAs {
   explicit KeepSetId(SetIdBits set_id) : ActAs(Caller{}, set_id == SetIdBits::keep ? kSetId : 0) {}
 };
 
-PageRange from_byte(uint64_t offset) { return {offset / kPageSize, UINT64_MAX - offset / kPageSize}; }
+PageRange from_byte(uint64_t offset) {
+  return {offset / kPageSize, UINT64_MAX - offset / kPageSize};
+}
 
 PageRange union_of(PageRange one, PageRange other) {
   const uint64_t first = std::min(one.first, other.first);
@@ -33,16 +36,19 @@ PageRange union_of(PageRange one, PageRange other) {
 
 }  // namespace
 
-void FileDataImpl::drop(PageRange range) { context_.cache->drop(*cached_, key_generation(), range); }
+void FileDataImpl::drop(PageRange range) {
+  context_.cache->drop(*cached_, key_generation(), range);
+}
 
-Result<void> FileDataImpl::change(PageRange range, SetIdBits set_id, Callback<Result<void>(int fd)> change) {
+Result<void> FileDataImpl::change(const ByteRange& bytes, SetIdBits set_id, Callback<Result<void>(int fd)> change) {
+  const PageRange range = pages_of(bytes.offset, bytes.end - bytes.offset);
   SharedFd fd;
   {
     MutexLock lock(&mutex_);
     fd = buffered_fd_;
   }
   if (!fd) return fail(EBADF);
-  TRY(begin_change(fd->get(), set_id));
+  TRY(begin_change(fd->get(), bytes, set_id));
   context_.cache->begin_change(*cached_, range);
   Result<void> outcome;
   {
@@ -50,16 +56,16 @@ Result<void> FileDataImpl::change(PageRange range, SetIdBits set_id, Callback<Re
     outcome = change(fd->get());
   }
   drop(range);  // before the new version is known: no read under it sees the old bytes
-  end_change(fd->get(), true);
+  end_change(fd->get(), bytes);
   drop(range);  // and after: no read under the old size has left a page behind
   set_residue();
   return outcome;
 }
 
 Result<void> FileDataImpl::truncate(uint64_t size, SetIdBits set_id) {
-  const PageRange range = from_byte(std::min(size, this->size()));
-  const HeldRange held(range_lock_, range);
-  return change(range, set_id, [size](int fd) -> Result<void> {
+  const uint64_t first = std::min(size, this->size());
+  const HeldRange held(range_lock_, from_byte(first));
+  return change({first, UINT64_MAX}, set_id, [size](int fd) -> Result<void> {
     if (::ftruncate(fd, static_cast<off_t>(size)) != 0) return fail(errno);
     return {};
   });
@@ -72,7 +78,7 @@ Result<void> FileDataImpl::allocate(const Allocation& allocation) {
   const PageRange range = pages_of(allocation.offset, allocation.length);
   // Allocating alone changes no byte, so what is cached stays.
   const bool zeroes = (allocation.mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) != 0;
-  const PageRange changed{range.first, zeroes ? range.count : 0};
+  const ByteRange changed{allocation.offset, allocation.offset + (zeroes ? allocation.length : 0)};
   const HeldRange held(range_lock_, range);
   return change(changed, allocation.set_id, [&allocation](int fd) -> Result<void> {
     const auto offset = static_cast<off_t>(allocation.offset);
@@ -81,8 +87,8 @@ Result<void> FileDataImpl::allocate(const Allocation& allocation) {
   });
 }
 
-// Without O_DIRECT, which would refuse unaligned copies. Who may read only through the descriptor that is there copies in
-// another way.
+// Without O_DIRECT, which would refuse unaligned copies. Who may read only through the descriptor that is there copies
+// in another way.
 Result<SharedFd> FileDataImpl::open_to_copy() {
   SharedFd fd;
   {
@@ -116,7 +122,7 @@ Result<size_t> FileDataImpl::copy_from(FileData& from, const CopiedRange& range)
     second.emplace(source.range_lock_, read);
   }
   size_t copied = 0;
-  TRY(change(written, range.set_id, [&](int fd) -> Result<void> {
+  TRY(change({range.offset, range.offset + length}, range.set_id, [&](int fd) -> Result<void> {
     auto source_offset = static_cast<off_t>(range.source_offset);
     auto offset = static_cast<off_t>(range.offset);
     const ssize_t done = ::copy_file_range(source_fd->get(), &source_offset, fd, &offset, length, 0);
@@ -140,9 +146,9 @@ Result<uint64_t> FileDataImpl::seek(uint64_t offset, int whence) {
 }
 
 Result<void> FileDataImpl::change_attributes(Callback<Result<void>()> change, int path_fd) {
-  TRY(begin_change(path_fd));
+  TRY(begin_change(path_fd, {}));
   const Result<void> outcome = change();
-  end_change(path_fd, false);
+  end_change(path_fd, {});
   return outcome;
 }
 

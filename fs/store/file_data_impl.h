@@ -30,6 +30,7 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   void close(bool for_writing) override;
   Result<bool> revalidate() override;
   FileVersion version() const override;
+  std::unique_ptr<ChangeWatch> watch() override;
   uint64_t read(uint64_t offset, uint64_t length, Callback<void(Result<FileSlice>)> done) override {
     return read_attempt(offset, length, true, std::move(done));
   }
@@ -66,19 +67,21 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
     mode_t set_id_bits = 0;
     bool clears_set_id = false;
   };
+  class OwnWatch;
   struct Slice {  // what a read will ask of the cache
     CacheRead read;
     uint64_t skip = 0;
     uint64_t length = 0;
-    uint32_t version = 0;
   };
 
   std::optional<Slice> slice_of(uint64_t offset, uint64_t length);
   uint64_t read_attempt(uint64_t offset, uint64_t length, bool first, Callback<void(Result<FileSlice>)> done);
 
   // Versions.
-  Result<void> begin_change(int fd, SetIdBits set_id = SetIdBits::clear);
-  void end_change(int fd, bool content);
+  // `bytes` of the content are to change; none when only attributes are.
+  Result<void> begin_change(int fd, const ByteRange& bytes, SetIdBits set_id = SetIdBits::clear);
+  void end_change(int fd, const ByteRange& bytes);
+  void end_watched_change(const ByteRange& bytes) REQUIRES(mutex_);
   bool judge(const Stamp& seen, std::chrono::nanoseconds looked_at, uint64_t look) REQUIRES(mutex_);
   uint64_t next_look() { return looks_.fetch_add(1) + 1; }
 
@@ -92,7 +95,7 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
 
   // Changing. Runs `change`, which changes the content of these pages, on a descriptor for writing exact bytes. The range
   // is held.
-  Result<void> change(PageRange range, SetIdBits set_id, Callback<Result<void>(int fd)> change);
+  Result<void> change(const ByteRange& bytes, SetIdBits set_id, Callback<Result<void>(int fd)> change);
   Result<SharedFd> open_to_copy();
   void drop(PageRange range);
   uint32_t key_generation() const;
@@ -113,6 +116,7 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   std::atomic<uint64_t> looks_{0};
 
   mutable Mutex mutex_;  // leaf
+  std::unique_ptr<ChangeWatches> watches_ GUARDED_BY(mutex_);  // while there are any, or changes under way
   State state_ GUARDED_BY(mutex_);
   SharedFd read_fd_ GUARDED_BY(mutex_);      // O_DIRECT where possible
   SharedFd direct_fd_ GUARDED_BY(mutex_);    // writing, O_DIRECT; empty where refused

@@ -17,7 +17,6 @@ namespace sluice {
 std::optional<FileDataImpl::Slice> FileDataImpl::slice_of(uint64_t offset, uint64_t length) {
   Slice slice;
   MutexLock lock(&mutex_);
-  slice.version = state_.version;
   slice.read.size = state_.stamp.size;
   slice.read.generation = state_.key_generation;
   if (offset >= slice.read.size || length == 0) return std::nullopt;
@@ -30,29 +29,28 @@ std::optional<FileDataImpl::Slice> FileDataImpl::slice_of(uint64_t offset, uint6
 
 std::optional<FileSlice> FileDataImpl::read_resident(uint64_t offset, uint64_t length) {
   const auto slice = slice_of(offset, length);
-  if (!slice) return FileSlice{.pages = {}, .skip = 0, .length = 0, .generation = version().generation};
+  if (!slice) return FileSlice{};
   auto pages = context_.cache->read_resident(slice->read);
   if (!pages) return std::nullopt;
-  return FileSlice{std::move(*pages), slice->skip, slice->length, slice->version};
+  return FileSlice{std::move(*pages), slice->skip, slice->length};
 }
 
 uint64_t FileDataImpl::read_attempt(uint64_t offset, uint64_t length, bool first,
                                     Callback<void(Result<FileSlice>)> done) {
   auto slice = slice_of(offset, length);
   if (!slice) {
-    done(FileSlice{.pages = {}, .skip = 0, .length = 0, .generation = version().generation});
+    done(FileSlice{});
     return 0;
   }
   if (auto pages = context_.cache->read_resident(slice->read)) {
-    done(FileSlice{std::move(*pages), slice->skip, slice->length, slice->version});
+    done(FileSlice{std::move(*pages), slice->skip, slice->length});
     return 0;
   }
   auto self = shared_from_this();
   slice->read.source = self;
   const uint64_t skip = slice->skip, found = slice->length;
-  const uint32_t version = slice->version;
   return context_.cache->read(std::move(slice->read), [=, done = std::move(done)](Result<PageRefs> pages) mutable {
-    if (pages) return done(FileSlice{std::move(*pages), skip, found, version});
+    if (pages) return done(FileSlice{std::move(*pages), skip, found});
     // The file ended early: it was truncated behind our back. Look, and answer for what it is now.
     if (pages.error().number != ESTALE || !first) return done(tl::unexpected(pages.error()));
     if (auto looked = self->revalidate(); !looked) return done(tl::unexpected(looked.error()));
@@ -115,13 +113,12 @@ Detached FileDataImpl::write_in_order(std::unique_ptr<PreparedWrite> write, std:
   const SharedFd fd = any_fd();
   Result<size_t> outcome = fail(EBADF);
   if (fd) {
-    if (auto begun = begin_change(fd->get(), set_id); !begun) {
+    if (auto begun = begin_change(fd->get(), write->bytes(), set_id); !begun) {
       outcome = tl::unexpected(begun.error());
     } else {
       const uint64_t old_size = size();
       context_.cache->begin_change(*cached_, write->range());
-      outcome = co_await completion_of<Result<size_t>>(
-          [&](auto written) { write_disk(*write, std::move(written)); });
+      outcome = co_await completion_of<Result<size_t>>([&](auto written) { write_disk(*write, std::move(written)); });
       if (set_id == SetIdBits::keep) restore_set_id_bits(fd->get());
       finish_write(*write, fd->get(), old_size, outcome && *outcome == write->size);
     }
@@ -207,7 +204,7 @@ void FileDataImpl::finish_write(PreparedWrite& write, int fd, uint64_t old_size,
     context_.cache->publish(*cached_, key_generation(), known.range, known.pages);
   };
   for (const KnownPages& known : changed) publish(known);
-  end_change(fd, true);
+  end_change(fd, write.bytes());
   const PageRange old_end{old_size / kPageSize, 1};
   for (const KnownPages& known : changed) {
     if (!known.complete() || known.range.overlaps(old_end)) publish(known);

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "cache/block_cache.h"
+#include "fs/store/change_watch.h"
 
 namespace sluice {
 
@@ -25,6 +26,7 @@ struct PreparedWrite {
 
   PreparedWrite(BlockCache& cache, uint64_t at, std::string_view bytes);
 
+  ByteRange bytes() const { return {offset, offset + size}; }
   PageRange range() const { return pages_of(offset, size); }
   PageRange middle_range() const { return pages_of(middle_offset, middle_size); }
   std::vector<iovec> middle_buffers() const;

@@ -45,12 +45,10 @@ struct SetAttributes {
 };
 
 // Bytes [skip, skip + length) of `pages` are what was read; shorter than asked only at the end of the file.
-// `generation` is FileVersion's: slices of one reply must agree on it.
 struct FileSlice {
   PageRefs pages;
   uint64_t skip = 0;
   uint64_t length = 0;
-  uint32_t generation = 0;
 };
 
 }  // namespace sluice

@@ -44,6 +44,7 @@ struct HttpStats {
   uint64_t responses_3xx = 0;
   uint64_t responses_4xx = 0;
   uint64_t responses_5xx = 0;
+  uint64_t broken_off = 0;  // replies that ended early: the file changed or failed
   SendStats sent;
 };
 

@@ -13,6 +13,7 @@ namespace sluice {
 namespace {
 
 constexpr size_t kInputMax = 64 << 10;          // pipelined requests kept here; more stays in the socket
+constexpr uint32_t kAttemptsMax = 5;            // for a file that changes between its head and its first bytes
 constexpr uint64_t kSkippedBodyMax = 64 << 10;  // a longer body of a GET costs the connection
 
 }  // namespace
@@ -59,6 +60,8 @@ void HttpSession::handle(std::string_view head) {
   }
   const HttpRequest& request = *parsed;
   enter(State::answering);
+  head_ = head;
+  attempts_ = 1;
   keep_alive_ = request.keep_alive && !worker_->draining();
   body_left_ = request.body_bytes;
   // With Expect we answer before the client decided whether to send the body, so what comes next is ambiguous.
@@ -104,6 +107,7 @@ void HttpSession::answer(const HttpRequest& request, Result<Store::OpenedPath> o
 }
 
 void HttpSession::answer_file(const HttpRequest& request, std::shared_ptr<OpenFile> file) {
+  std::unique_ptr<ChangeWatch> watch = file->data().watch();
   const FileVersion version = file->data().version();
   const uint64_t size = version.stamp.size;
   const Validators validators = validators_of(version);
@@ -129,7 +133,7 @@ void HttpSession::answer_file(const HttpRequest& request, std::shared_ptr<OpenFi
     reply.file = std::move(file);
     reply.offset = range.offset;
     reply.length = range.length;
-    reply.generation = version.generation;
+    reply.watch = std::move(watch);
   }
   start_sending(status, std::move(reply));
 }
@@ -142,6 +146,7 @@ void HttpSession::refuse(const HttpRequest& request, HttpStatus status, uint64_t
 }
 
 void HttpSession::start_sending(HttpStatus status, Reply reply) {
+  status_ = status;
   worker_->count(status);
   on_progress();
   send(std::move(reply));
@@ -188,6 +193,13 @@ void HttpSession::on_reply_sent() {
   enter(State::idle);
   consume_input();
   if (input_ended() && state_ != State::answering) close();
+}
+
+void HttpSession::on_reply_lost(int error, bool begun) {
+  worker_->count_lost(status_, begun);
+  if (begun) return close();
+  if (error == ESTALE && attempts_++ < kAttemptsMax) return open_elsewhere(head_);
+  refuse(*parse_request(head_), error == ESTALE ? HttpStatus::unavailable : status_of(error));
 }
 
 void HttpSession::on_input_end() {

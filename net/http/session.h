@@ -33,6 +33,7 @@ class HttpSession final : public Connection {
   size_t on_input(std::string_view bytes) override;
   void on_input_end() override;
   void on_reply_sent() override;
+  void on_reply_lost(int error, bool begun) override;
   void on_progress() override;
   void on_timeout() override;
   void on_closed() override;
@@ -49,6 +50,9 @@ class HttpSession final : public Connection {
 
   HttpWorker* const worker_;
   State state_ = State::reading;
+  std::string head_;  // of the request that is answered
+  HttpStatus status_ = HttpStatus::ok;
+  uint32_t attempts_ = 0;   // to answer it
   size_t scanned_ = 0;      // of the head that is arriving
   uint64_t body_left_ = 0;  // of the last request, to be skipped
   bool keep_alive_ = true;

@@ -117,6 +117,15 @@ void HttpWorker::count(HttpStatus status) {
   by_class_[static_cast<size_t>(status) / 100].fetch_add(1, std::memory_order_relaxed);
 }
 
+void HttpWorker::count_lost(HttpStatus status, bool begun) {
+  if (begun) {
+    broken_off_.fetch_add(1, std::memory_order_relaxed);
+  } else {
+    requests_.fetch_sub(1, std::memory_order_relaxed);
+    by_class_[static_cast<size_t>(status) / 100].fetch_sub(1, std::memory_order_relaxed);
+  }
+}
+
 void HttpWorker::add_stats(HttpStats* stats) const {
   const auto value = [](const std::atomic<uint64_t>& counter) { return counter.load(std::memory_order_relaxed); };
   stats->connections_open += value(open_);
@@ -126,6 +135,7 @@ void HttpWorker::add_stats(HttpStats* stats) const {
   stats->responses_3xx += value(by_class_[3]);
   stats->responses_4xx += value(by_class_[4]);
   stats->responses_5xx += value(by_class_[5]);
+  stats->broken_off += value(broken_off_);
   const SendStats sent = send_context_.stats();
   stats->sent.copy_bytes += sent.copy_bytes;
   stats->sent.vmsplice_bytes += sent.vmsplice_bytes;

@@ -43,6 +43,8 @@ class HttpWorker {
   std::string_view date() { return dates_.at(shared_->options.clock->realtime()); }
   bool draining() const { return draining_; }
   void count(HttpStatus status);
+  // A reply that was counted is broken off, or, when nothing of it was sent, does not count.
+  void count_lost(HttpStatus status, bool begun);
   void went_idle(HttpSession& session);
   void went_busy(HttpSession& session);
   void went_away(HttpSession& session);
@@ -73,6 +75,7 @@ class HttpWorker {
   std::atomic<uint64_t> open_{0};
   std::atomic<uint64_t> requests_{0};
   std::atomic<uint64_t> by_class_[6] = {};
+  std::atomic<uint64_t> broken_off_{0};
 };
 
 }  // namespace sluice

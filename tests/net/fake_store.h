@@ -119,6 +119,16 @@ class FakeStore final : public Store {
   class Data final : public FileData {
    public:
     Data(FakeStore* store, FakeFile* file) : store_(store), file_(file) {}
+    class Watch final : public ChangeWatch {
+     public:
+      explicit Watch(const FakeFile* file) : file_(file), generation_(file->generation) {}
+      bool touched(const ByteRange&) const override { return file_->generation != generation_; }
+
+     private:
+      const FakeFile* file_;
+      const uint32_t generation_;
+    };
+    std::unique_ptr<ChangeWatch> watch() override { return std::make_unique<Watch>(file_); }
     FileVersion version() const override {
       FileVersion version;
       version.generation = file_->generation;
@@ -129,12 +139,16 @@ class FakeStore final : public Store {
       version.stamp.ctime_ns = file_->mtime_ns;
       return version;
     }
-    void read(uint64_t offset, uint64_t length, Callback<void(Result<FileSlice>)> done) override {
+    uint64_t read(uint64_t offset, uint64_t length, Callback<void(Result<FileSlice>)> done) override {
       ++store_->reads;
-      if (!file_->park_reads) return done(slice(offset, length));
+      if (!file_->park_reads) {
+        done(slice(offset, length));
+        return 0;
+      }
       MutexLock lock(&store_->mutex_);
       store_->parked_.push_back(
           [this, offset, length, done = std::move(done)]() mutable { done(slice(offset, length)); });
+      return 0;
     }
     std::optional<FileSlice> read_resident(uint64_t, uint64_t) override { return std::nullopt; }
 
@@ -142,6 +156,7 @@ class FakeStore final : public Store {
     void close(bool) override {}
     Result<bool> revalidate() override { return false; }
     void prefetch(PageRange) override {}
+    LeftStreams& left_streams() override { return left_streams_; }
     void write(uint64_t, std::string_view, const WriteOptions&, Callback<void(Result<size_t>)> done) override {
       done(fail(EROFS));
     }
@@ -161,7 +176,6 @@ class FakeStore final : public Store {
       if (file_->read_error != 0) return fail(file_->read_error);
       const uint64_t size = std::min(file_->size, file_->shrunk_to);
       FileSlice slice;
-      slice.generation = file_->generation;
       if (offset >= size) return slice;
       slice.length = std::min(length, size - offset);
       slice.skip = offset % kPageSize;
@@ -185,6 +199,7 @@ class FakeStore final : public Store {
 
     FakeStore* const store_;
     FakeFile* const file_;
+    LeftStreams left_streams_;
   };
 
   class File final : public OpenFile {

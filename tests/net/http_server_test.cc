@@ -349,6 +349,45 @@ TEST_CASE("http server: a file that changes while it is sent ends in a short bod
   CHECK_FALSE(response.whole);
 }
 
+TEST_CASE("http server: a file that changes before any of it was sent is answered anew", "[net][http]") {
+  FakeStore store;
+  FakeFile& file = store.add("cold", {.size = 100'000});
+  file.park_reads = true;
+  auto server = start(&store);
+  Client client(server->port());
+  client.write("GET /cold HTTP/1.1\r\nHost: h\r\n\r\n");
+  const auto change_under_read = [&](uint32_t generation) {
+    while (store.parked() == 0) std::this_thread::yield();
+    file.generation = generation;
+    store.run_parked();
+  };
+  SECTION("and gets there") {
+    for (uint32_t generation : {2, 3, 3}) change_under_read(generation);
+    const Response response = client.read();
+    CHECK(response.status == 200);
+    CHECK(response.whole);
+    CHECK(response.body == store.content("cold"));
+    CHECK(server->stats().responses_2xx == 1);
+  }
+  SECTION("or is refused when it never rests") {
+    for (uint32_t generation = 2; generation <= 6; generation++) change_under_read(generation);
+    CHECK(client.read().status == 503);
+    CHECK(server->stats().responses_2xx == 0);
+    CHECK(server->stats().responses_5xx == 1);
+  }
+  CHECK(server->stats().requests == 1);
+  CHECK(server->stats().broken_off == 0);
+}
+
+TEST_CASE("http server: a disk that fails before any of a file was sent is told by the status", "[net][http]") {
+  FakeStore store;
+  store.add("bad", {.size = 100'000}).read_error = EIO;
+  auto server = start(&store);
+  Client client(server->port());
+  CHECK(client.get("/bad").status == 500);
+  CHECK(client.get("/bad").status == 500);  // by the same connection
+}
+
 TEST_CASE("http server: slow heads, idle connections and clients that stop reading are ended", "[net][http]") {
   FakeStore store(24);
   sample_store(store);

@@ -59,6 +59,9 @@ class Channel final : public SocketHandler, public SendOwner {
   int sent() {
     return thread_->call([&] { return sent_; });
   }
+  int lost_unsent() {
+    return thread_->call([&] { return lost_unsent_; });
+  }
 
  private:
   void on_received(std::string_view) override {}
@@ -67,6 +70,10 @@ class Channel final : public SocketHandler, public SendOwner {
   void on_reply_sent() override { ++sent_; }
   void on_send_failed(int error) override { error_ = error; }
   void on_send_progress() override {}
+  void on_reply_lost(int error, bool begun) override {
+    error_ = error;
+    lost_unsent_ += !begun;
+  }
 
   LoopThread* const thread_;
   SocketPair pair_;
@@ -74,6 +81,7 @@ class Channel final : public SocketHandler, public SendOwner {
   std::unique_ptr<SendPath> path_;
   int sent_ = 0;
   int error_ = 0;
+  int lost_unsent_ = 0;
 };
 
 SendOptions options_for(SendMethod method, uint32_t copy_max_bytes = 32 << 10) {
@@ -86,7 +94,7 @@ Reply reply_of(FakeStore& store, const std::string& name, uint64_t offset, uint6
   reply.file = std::move(store.open_path({}, name)->file);
   reply.offset = offset;
   reply.length = length;
-  reply.generation = store.file(name).generation;
+  reply.watch = reply.file->data().watch();
   return reply;
 }
 
@@ -265,6 +273,24 @@ TEST_CASE("send path: a file that changes or shrinks under a reply breaks it off
       CHECK((head + content).starts_with(received));
     }
   }
+}
+
+TEST_CASE("send path: a reply that is lost before any of it was sent makes way for another", "[net][send]") {
+  FakeStore store;
+  FakeFile& file = store.add("changing", {.size = 100'000});
+  LoopThread thread;
+  SendContext context(&thread.loop(), options_for(SendMethod::automatic));
+  Channel channel(&thread, &context);
+  Reply lost = reply_of(store, "changing", 0, 100'000);
+  file.generation = 2;
+  channel.send(std::move(lost));
+  CHECK(channel.until_failed() == ESTALE);
+  CHECK(channel.lost_unsent() == 1);
+  Reply reply = reply_of(store, "changing", 0, 100'000);
+  const std::string whole = reply.head + store.content("changing");
+  channel.send(std::move(reply));
+  CHECK(read_bytes(channel.client(), whole.size()) == whole);
+  channel.close();
 }
 
 TEST_CASE("send path: slices that come from the disk's thread are sent when they come", "[net][send]") {

@@ -156,6 +156,67 @@ TEST_CASE("file data: our own writes do not count as foreign changes nor flush t
   CHECK(f.disk->stats().reads == reads);
 }
 
+TEST_CASE("file data: a watch knows which bytes our own changes touched", "[store][data]") {
+  Fixture f(pattern(100'000, 5));
+  const auto watch = f.data->watch();
+  CHECK_FALSE(watch->touched(kAllBytes));
+  SECTION("appending touches what lies past the old end") {
+    for (int i = 0; i < 100; i++) REQUIRE(f.write(0, "one more line", true));
+    CHECK_FALSE(watch->touched({0, 100'000}));
+    CHECK(watch->touched({99'999, 100'001}));
+  }
+  SECTION("writing touches its bytes, not their pages") {
+    f.write(50'001, "x");
+    CHECK_FALSE(watch->touched({0, 50'001}));
+    CHECK(watch->touched({50'001, 50'002}));
+    CHECK_FALSE(watch->touched({50'002, 100'000}));
+    CHECK_FALSE(f.data->watch()->touched(kAllBytes));
+  }
+  SECTION("truncating touches what is cut off, or added") {
+    REQUIRE(f.data->truncate(70'000, SetIdBits::clear));
+    CHECK_FALSE(watch->touched({0, 70'000}));
+    CHECK(watch->touched({69'999, 70'001}));
+    const auto later = f.data->watch();
+    REQUIRE(f.data->truncate(90'000, SetIdBits::clear));
+    CHECK_FALSE(later->touched({0, 70'000}));
+    CHECK(later->touched({80'000, 80'001}));
+  }
+  SECTION("punching touches its bytes, allocating none") {
+    REQUIRE(f.data->allocate({.mode = FALLOC_FL_KEEP_SIZE, .offset = 0, .length = 100'000}));
+    CHECK_FALSE(watch->touched(kAllBytes));
+    REQUIRE(f.data->allocate({.mode = FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, .offset = 8192, .length = 8192}));
+    CHECK(watch->touched({16'383, 16'384}));
+    CHECK_FALSE(watch->touched({16'384, 100'000}));
+  }
+  SECTION("changing attributes touches nothing") {
+    REQUIRE(f.data->change_attributes(
+        [&]() -> Result<void> {
+          if (::chmod(f.path.c_str(), 0600) != 0) return fail(errno);
+          return {};
+        },
+        f.path_fd.get()));
+    CHECK_FALSE(watch->touched(kAllBytes));
+  }
+  SECTION("a change from outside may have touched anything") {
+    f.write_outside(10, "y");
+    REQUIRE(f.data->revalidate() == true);
+    CHECK(watch->touched({99'000, 99'001}));
+  }
+}
+
+TEST_CASE("change watches: a change under way touches those who begin to watch", "[store][data]") {
+  ChangeWatches watches;
+  ChangeWatches::Watch watch;
+  watches.begin({10, 20});
+  watches.add(&watch);
+  CHECK(watch.touched({0, 11}));
+  CHECK_FALSE(watch.touched({20, 30}));
+  watches.end({10, 20});
+  CHECK_FALSE(watches.empty());
+  watches.remove(&watch);
+  CHECK(watches.empty());
+}
+
 TEST_CASE("file data: a foreign change of the same size is seen at the next look", "[store][data]") {
   Fixture f(std::string(50'000, 'a'));
   f.read(0, 50'000);
@@ -201,7 +262,7 @@ TEST_CASE("file data: a write that fails says why and leaves what the backing ho
   ::signal(SIGXFSZ, SIG_IGN);
   struct rlimit before {};
   ::getrlimit(RLIMIT_FSIZE, &before);
-  const struct rlimit lower{.rlim_cur = 40'960, .rlim_max = before.rlim_max};
+  const struct rlimit lower { .rlim_cur = 40'960, .rlim_max = before.rlim_max };
   ::setrlimit(RLIMIT_FSIZE, &lower);
   const auto beyond = f.write(45'056, std::string(8'192, 'b'));
   const auto across = f.write(20'480, std::string(40'960, 'c'));
