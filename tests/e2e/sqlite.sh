@@ -9,7 +9,7 @@ database_works() {
   equal "journal mode" "$(sqlite3 "$database" 'PRAGMA journal_mode=WAL; CREATE TABLE t(n INTEGER PRIMARY KEY, s TEXT);')" wal
   background read_while_written "$database"
   reader=$JOB
-  for i in $(seq 1 1000); do echo "INSERT INTO t VALUES($i, hex(randomblob($((i % 300)))));"; done | sqlite3 "$database"
+  for i in $(seq 1 1000); do echo "INSERT INTO t VALUES($i, hex(randomblob($((i % 300)))));"; done | sqlite3 -cmd '.timeout 10000' "$database"
   wait "$reader" || fail "a second process could not read while the first wrote"
   equal "rows" "$(sqlite3 "$database" 'SELECT count(*), sum(n) FROM t')" "1000|500500"
   equal "integrity" "$(sqlite3 "$database" 'PRAGMA integrity_check')" ok
