@@ -5,7 +5,8 @@
 // Lending. A frame whose bytes went to the kernel by reference (vmsplice) is marked lent before. When its
 // last reference goes it does not become free but *cools*: the kernel may still read it. It becomes free again
 // only by proof:
-//   collapse  the release test: the last page of each slab is a guard page, and MADV_COLLAPSE on the slab then fails with
+//   collapse  the release test: the last page of each slab is a guard page, and MADV_COLLAPSE on the slab then fails
+//   with
 //             EAGAIN while any page of the slab is referenced by the kernel, with EINVAL when none is
 //             (10-20 us per 2 MiB). Nothing moves.
 //   replace   MADV_DONTNEED of exactly the cooling pages: the reader keeps the old pages, we get fresh ones. Exact and
@@ -31,7 +32,7 @@ namespace sluice {
 enum class ReleaseProof { collapse, replace };
 
 struct ArenaOptions {
-  uint32_t slabs_max = 0;                          // hard limit of the arena, in slabs of 2 MiB
+  uint32_t slabs_max = 0;                      // hard limit of the arena, in slabs of 2 MiB
   ReleaseProof proof = ReleaseProof::replace;  // by `probe_release_proof`, once at start
 };
 
@@ -53,7 +54,8 @@ class Arena {
 
   // Appends up to `wanted` frames to `runs`, each frame with one reference that the caller owns, in as few runs as
   // possible. Frames hold arbitrary bytes. Uses free frames, then a new slab, then cooled frames by release test,
-  // then replaces cooling ones. Never waits. Returns how many frames were given; fewer than wanted means that everything else is referenced.
+  // then replaces cooling ones. Never waits. Returns how many frames were given; fewer than wanted means that
+  // everything else is referenced.
   virtual uint32_t allocate(uint32_t wanted, std::vector<FrameRun>& runs) = 0;
 
   virtual void reference(FrameRun run) = 0;

@@ -1,15 +1,16 @@
 // BlockCache is the public face of the cache: it stands in for the PageCache, with a budget, a policy and counters of
 // its own. It knows pages of numbered files: no names, no sockets, no FUSE.
 //
-//   read        pages present are referenced at once; missing ones become one vectored read per gap (at most 1 MiB), whoever asks
+//   read        pages present are referenced at once; missing ones become one vectored read per gap (at most 1 MiB),
+//   whoever asks
 //               meanwhile joins that read ("single flight") and shares its result or its error.
 //   change      a writer brackets the backing's change with begin_change and publish (or drop): reads in flight over
 //               the range go to those who asked, but no longer into the cache.
 //   generation  part of the key. When the store notices a foreign change it moves the generation: old blocks
 //               are never found again and are dropped.
 //
-// Thread-safe. Locks, outer to inner: replacement (policy, free block ids) -> shard (index, flights) -> file list / arena.
-// No lock is held across the disk or a callback.
+// Thread-safe. Locks, outer to inner: replacement (policy, free block ids) -> shard (index, flights) -> file list /
+// arena. No lock is held across the disk or a callback.
 #pragma once
 
 #include <atomic>
@@ -49,7 +50,8 @@ struct CacheStats {
   ArenaStats arena;
 };
 
-// One file known to the cache, made by BlockCache::add_file. The store keeps it as long as the file is open or has blocks.
+// One file known to the cache, made by BlockCache::add_file. The store keeps it as long as the file is open or has
+// blocks.
 class CachedFile {
  public:
   virtual ~CachedFile() = default;
@@ -63,7 +65,7 @@ struct CacheRead {
   CachedFile* file = nullptr;  // kept alive by the caller until done
   uint32_t generation = 0;
   uint64_t size = 0;
-  PageRange pages;             // within the file's size; at most kReadPagesMax
+  PageRange pages;  // within the file's size; at most kReadPagesMax
   IoClass io_class = IoClass::demand;
   std::shared_ptr<BlockSource> source;  // used only on a miss
 };
@@ -88,7 +90,8 @@ class BlockCache {
 
   // Fresh pages for a writer to fill and publish; none when there is not memory for all.
   virtual PageRefs allocate(uint64_t pages) = 0;
-  // A change of these pages begins: flights over the range are detached from the index. Call before the backing changes.
+  // A change of these pages begins: flights over the range are detached from the index. Call before the backing
+  // changes.
   virtual void begin_change(CachedFile& file, PageRange range) = 0;
   // The change succeeded: `pages` (as many as the range) are the new content. Their bytes are not written again.
   virtual void publish(CachedFile& file, uint32_t generation, PageRange range, const PageRefs& pages) = 0;

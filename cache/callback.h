@@ -16,8 +16,8 @@ class Callback<R(Args...)> {
  public:
   Callback() = default;
   template <typename F>
-    requires(!std::is_same_v<F, Callback>)
-  Callback(F function)  // NOLINT(google-explicit-constructor): a lambda is meant to convert
+  requires(!std::is_same_v<F, Callback>)
+      Callback(F function)  // NOLINT(google-explicit-constructor): a lambda is meant to convert
       : holder_(std::make_unique<HolderOf<F>>(std::move(function))) {}
 
   R operator()(Args... args) { return holder_->call(std::forward<Args>(args)...); }

@@ -5,12 +5,8 @@ namespace {
 
 class SystemClock final : public Clock {
  public:
-  std::chrono::nanoseconds monotonic() const override {
-    return std::chrono::steady_clock::now().time_since_epoch();
-  }
-  std::chrono::nanoseconds realtime() const override {
-    return std::chrono::system_clock::now().time_since_epoch();
-  }
+  std::chrono::nanoseconds monotonic() const override { return std::chrono::steady_clock::now().time_since_epoch(); }
+  std::chrono::nanoseconds realtime() const override { return std::chrono::system_clock::now().time_since_epoch(); }
 };
 
 }  // namespace

@@ -17,15 +17,15 @@ namespace sluice {
 enum class IoClass { demand, readahead };  // demand goes first when the depth is used up
 
 struct DiskRequest {
-  int fd = -1;            // stays open until `done`
-  uint64_t offset = 0;    // bytes
+  int fd = -1;                      // stays open until `done`
+  uint64_t offset = 0;              // bytes
   std::vector<iovec> buffers = {};  // at most 1024; stay valid until `done`
   IoClass io_class = IoClass::demand;
   // The descriptor is not O_DIRECT: after the transfer drop the range from the PageCache (written back first when
   // it was a write).
   bool drop_behind = false;
-  // Bytes transferred. Runs once, on the disk's completion thread (or inside the call when refused at once), no lock held.
-  // A read is short only at the end of the file: short transfers before it are resumed, EINTR and EAGAIN retried.
+  // Bytes transferred. Runs once, on the disk's completion thread (or inside the call when refused at once), no lock
+  // held. A read is short only at the end of the file: short transfers before it are resumed, EINTR and EAGAIN retried.
   // A write is whole or an error; a write that stopped half-way (ENOSPC) reports its error.
   Callback<void(Result<size_t>)> done = {};
 };
@@ -39,8 +39,8 @@ struct DiskStats {
 };
 
 struct DiskOptions {
-  uint32_t io_depth = 64;      // requests in flight; more wait in order, demand before readahead
-  uint32_t threads_max = 16;   // of the fallback
+  uint32_t io_depth = 64;     // requests in flight; more wait in order, demand before readahead
+  uint32_t threads_max = 16;  // of the fallback
 };
 
 class Disk {

@@ -1,6 +1,6 @@
-// Flight and ParkedRead collapse concurrent misses ("single flight"). A Flight is one disk read of a run of missing pages,
-// registered in its shard before the disk is asked; readers of the same pages wait on it and share its result or its error. A ParkedRead is
-// a reader that waits for one flight or several; no thread waits with it.
+// Flight and ParkedRead collapse concurrent misses ("single flight"). A Flight is one disk read of a run of missing
+// pages, registered in its shard before the disk is asked; readers of the same pages wait on it and share its result or
+// its error. A ParkedRead is a reader that waits for one flight or several; no thread waits with it.
 #pragma once
 
 #include <atomic>
@@ -25,7 +25,8 @@ class ParkedRead {
   // The page (counted from the start of the range) is there: takes over one reference. Each page once.
   void supply(uint64_t page, FrameNumber frame) { frames_[page] = frame; }
   bool supplied(uint64_t page) const { return frames_[page] != kNoFrame; }
-  // Memory was short: gives every page back and may start over. Only when nothing is expected any more. True if it had any.
+  // Memory was short: gives every page back and may start over. Only when nothing is expected any more. True if it had
+  // any.
   bool reset();
 
   void expect_one() { pending_.fetch_add(1, std::memory_order_relaxed); }

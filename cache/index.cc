@@ -35,7 +35,8 @@ std::vector<BlockId> FileBlocks::ids(const LazyArray<Block>& blocks) const {
 }
 
 uint32_t Block::pages() const {
-  return static_cast<uint32_t>(std::count_if(std::begin(frames), std::end(frames), [](FrameNumber f) { return f != kNoFrame; }));
+  return static_cast<uint32_t>(
+      std::count_if(std::begin(frames), std::end(frames), [](FrameNumber f) { return f != kNoFrame; }));
 }
 
 namespace {
@@ -47,7 +48,9 @@ uint32_t buckets_for(uint32_t blocks_max) {
 }  // namespace
 
 Index::Index(uint32_t blocks_max)
-    : buckets_per_shard_(buckets_for(blocks_max)), blocks_(blocks_max), buckets_(size_t{kShards} * buckets_per_shard_) {}
+    : buckets_per_shard_(buckets_for(blocks_max)),
+      blocks_(blocks_max),
+      buckets_(size_t{kShards} * buckets_per_shard_) {}
 
 uint64_t Index::memory_bytes(uint32_t blocks_max) {
   return uint64_t{blocks_max} * sizeof(Block) + uint64_t{kShards} * buckets_for(blocks_max) * sizeof(BlockId);

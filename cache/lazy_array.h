@@ -19,8 +19,8 @@ class LazyArray {
  public:
   explicit LazyArray(size_t size) : size_(size) {
     ASSERT(size > 0);
-    void* memory = ::mmap(nullptr, size * sizeof(T), PROT_READ | PROT_WRITE,
-                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* memory =
+        ::mmap(nullptr, size * sizeof(T), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     ASSERT(memory != MAP_FAILED);
     // A huge page at the first touch would be memory that nobody asked for.
     ::madvise(memory, size * sizeof(T), MADV_NOHUGEPAGE);

@@ -80,8 +80,8 @@ struct Write {
 Result<size_t> write_durably(OpenFile& file, const Write& write) {
   std::promise<Result<size_t>> promise;
   auto written = promise.get_future();
-  file.data().write(write.offset, write.bytes, write.options, [promise = std::move(promise)](
-      Result<size_t> bytes) mutable { promise.set_value(bytes); });
+  file.data().write(write.offset, write.bytes, write.options,
+                    [promise = std::move(promise)](Result<size_t> bytes) mutable { promise.set_value(bytes); });
   const size_t bytes = TRY(written.get());
   const bool data_only = (write.flags & O_SYNC) != O_SYNC;
   TRY(file.data().fsync(data_only));
@@ -95,8 +95,9 @@ void write(fuse_req_t handle, fuse_ino_t, const char* bytes, size_t size, off_t 
   const bool append = (info->flags & O_APPEND) != 0 && !info->writepage;
   const Write write{static_cast<uint64_t>(offset), {bytes, size}, info->flags, {append, request.set_id_bits()}};
   if ((info->flags & O_DSYNC) != 0) return request.reply_written(write_durably(*file, write));  // O_SYNC includes it
-  file->data().write(write.offset, write.bytes, write.options, [request = std::move(request), file](
-      Result<size_t> written) mutable { request.reply_written(written); });
+  file->data().write(
+      write.offset, write.bytes, write.options,
+      [request = std::move(request), file](Result<size_t> written) mutable { request.reply_written(written); });
 }
 
 void fsync(fuse_req_t handle, fuse_ino_t, int data_only, fuse_file_info* info) noexcept {

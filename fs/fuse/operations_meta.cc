@@ -1,10 +1,10 @@
 // Names and attributes.
 //
-// Not here on purpose: access (the kernel checks, by default_permissions), and locks. All programs that use the mount are
-// on this host, so the kernel keeps their locks as it does for a local file system: exactly, with deadlocks found, pids
-// told, waiting interrupted, and nothing left when a process dies. Forwarded to the backing they would be seen by those
-// who bypass us; but the owner there is the gateway, so none of that would hold, and each program that waits would cost a
-// thread here.
+// Not here on purpose: access (the kernel checks, by default_permissions), and locks. All programs that use the mount
+// are on this host, so the kernel keeps their locks as it does for a local file system: exactly, with deadlocks found,
+// pids told, waiting interrupted, and nothing left when a process dies. Forwarded to the backing they would be seen by
+// those who bypass us; but the owner there is the gateway, so none of that would hold, and each program that waits
+// would cost a thread here.
 #include <errno.h>
 #include <sys/stat.h>
 #include <unistd.h>

@@ -22,8 +22,9 @@ struct FuseOptions {
   std::string fsname;        // what df and mount show as the source
   bool allow_other = false;  // users other than the one who mounts; they need user_allow_other in /etc/fuse.conf
   bool read_only = false;
-  // As libfuse has them: what the kernel is shown, and decides by, instead of the backing's owner, group and permissions
-  // (all but `umask`). With any of them callers act on the backing as the gateway, and cannot set set-id bits, unless root.
+  // As libfuse has them: what the kernel is shown, and decides by, instead of the backing's owner, group and
+  // permissions (all but `umask`). With any of them callers act on the backing as the gateway, and cannot set set-id
+  // bits, unless root.
   std::optional<uid_t> uid;
   std::optional<gid_t> gid;
   std::optional<mode_t> umask;

@@ -1,9 +1,10 @@
-// FileData is the data side of one regular file: its descriptors, its version, and the order of its reads and writes. One
-// per inode, shared by all opens and all front ends; it stays while blocks of the file are cached, so that the next
+// FileData is the data side of one regular file: its descriptors, its version, and the order of its reads and writes.
+// One per inode, shared by all opens and all front ends; it stays while blocks of the file are cached, so that the next
 // open finds them.
 //
 //   read   the cached pages, or a read of the backing through the single flight of the cache.
-//   write  under the range lock: begin_change, the backing, publish, then `done`. Whole pages go O_DIRECT from fresh cache
+//   write  under the range lock: begin_change, the backing, publish, then `done`. Whole pages go O_DIRECT from fresh
+//   cache
 //          pages; unaligned heads and tails go as exact bytes through a buffered descriptor.
 //   truncate, allocate, copy   under the range lock as well. They block the calling thread, and so does fsync.
 //
@@ -35,10 +36,10 @@ struct FileDataContext {
   Disk* disk = nullptr;
   const Clock* clock = &system_clock();
   std::chrono::nanoseconds grain{};
-  bool direct_io = true;                             // false: buffered + drop (backing refuses O_DIRECT, or forced)
-  std::atomic<uint64_t> direct_io_refused{0};        // opens where O_DIRECT was refused; the first one is logged
-  std::atomic<uint64_t> outside_changes{0};          // generations moved
-  std::atomic<uint32_t> idle_descriptors{0};         // kept by files that nobody has open
+  bool direct_io = true;                       // false: buffered + drop (backing refuses O_DIRECT, or forced)
+  std::atomic<uint64_t> direct_io_refused{0};  // opens where O_DIRECT was refused; the first one is logged
+  std::atomic<uint64_t> outside_changes{0};    // generations moved
+  std::atomic<uint32_t> idle_descriptors{0};   // kept by files that nobody has open
   uint32_t idle_descriptors_max = 64;
 };
 
@@ -74,12 +75,13 @@ class FileData {
   virtual ~FileData() = default;
 
   // An open begins: makes the descriptors ready (reopening `path_fd`, O_PATH, as the current thread's file system
-  // identity; descriptors that are already there are kept) and revalidates. Balance with `close`. Errors: those of open(2).
+  // identity; descriptors that are already there are kept) and revalidates. Balance with `close`. Errors: those of
+  // open(2).
   virtual Result<void> open(int path_fd, bool for_writing) = 0;
   virtual void close(bool for_writing) = 0;
 
-  // Compares the stamp with the backing's and moves the generation when somebody else changed the file. Returns true when
-  // it moved. One statx(2).
+  // Compares the stamp with the backing's and moves the generation when somebody else changed the file. Returns true
+  // when it moved. One statx(2).
   virtual Result<bool> revalidate() = 0;
   virtual FileVersion version() const = 0;
   // Watches from now on: to be made before `version` is asked. The file outlives it.
@@ -94,8 +96,8 @@ class FileData {
   virtual void prefetch(PageRange pages) = 0;
   virtual LeftStreams& left_streams() = 0;
 
-  // Copies what it needs of `bytes` before returning. `done` gets the bytes written; runs on any thread. Needs an open for
-  // writing.
+  // Copies what it needs of `bytes` before returning. `done` gets the bytes written; runs on any thread. Needs an open
+  // for writing.
   virtual void write(uint64_t offset, std::string_view bytes, const WriteOptions& options,
                      Callback<void(Result<size_t>)> done) = 0;
 
@@ -108,15 +110,16 @@ class FileData {
   virtual Result<size_t> copy_from(FileData& source, const CopiedRange& range) = 0;
   // As lseek(2) with SEEK_DATA or SEEK_HOLE. Errors: also ENXIO.
   virtual Result<uint64_t> seek(uint64_t offset, int whence) = 0;
-  // An own change of attributes is about to happen outside (chmod, utimens, rename, link ...): run it through here, so that
-  // the ctime it leaves is not taken for a foreign change. `change` returns the result; the new stamp is adopted.
+  // An own change of attributes is about to happen outside (chmod, utimens, rename, link ...): run it through here, so
+  // that the ctime it leaves is not taken for a foreign change. `change` returns the result; the new stamp is adopted.
   virtual Result<void> change_attributes(Callback<Result<void>()> change, int path_fd) = 0;
 
   virtual Result<void> fsync(bool data_only) = 0;
 
   virtual uint64_t cached_blocks() const = 0;
   virtual bool is_open() const = 0;
-  // Housekeeping: writes back and drops what unaligned writes left in the PageCache; closes descriptors of a file not open.
+  // Housekeeping: writes back and drops what unaligned writes left in the PageCache; closes descriptors of a file not
+  // open.
   virtual void tidy() = 0;
   virtual bool needs_tidy() const = 0;
 };

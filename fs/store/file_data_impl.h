@@ -56,12 +56,12 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
 
  private:
   struct State {
-    uint32_t key_generation = 1;   // of the cache's keys: moves with foreign changes only
-    uint32_t version = 1;          // moves with every change of content
-    bool known = false;            // a stamp was taken
+    uint32_t key_generation = 1;  // of the cache's keys: moves with foreign changes only
+    uint32_t version = 1;         // moves with every change of content
+    bool known = false;           // a stamp was taken
     Stamp stamp;
     std::chrono::nanoseconds looked_at{};
-    uint64_t look = 0;             // number of the look that gave the stamp
+    uint64_t look = 0;               // number of the look that gave the stamp
     uint32_t changes_under_way = 0;  // our own
     // For the changes under way: the bits before the first of them, and whether one of them must clear the bits.
     mode_t set_id_bits = 0;
@@ -93,8 +93,8 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   void finish_write(PreparedWrite& write, int fd, uint64_t old_size, bool whole);
   void restore_set_id_bits(int fd);
 
-  // Changing. Runs `change`, which changes the content of these pages, on a descriptor for writing exact bytes. The range
-  // is held.
+  // Changing. Runs `change`, which changes the content of these pages, on a descriptor for writing exact bytes. The
+  // range is held.
   Result<void> change(const ByteRange& bytes, SetIdBits set_id, Callback<Result<void>(int fd)> change);
   Result<SharedFd> open_to_copy();
   void drop(PageRange range);
@@ -115,7 +115,7 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   LeftStreams left_streams_;
   std::atomic<uint64_t> looks_{0};
 
-  mutable Mutex mutex_;  // leaf
+  mutable Mutex mutex_;                                        // leaf
   std::unique_ptr<ChangeWatches> watches_ GUARDED_BY(mutex_);  // while there are any, or changes under way
   State state_ GUARDED_BY(mutex_);
   SharedFd read_fd_ GUARDED_BY(mutex_);      // O_DIRECT where possible

@@ -1,5 +1,5 @@
-// A write ready for the disk, its bytes copied. The whole pages in the middle can go O_DIRECT, from fresh cache pages that
-// are published afterwards (or from plain memory when the cache has none); the ends can go only as exact bytes.
+// A write ready for the disk, its bytes copied. The whole pages in the middle can go O_DIRECT, from fresh cache pages
+// that are published afterwards (or from plain memory when the cache has none); the ends can go only as exact bytes.
 #pragma once
 
 #include <stdlib.h>

@@ -10,7 +10,8 @@ namespace sluice {
 
 // A claim holds its range once no earlier claim overlaps it: first come, first served, nobody starves.
 bool RangeLock::is_free(std::list<Claim>::const_iterator claim) const {
-  return std::none_of(claims_.begin(), claim, [&](const Claim& earlier) { return earlier.range.overlaps(claim->range); });
+  return std::none_of(claims_.begin(), claim,
+                      [&](const Claim& earlier) { return earlier.range.overlaps(claim->range); });
 }
 
 void RangeLock::acquire(PageRange range, Callback<void(Ticket)> granted) {

@@ -1,6 +1,6 @@
-// RangeLock orders changes of one file: overlapping ranges one after the other in the order of their requests, others side
-// by side. Asynchronous: who must wait is parked as a callback, no thread blocks and no mutex is held meanwhile. Readers
-// do not take it. Thread-safe.
+// RangeLock orders changes of one file: overlapping ranges one after the other in the order of their requests, others
+// side by side. Asynchronous: who must wait is parked as a callback, no thread blocks and no mutex is held meanwhile.
+// Readers do not take it. Thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +16,8 @@ class RangeLock {
  public:
   using Ticket = uint64_t;
 
-  // `granted` runs with a ticket once the range is free: inside the call, or on the thread that releases. Give the ticket
-  // back by `release`.
+  // `granted` runs with a ticket once the range is free: inside the call, or on the thread that releases. Give the
+  // ticket back by `release`.
   void acquire(PageRange range, Callback<void(Ticket)> granted);
   void release(Ticket ticket);
 
@@ -30,7 +30,7 @@ class RangeLock {
 
   bool is_free(std::list<Claim>::const_iterator claim) const REQUIRES(mutex_);
 
-  Mutex mutex_;  // leaf
+  Mutex mutex_;                                 // leaf
   std::list<Claim> claims_ GUARDED_BY(mutex_);  // in the order of their requests
   Ticket next_ticket_ GUARDED_BY(mutex_) = 1;
 };

@@ -1,8 +1,8 @@
 #include "fs/store/store.h"
 
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <limits.h>
+#include <linux/openat2.h>
 #include <malloc.h>
 #include <sys/resource.h>
 
@@ -18,8 +18,8 @@ namespace sluice {
 namespace {
 
 constexpr std::chrono::seconds kHousekeepingPeriod{1};
-constexpr uint32_t kIdleTicks = 5;             // of housekeeping, before an unused descriptor is closed
-constexpr size_t kSweptInodesMax = 8192;       // per round
+constexpr uint32_t kIdleTicks = 5;        // of housekeeping, before an unused descriptor is closed
+constexpr size_t kSweptInodesMax = 8192;  // per round
 constexpr uint32_t kDescriptorsMin = 16;
 constexpr uint64_t kInodesWorthTrimming = 65536;  // 18 MB
 
@@ -179,8 +179,8 @@ Result<PathFd> StoreImpl::path_fd(const InodeRef& inode) {
   return fd;
 }
 
-// Follows the place and looks whether the file is still there. Only what is certainly another file, or none, is stale: a backing
-// that fails is not a file that was deleted.
+// Follows the place and looks whether the file is still there. Only what is certainly another file, or none, is stale:
+// a backing that fails is not a file that was deleted.
 Result<UniqueFd> StoreImpl::open_place(const InodeRef& inode) {
   const std::string path = TRY(table_.path_of(inode));
   auto fd = root_.open_long_path(path, O_PATH | O_NOFOLLOW, RESOLVE_NO_SYMLINKS);

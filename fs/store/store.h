@@ -2,11 +2,11 @@
 // Every front end (FUSE, HTTP, NFS) calls it and only it, and a change by one front end is seen at once by all.
 //
 // Calls named after system calls block like them: never call them on a network loop thread. Data (OpenFile::data()) is
-// asynchronous. Thread-safe. Errors are those of the system call of that name on the backing, plus ESTALE when the inode
-// behind a number was replaced, EROFS when the store is read-only.
+// asynchronous. Thread-safe. Errors are those of the system call of that name on the backing, plus ESTALE when the
+// inode behind a number was replaced, EROFS when the store is read-only.
 //
-// A number that a call returns in an Entry has one more reference: balance with `forget`. Open files and directories end
-// before the store.
+// A number that a call returns in an Entry has one more reference: balance with `forget`. Open files and directories
+// end before the store.
 #pragma once
 
 #include <sys/statvfs.h>
@@ -25,7 +25,7 @@
 namespace sluice {
 
 struct StoreOptions {
-  std::string source;            // directory
+  std::string source;  // directory
   bool read_only = false;
   bool direct_io = true;
   ReadaheadOptions readahead;
@@ -36,9 +36,9 @@ struct StoreOptions {
 };
 
 struct StoreStats {
-  uint64_t inodes = 0;             // known
+  uint64_t inodes = 0;  // known
   uint64_t open_files = 0;
-  uint64_t descriptors = 0;        // kept for reuse
+  uint64_t descriptors = 0;  // kept for reuse
   uint64_t outside_changes = 0;
   uint64_t direct_io_refused = 0;
 };
@@ -57,16 +57,17 @@ class OpenFile {
 
 struct DirectoryEntry {
   std::string_view name;
-  uint64_t ino = 0;           // the backing's
-  uint8_t type = 0;           // DT_*
-  uint64_t next_offset = 0;   // where to go on after this entry
+  uint64_t ino = 0;          // the backing's
+  uint8_t type = 0;          // DT_*
+  uint64_t next_offset = 0;  // where to go on after this entry
 };
 
 class OpenDirectory {
  public:
   virtual ~OpenDirectory() = default;
-  // Visits entries from `offset` (0, or a next_offset returned before) until the end or until `visit` returns false (the
-  // entry it refused comes again next time). Includes "." and "..". Stable while the directory changes, as the backing is.
+  // Visits entries from `offset` (0, or a next_offset returned before) until the end or until `visit` returns false
+  // (the entry it refused comes again next time). Includes "." and "..". Stable while the directory changes, as the
+  // backing is.
   virtual Result<void> read(uint64_t offset, const std::function<bool(const DirectoryEntry&)>& visit) = 0;
   virtual Result<void> fsync(bool data_only) = 0;
 };
@@ -75,22 +76,25 @@ class Store {
  public:
   // `cache` outlives the store. `disk` ends before it: completions on their way refer to files of the store.
   // Errors: ENOENT, ENOTDIR, EACCES for the source.
-  static Result<std::unique_ptr<Store>> open(const StoreOptions& options, BlockCache* cache, Disk* disk, const Clock* clock);
+  static Result<std::unique_ptr<Store>> open(const StoreOptions& options, BlockCache* cache, Disk* disk,
+                                             const Clock* clock);
   virtual ~Store() = default;
 
   virtual Result<Entry> lookup(InodeNumber parent, std::string_view name) = 0;
   virtual void forget(InodeNumber number, uint64_t references) = 0;
-  // For front ends that open by a name they looked up earlier: does it still lead to this inode, from the root down? One
-  // openat2(2). Errors: ESTALE when it does not. A file whose name we removed ourselves passes.
+  // For front ends that open by a name they looked up earlier: does it still lead to this inode, from the root down?
+  // One openat2(2). Errors: ESTALE when it does not. A file whose name we removed ourselves passes.
   virtual Result<void> confirm_name(InodeNumber number) = 0;
   virtual Result<struct stat> getattr(InodeNumber number) = 0;
   // In this order: size, owner, mode, times; an error leaves what was done before it.
   virtual Result<struct stat> setattr(const Caller& caller, InodeNumber number, const SetAttributes& changes) = 0;
   virtual Result<void> access(const Caller& caller, InodeNumber number, int mode) = 0;
   virtual Result<std::string> readlink(InodeNumber number) = 0;
-  virtual Result<Entry> mknod(const Caller& caller, InodeNumber parent, std::string_view name, mode_t mode, dev_t device) = 0;
+  virtual Result<Entry> mknod(const Caller& caller, InodeNumber parent, std::string_view name, mode_t mode,
+                              dev_t device) = 0;
   virtual Result<Entry> mkdir(const Caller& caller, InodeNumber parent, std::string_view name, mode_t mode) = 0;
-  virtual Result<Entry> symlink(const Caller& caller, InodeNumber parent, std::string_view name, std::string_view target) = 0;
+  virtual Result<Entry> symlink(const Caller& caller, InodeNumber parent, std::string_view name,
+                                std::string_view target) = 0;
   virtual Result<Entry> link(const Caller& caller, InodeNumber number, InodeNumber parent, std::string_view name) = 0;
   virtual Result<void> unlink(const Caller& caller, InodeNumber parent, std::string_view name) = 0;
   virtual Result<void> rmdir(const Caller& caller, InodeNumber parent, std::string_view name) = 0;
@@ -98,37 +102,41 @@ class Store {
   virtual Result<void> rename(const Caller& caller, InodeNumber parent, std::string_view name, InodeNumber new_parent,
                               std::string_view new_name, unsigned flags) = 0;
 
-  // Regular files only (others: EINVAL; the kernel opens those itself). O_DIRECT, O_APPEND, access mode are honoured. O_TRUNC too.
+  // Regular files only (others: EINVAL; the kernel opens those itself). O_DIRECT, O_APPEND, access mode are honoured.
+  // O_TRUNC too.
   virtual Result<std::unique_ptr<OpenFile>> open_file(const Caller& caller, InodeNumber number, int flags) = 0;
   struct Created {
     Entry entry;
     std::unique_ptr<OpenFile> file;
   };
-  virtual Result<Created> create(const Caller& caller, InodeNumber parent, std::string_view name, mode_t mode, int flags) = 0;
+  virtual Result<Created> create(const Caller& caller, InodeNumber parent, std::string_view name, mode_t mode,
+                                 int flags) = 0;
   virtual Result<std::unique_ptr<OpenDirectory>> open_directory(const Caller& caller, InodeNumber number) = 0;
 
-  // For exports by name: goes down from the root by openat2(RESOLVE_BENEATH) as the caller; symbolic links inside the source
-  // are followed. `path` is relative ("" is the root), already decoded, without NUL. Regular files are opened for reading,
-  // anything else gives only its attributes. Errors: also EXDEV when a link or ".." leads out of the source, or `path` is
-  // absolute.
+  // For exports by name: goes down from the root by openat2(RESOLVE_BENEATH) as the caller; symbolic links inside the
+  // source are followed. `path` is relative ("" is the root), already decoded, without NUL. Regular files are opened
+  // for reading, anything else gives only its attributes. Errors: also EXDEV when a link or ".." leads out of the
+  // source, or `path` is absolute.
   struct OpenedPath {
     struct stat attributes {};
     std::unique_ptr<OpenFile> file;  // nullptr unless a regular file
   };
   virtual Result<OpenedPath> open_path(const Caller& caller, std::string_view path) = 0;
   // The same without ever waiting for the backing (RESOLVE_CACHED on a local file system); EAGAIN: use open_path on a
-  // thread that may block. The thread keeps the caller's file system identity (switching costs more than the open) until it
-  // calls anything else of the store: between two calls it must not open files by itself.
+  // thread that may block. The thread keeps the caller's file system identity (switching costs more than the open)
+  // until it calls anything else of the store: between two calls it must not open files by itself.
   virtual Result<OpenedPath> try_open_path(const Caller& caller, std::string_view path) = 0;
 
   virtual Result<struct statvfs> statfs(InodeNumber number) = 0;
   virtual Result<std::string> getxattr(InodeNumber number, const char* name) = 0;
   virtual Result<std::string> listxattr(InodeNumber number) = 0;  // names, each ended by NUL
-  virtual Result<void> setxattr(const Caller& caller, InodeNumber number, const char* name, std::string_view value, int flags) = 0;
+  virtual Result<void> setxattr(const Caller& caller, InodeNumber number, const char* name, std::string_view value,
+                                int flags) = 0;
   virtual Result<void> removexattr(const Caller& caller, InodeNumber number, const char* name) = 0;
 
-  // `listener` is told of files whose content or attributes were found changed behind our back (at open or revalidation),
-  // so that a front end can drop what a kernel caches above it. Called on the thread that noticed, no lock held. At most one.
+  // `listener` is told of files whose content or attributes were found changed behind our back (at open or
+  // revalidation), so that a front end can drop what a kernel caches above it. Called on the thread that noticed, no
+  // lock held. At most one.
   virtual void on_outside_change(std::function<void(InodeNumber)> listener) = 0;
 
   virtual StoreStats stats() const = 0;

@@ -1,8 +1,8 @@
-// The one Store. Its parts: store.cc start, housekeeping, descriptors; store_lookup.cc finding files; store_names.cc what changes
-// directories; store_attributes.cc what reads and changes one inode; store_open.cc opens.
+// The one Store. Its parts: store.cc start, housekeeping, descriptors; store_lookup.cc finding files; store_names.cc
+// what changes directories; store_attributes.cc what reads and changes one inode; store_open.cc opens.
 //
-// Every operation begins as the gateway and looks up its inodes and their descriptors (`subject`); what the caller must be
-// allowed to do runs under ActAs. No lock of the store is held across a system call.
+// Every operation begins as the gateway and looks up its inodes and their descriptors (`subject`); what the caller must
+// be allowed to do runs under ActAs. No lock of the store is held across a system call.
 #pragma once
 
 #include <cerrno>
@@ -62,8 +62,8 @@ class StoreImpl final : public Store {
   void on_outside_change(std::function<void(InodeNumber)> listener) override;
   StoreStats stats() const override;
 
-  // One round of what the store's own thread does every second: closes idle descriptors, tidies files, drops inodes that nobody
-  // needs any more. Rounds are the store's measure of time.
+  // One round of what the store's own thread does every second: closes idle descriptors, tidies files, drops inodes
+  // that nobody needs any more. Rounds are the store's measure of time.
   void housekeep();
   const Root& root() const { return root_; }
 

@@ -5,7 +5,6 @@
 #include <cerrno>
 
 #include "fs/store/identity.h"
-#include "fs/store/identity.h"
 #include "fs/store/store_impl.h"
 
 namespace sluice {
@@ -67,13 +66,16 @@ Result<Entry> StoreImpl::entry_of(const Subject& file) {
   return Entry{file.inode->number, to_stat(attributes)};
 }
 
-FileHandle StoreImpl::handle_of(int fd) const { return root_.has_handles() ? FileHandle::of(fd) : FileHandle(); }
+FileHandle StoreImpl::handle_of(int fd) const {
+  return root_.has_handles() ? FileHandle::of(fd) : FileHandle();
+}
 
 std::optional<StoreImpl::Subject> StoreImpl::known_entry(const Subject& directory, const EntryName& name) {
   const auto attributes = root_.statx_entry(directory.get(), name.c_str());
   if (!attributes) return std::nullopt;
   InodeRef inode;
-  if (has_birth_time(*attributes) || !root_.has_handles()) inode = table_.find_proven({*attributes, {}, nullptr, ""}, 0);
+  if (has_birth_time(*attributes) || !root_.has_handles())
+    inode = table_.find_proven({*attributes, {}, nullptr, ""}, 0);
   if (inode == nullptr && root_.has_handles()) {
     const auto fd = root_.open_entry(directory.get(), name.c_str(), O_PATH);
     const auto opened_attributes = fd ? read_statx(fd->get()) : fail(ENOENT);

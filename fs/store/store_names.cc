@@ -124,7 +124,8 @@ void StoreImpl::after_removal(const Subject& file) {
 Result<void> StoreImpl::rename(const Caller& caller, InodeNumber parent, std::string_view name, InodeNumber new_parent,
                                std::string_view new_name, unsigned flags) {
   TRY(check_writable());
-  // Not RENAME_WHITEOUT: it would leave a device that only overlayfs understands, and takes rights that callers here lack.
+  // Not RENAME_WHITEOUT: it would leave a device that only overlayfs understands, and takes rights that callers here
+  // lack.
   if ((flags & ~static_cast<unsigned>(RENAME_NOREPLACE | RENAME_EXCHANGE)) != 0) return fail(EINVAL);
   const EntryName from = TRY(EntryName::from(name));
   const EntryName to = TRY(EntryName::from(new_name));

@@ -12,8 +12,8 @@
 
 namespace sluice {
 
-// A file number: one per backing inode, given when it is first seen, never reused while the process lives. Outlives FUSE's
-// forget while blocks of the file are cached. Attributes show the backing's own inode number instead.
+// A file number: one per backing inode, given when it is first seen, never reused while the process lives. Outlives
+// FUSE's forget while blocks of the file are cached. Attributes show the backing's own inode number instead.
 using InodeNumber = uint64_t;
 inline constexpr InodeNumber kRootInode = 1;
 
@@ -33,7 +33,9 @@ struct Entry {
 // What a change of its content does to a file's set-id bits. The kernel keeps them for who has CAP_FSETID, which the
 // gateway has not; so it must be told whom it writes for.
 enum class SetIdBits { clear, keep };
-inline SetIdBits set_id_bits_after_change_by(uid_t uid) { return uid == 0 ? SetIdBits::keep : SetIdBits::clear; }
+inline SetIdBits set_id_bits_after_change_by(uid_t uid) {
+  return uid == 0 ? SetIdBits::keep : SetIdBits::clear;
+}
 
 struct SetAttributes {
   std::optional<mode_t> mode;

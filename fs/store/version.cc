@@ -15,8 +15,12 @@
 namespace sluice {
 namespace {
 
-int64_t nanoseconds_of(const statx_timestamp& time) { return time.tv_sec * 1'000'000'000 + time.tv_nsec; }
-timespec timespec_of(const statx_timestamp& time) { return {.tv_sec = time.tv_sec, .tv_nsec = time.tv_nsec}; }
+int64_t nanoseconds_of(const statx_timestamp& time) {
+  return time.tv_sec * 1'000'000'000 + time.tv_nsec;
+}
+timespec timespec_of(const statx_timestamp& time) {
+  return {.tv_sec = time.tv_sec, .tv_nsec = time.tv_nsec};
+}
 
 bool kernel_at_least(int major, int minor) {
   utsname name{};
@@ -38,11 +42,14 @@ Stamp stamp_of(const struct ::statx& attributes) {
 
 Result<struct ::statx> read_statx(int fd) {
   struct ::statx attributes {};
-  if (::statx(fd, "", AT_EMPTY_PATH | AT_NO_AUTOMOUNT, STATX_BASIC_STATS | STATX_BTIME, &attributes) != 0) return fail(errno);
+  if (::statx(fd, "", AT_EMPTY_PATH | AT_NO_AUTOMOUNT, STATX_BASIC_STATS | STATX_BTIME, &attributes) != 0)
+    return fail(errno);
   return attributes;
 }
 
-Result<Stamp> read_stamp(int fd) { return stamp_of(TRY(read_statx(fd))); }
+Result<Stamp> read_stamp(int fd) {
+  return stamp_of(TRY(read_statx(fd)));
+}
 
 struct stat to_stat(const struct ::statx& from) {
   struct stat to {};

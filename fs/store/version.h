@@ -30,11 +30,12 @@ Result<struct ::statx> read_statx(int fd);
 struct stat to_stat(const struct ::statx& attributes);
 
 // How long two changes may bear the same ctime: 0 where the kernel gives every change after a look a new one
-// (multigrain timestamps: ext4, xfs, btrfs, tmpfs since Linux 6.13), 10 ms for other local file systems (the timer tick),
-// 2 s elsewhere. `fd` is any descriptor on the file system.
+// (multigrain timestamps: ext4, xfs, btrfs, tmpfs since Linux 6.13), 10 ms for other local file systems (the timer
+// tick), 2 s elsewhere. `fd` is any descriptor on the file system.
 std::chrono::nanoseconds timestamp_grain(int fd);
 
-// False when the stamp's ctime or mtime is so recent, as of `looked_at` (realtime), that a later change could bear the same one.
+// False when the stamp's ctime or mtime is so recent, as of `looked_at` (realtime), that a later change could bear the
+// same one.
 bool is_trustworthy(const Stamp& stamp, std::chrono::nanoseconds looked_at, std::chrono::nanoseconds grain);
 
 }  // namespace sluice

@@ -277,8 +277,8 @@ TEST_CASE("block cache: a file that goes leaves no block behind", "[cache]") {
   f.file = f.cache->add_file(43);
 }
 
-// Random reads, writes, drops, errors and hung reads against a model: every page that is served shows one stamp, the newest that
-// was complete when the read was asked, or one that was written since.
+// Random reads, writes, drops, errors and hung reads against a model: every page that is served shows one stamp, the
+// newest that was complete when the read was asked, or one that was written since.
 TEST_CASE("block cache: random schedules serve only bytes that were true", "[cache][random]") {
   const char* policy = GENERATE("lru", "midpoint", "s3fifo", "arc");
   std::mt19937_64 random(test_seed());

@@ -156,7 +156,8 @@ TEST_CASE("options: a bad value is a line that names option and remedy", "[tools
   CHECK(complaint_of("readahead=2G") == "-o readahead: 2G is too large; the most is 1G");
   CHECK(complaint_of("io_depth=0") == "-o io_depth: 0 is too small; the least is 1");
   CHECK(complaint_of("io_depth=many") == "-o io_depth: 'many' is not a whole number");
-  CHECK(complaint_of("cache_policy=fifo") == "-o cache_policy: 'fifo' is not known; choose one of lru|midpoint|s3fifo|arc");
+  CHECK(complaint_of("cache_policy=fifo") ==
+        "-o cache_policy: 'fifo' is not known; choose one of lru|midpoint|s3fifo|arc");
   CHECK(complaint_of("cache_policy=lru|midpoint") ==
         "-o cache_policy: 'lru|midpoint' is not known; choose one of lru|midpoint|s3fifo|arc");
   CHECK(complaint_of("ro=maybe") == "-o ro: 'maybe' is neither true nor false");

@@ -158,12 +158,15 @@ bool set_id_bits_go_and_stay() {
     data.write(offset, letters(size, 'A'), {.set_id = set_id}, [&](Result<size_t> n) { promise.set_value(n); });
     must(promise.get_future().get());
   };
-  const std::function<void(SetIdBits)> changes[] = {
-      [&](SetIdBits bits) { write(17, 3, bits); },
-      [&](SetIdBits bits) { write(8'192, 8'192, bits); },
-      [&](SetIdBits bits) { must(data.truncate(40'000, bits)); },
-      [&](SetIdBits bits) { must(data.allocate({FALLOC_FL_KEEP_SIZE, 0, 90'000, bits})); },
-      [&](SetIdBits bits) { must(data.copy_from(data, {0, 20'000, 5'000, bits})); }};
+  const std::function<void(SetIdBits)> changes[] = {[&](SetIdBits bits) { write(17, 3, bits); },
+                                                    [&](SetIdBits bits) { write(8'192, 8'192, bits); },
+                                                    [&](SetIdBits bits) { must(data.truncate(40'000, bits)); },
+                                                    [&](SetIdBits bits) {
+                                                      must(data.allocate({FALLOC_FL_KEEP_SIZE, 0, 90'000, bits}));
+                                                    },
+                                                    [&](SetIdBits bits) {
+                                                      must(data.copy_from(data, {0, 20'000, 5'000, bits}));
+                                                    }};
   for (const auto& change : changes) {
     for (const SetIdBits bits : {SetIdBits::keep, SetIdBits::clear}) {
       ::chmod((store / "f").c_str(), 06755);
