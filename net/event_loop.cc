@@ -2,8 +2,10 @@
 
 #include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include "cache/assert.h"
 #include "cache/log.h"
@@ -14,6 +16,7 @@ namespace {
 
 thread_local const EventLoop* current_loop = nullptr;
 
+constexpr int kAcceptsPerTurn = 32;
 constexpr uint32_t kGenerationMask = (1U << 28) - 1;  // what fits beside index and operation in 64 bits
 
 // splice(2) to a socket whose peer is gone raises SIGPIPE and knows no MSG_NOSIGNAL. It stays blocked: one may be
@@ -146,6 +149,29 @@ SocketId EventLoop::add_listener(int fd, AcceptHandler* handler) {
   const uint32_t index = take_slot(fd);
   slots_[index].acceptor = handler;
   return {index, slots_[index].generation};
+}
+
+void EventLoop::accept_some(uint32_t index, uint32_t generation) {
+  for (int i = 0; i < kAcceptsPerTurn; ++i) {
+    Slot* slot = find(index, generation);
+    if (slot == nullptr || !slot->wanted) return;
+    UniqueFd socket(::accept4(slot->fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (socket) {
+      slot->acceptor->on_accepted(std::move(socket));
+      continue;
+    }
+    switch (errno) {
+      case EAGAIN: return;
+      case EINTR:
+      case ECONNABORTED: continue;
+      default:
+        const int error = errno;
+        slot->wanted = false;
+        interest_changed(index);
+        slot->acceptor->on_accept_failed(error);
+        return;
+    }
+  }
 }
 
 EventLoop::Slot* EventLoop::find(SocketId id) {

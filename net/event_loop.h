@@ -137,6 +137,10 @@ class EventLoop {
   virtual void interest_changed(uint32_t index) = 0;  // of a slot in use
   virtual void removing(uint32_t index) = 0;
 
+  // Connections that wait, until the handler wants no more. One by one, because what the kernel accepts ahead of the
+  // handler takes descriptors that it did not mean to give.
+  void accept_some(uint32_t index, uint32_t generation);
+
  private:
   uint32_t take_slot(int fd);
   void run_tasks();

@@ -15,7 +15,6 @@ namespace {
 
 constexpr size_t kBufferSize = 64 << 10;
 constexpr int kBatch = 128;
-constexpr int kAcceptsPerTurn = 32;
 constexpr uint64_t kWake = UINT64_MAX;
 
 class EpollLoop final : public EventLoop {
@@ -109,29 +108,6 @@ class EpollLoop final : public EventLoop {
     slot.wanted = false;
     interest_changed(index);
     slot.socket->on_receive_end(error);
-  }
-
-  void accept_some(uint32_t index, uint32_t generation) {
-    for (int i = 0; i < kAcceptsPerTurn; ++i) {
-      Slot* slot = find(index, generation);
-      if (slot == nullptr || !slot->wanted) return;
-      UniqueFd socket(::accept4(slot->fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
-      if (socket) {
-        slot->acceptor->on_accepted(std::move(socket));
-        continue;
-      }
-      switch (errno) {
-        case EAGAIN: return;
-        case EINTR:
-        case ECONNABORTED: continue;
-        default:
-          const int error = errno;
-          slot->wanted = false;
-          interest_changed(index);
-          slot->acceptor->on_accept_failed(error);
-          return;
-      }
-    }
   }
 
   UniqueFd epoll_;

@@ -1,5 +1,5 @@
-// EventLoop on io_uring. Every socket has one multishot receive (or accept) armed, which takes a buffer from a ring
-// shared by all sockets of the loop only when bytes are there: idle connections hold no buffer, and a turn that
+// EventLoop on io_uring. Every socket has one multishot receive armed, which takes a buffer from a ring shared by all
+// sockets of the loop only when bytes are there: idle connections hold no buffer, and a turn that
 // receives from many connections costs one system call.
 //
 // A completion names its slot and the slot's generation, so that those of a removed socket fall on the floor.
@@ -201,7 +201,7 @@ class RingLoop final : public EventLoop {
   void arm_incoming(uint32_t index, Slot& slot) {
     io_uring_sqe* entry = submission();
     if (slot.acceptor != nullptr) {
-      io_uring_prep_multishot_accept(entry, slot.fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+      io_uring_prep_poll_add(entry, slot.fd, POLLIN);
     } else {
       io_uring_prep_recv_multishot(entry, slot.fd, nullptr, 0, 0);
       entry->flags |= IOSQE_BUFFER_SELECT;
@@ -241,41 +241,18 @@ class RingLoop final : public EventLoop {
 
   void complete_incoming(uint32_t index, uint32_t generation, int result, uint32_t flags) {
     Slot* slot = find(index, generation);
-    if (slot == nullptr) {
-      discard(result, flags);
+    if (slot == nullptr) {  // removed meanwhile
+      if ((flags & IORING_CQE_F_BUFFER) != 0) recycle(flags >> IORING_CQE_BUFFER_SHIFT);
       return;
     }
     if ((flags & IORING_CQE_F_MORE) == 0) slot->armed = false;
     if (slot->acceptor != nullptr) {
-      accepted(slot, result);
+      if (result >= 0) accept_some(index, generation);  // else it was cancelled
     } else {
       received(slot, result, flags);
     }
     slot = find(index, generation);
     if (slot != nullptr && slot->wanted && !slot->armed && !finishing_) arm_incoming(index, *slot);
-  }
-
-  // What arrived for a socket that was removed meanwhile: bytes in a buffer, or a connection.
-  void discard(int result, uint32_t flags) {
-    if ((flags & IORING_CQE_F_BUFFER) != 0) {
-      recycle(flags >> IORING_CQE_BUFFER_SHIFT);
-    } else if (result > 0) {
-      ::close(result);
-    }
-  }
-
-  void accepted(Slot* slot, int result) {
-    if (result >= 0) {
-      slot->acceptor->on_accepted(UniqueFd(result));
-      return;
-    }
-    switch (-result) {
-      case ECANCELED: return;
-      case ECONNABORTED:
-      case EINTR:
-      case EAGAIN: return;  // armed again
-      default: slot->wanted = false; slot->acceptor->on_accept_failed(-result);
-    }
   }
 
   void received(Slot* slot, int result, uint32_t flags) {
