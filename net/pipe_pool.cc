@@ -9,7 +9,7 @@
 namespace sluice {
 
 std::optional<Pipe> PipePool::take() {
-  if (taken_ == kTakenMax) return std::nullopt;
+  if (taken_ == taken_max_) return std::nullopt;
   Pipe pipe;
   if (!spare_.empty()) {
     pipe = std::move(spare_.back());

@@ -20,6 +20,9 @@ class PipePool {
   static constexpr uint32_t kPipeSize = 1 << 20;            // the system's default limit (fs.pipe-max-size)
   static constexpr uint32_t kPipePages = kPipeSize / 4096;  // one slot per page, however few bytes of it
 
+  // `taken_max` pipes at once: slow clients beyond that are sent copies.
+  explicit PipePool(uint32_t taken_max) : taken_max_(taken_max) {}
+
   // An empty pipe; nothing when too many are out, or the system refuses one of full size.
   std::optional<Pipe> take();
   void give_back(Pipe pipe);  // drained
@@ -27,8 +30,8 @@ class PipePool {
 
  private:
   static constexpr uint32_t kSpareMax = 8;
-  static constexpr uint32_t kTakenMax = 128;  // slow clients beyond that are sent copies
 
+  const uint32_t taken_max_;
   std::vector<Pipe> spare_;
   uint32_t taken_ = 0;
 };

@@ -50,6 +50,7 @@ struct SendOptions {
   // Less than a slice (1 MiB): never lend.
   uint64_t pinned_max_bytes = uint64_t{64} << 20;
   uint32_t copy_max_bytes = 32 << 10;  // slices up to here are always copied
+  uint32_t pipes_max = 128;            // of vmsplice, two descriptors each; clients beyond that get copies
 };
 
 struct SendStats {  // bytes handed to sockets
@@ -73,7 +74,8 @@ struct Reply {
 // What the paths of one loop share.
 class SendContext {
  public:
-  SendContext(EventLoop* loop, const SendOptions& options) : loop_(loop), options_(options) {}
+  SendContext(EventLoop* loop, const SendOptions& options)
+      : loop_(loop), options_(options), pipes_(options.pipes_max) {}
 
   EventLoop& loop() { return *loop_; }
   const SendOptions& options() const { return options_; }

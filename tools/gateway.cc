@@ -92,14 +92,23 @@ Checked<SendMethod> choose_send_method(const std::string& wanted) {
   return complain("--send-method: {} does not work on this system; use auto", wanted);
 }
 
+uint64_t descriptor_limit() {
+  rlimit limit{};
+  return ::getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : 1024;
+}
+
 Checked<std::unique_ptr<HttpServer>> make_http(const GatewayPlan& plan, Store* store) {
   const Options& options = plan.options;
+  // Of the other half the store takes a quarter for what it keeps for reuse, which gives way, and what HTTP has open.
+  const auto connections_max = static_cast<uint32_t>(std::clamp<uint64_t>(descriptor_limit() / 2, 16, 65536));
   const HttpOptions http = {
       .address = *options.http,
       .threads = options.http_threads,
       .caller = {.uid = plan.http_user.uid, .gid = plan.http_user.gid, .groups = plan.http_user.groups},
       .send_method = TRY(choose_send_method(options.send_method)),
       .pinned_max_bytes = options.send_pinned_max_bytes.value_or(options.cache_size_bytes / 4),
+      .connections_max = options.http_connections.value_or(connections_max),
+      .pipes_max = std::min(connections_max / 16, 256U),
   };
   auto server = HttpServer::start(store, http);
   if (server) return std::move(*server);
@@ -194,8 +203,9 @@ class Gateway {
     store_ = TRY(make_store(plan_, cache_.get(), disk_.get()));
     if (plan_.options.http) http_ = TRY(make_http(plan_, store_.get()));
     if (!plan_.mountpoint.empty()) fuse_ = TRY(make_fuse(plan_, store_.get()));
-    control_ =
-        TRY(ControlServer::open(plan_.options.control, {[this] { return status_json(status()); }, request_stop}));
+    control_ = TRY(ControlServer::open(plan_.options.control, {.status = [this] { return status_json(status()); },
+                                                               .unmount = [this] { return unmount(); },
+                                                               .stop = request_stop}));
     if (fuse_) fuse_thread_ = std::thread([this] { serve_mount(); });
     return {};
   }
@@ -222,6 +232,11 @@ class Gateway {
     const Result<void> served = fuse_->run();
     if (!served) log(LogLevel::error, "{}: {}", plan_.mountpoint, error_text(served.error().number));
     request_stop();  // somebody may have unmounted us
+  }
+
+  Result<void> unmount() {
+    if (!fuse_) return {};
+    return fuse_->unmount();
   }
 
   GatewayStatus status() const {

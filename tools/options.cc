@@ -23,6 +23,7 @@ constexpr OptionKind kString = OptionKind::string;
 constexpr OptionKind kAddress = OptionKind::address;
 constexpr unsigned kMount = command_bit(Command::mount);
 constexpr unsigned kStatus = command_bit(Command::status);
+constexpr unsigned kUmount = command_bit(Command::umount);
 constexpr unsigned kSim = command_bit(Command::sim);
 constexpr unsigned kGateway = kGatewayCommands;
 constexpr uint64_t kMiB = uint64_t{1} << 20;
@@ -70,6 +71,8 @@ const std::vector<OptionSpec>& option_table() {
        [](Options& o, Value v) { o.http_user = v.text; }},
       {"http-threads", 0, kInteger, "N", "2", "event loops of the HTTP server", kGateway, 1, 256,
        [](Options& o, Value v) { o.http_threads = static_cast<uint32_t>(v.number); }},
+      {"http-connections", 0, kInteger, "N", "", "HTTP clients at once (default half of the descriptors we may have)",
+       kGateway, 1, 1 << 20, [](Options& o, Value v) { o.http_connections = static_cast<uint32_t>(v.number); }},
       {"send-method", 0, kChoice, "auto|copy|vmsplice|zerocopy", "auto",
        "how cached bytes go to a socket", kGateway, 0, 0,
        [](Options& o, Value v) { o.send_method = v.text; }},
@@ -125,6 +128,8 @@ const std::vector<OptionSpec>& option_table() {
 
       {"json", 0, kBool, "", "false", "print JSON", kStatus | kSim, 0, 0,
        [](Options& o, Value v) { o.json = v.truth; }},
+      {"lazy", 0, kBool, "", "false", "detach the mount now, even while files are open", kUmount, 0, 0,
+       [](Options& o, Value v) { o.lazy = v.truth; }},
       {"watch", 0, kBool, "", "false", "print again each second", kStatus, 0, 0,
        [](Options& o, Value v) { o.watch = v.truth; }},
 

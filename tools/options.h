@@ -34,6 +34,7 @@ struct Options {
   std::optional<std::string> http;       // nothing: off
   std::optional<std::string> http_user;  // nothing: nobody, or oneself when not root
   uint32_t http_threads = 2;
+  std::optional<uint32_t> http_connections;
   std::string send_method = "auto";
   std::optional<uint64_t> send_pinned_max_bytes;  // nothing: a quarter of the cache
 
@@ -65,6 +66,7 @@ struct Options {
   // `sluice status` and `sluice sim`.
   bool json = false;
   bool watch = false;
+  bool lazy = false;
 
   // `sluice sim`; lists are comma separated.
   std::string sim_policies;  // empty: all

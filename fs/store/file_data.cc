@@ -118,6 +118,14 @@ void FileDataImpl::close_idle() {
   counted_idle_ = false;
 }
 
+void FileDataImpl::drop_idle() {
+  {
+    MutexLock lock(&mutex_);
+    if (residue_) return;
+  }
+  close_idle();
+}
+
 SharedFd FileDataImpl::any_fd() const {
   MutexLock lock(&mutex_);
   return read_fd_ ? read_fd_ : buffered_fd_;

@@ -122,6 +122,8 @@ class FileData {
   // open.
   virtual void tidy() = 0;
   virtual bool needs_tidy() const = 0;
+  // Closes descriptors that a file not open keeps for its next open, unless it has to tidy through them.
+  virtual void drop_idle() = 0;
 };
 
 }  // namespace sluice

@@ -49,6 +49,7 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   bool is_open() const override;
   void tidy() override;
   bool needs_tidy() const override;
+  void drop_idle() override;
 
   // BlockSource: a miss of the cache.
   void read(uint64_t offset, std::vector<iovec> buffers, IoClass io_class,

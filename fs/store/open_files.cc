@@ -68,6 +68,26 @@ void OpenFiles::tick() {
   }
 }
 
+void OpenFiles::drop_idle() {
+  std::vector<std::shared_ptr<FileData>> files;
+  {
+    MutexLock lock(&mutex_);
+    for (const InodeNumber number : closed_) files.push_back(items_.find(number)->second.data);
+  }
+  for (const auto& file : files) file->drop_idle();
+}
+
+uint64_t OpenFiles::files() const {
+  MutexLock lock(&mutex_);
+  return items_.size() - closed_.size();
+}
+
+bool OpenFiles::is_open(InodeNumber number) const {
+  MutexLock lock(&mutex_);
+  const auto item = items_.find(number);
+  return item != items_.end() && item->second.opens > 0;
+}
+
 uint64_t OpenFiles::opens() const {
   MutexLock lock(&mutex_);
   return opens_;

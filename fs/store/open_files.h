@@ -27,7 +27,12 @@ class OpenFiles {
   // Time moves by ticks, at least a second each: tidies files that ask for it.
   void tick();
 
+  // The process is short of descriptors: closes those kept for files that are closed.
+  void drop_idle();
+
   uint64_t opens() const;
+  uint64_t files() const;  // that are open, however often
+  bool is_open(InodeNumber number) const;
 
  private:
   struct Item {

@@ -37,6 +37,9 @@ StoreOptions with_defaults(StoreOptions options) {
   if (options.descriptors_max == 0) {
     options.descriptors_max = std::max(kDescriptorsMin, static_cast<uint32_t>(std::min<uint64_t>(limit / 4, 65536)));
   }
+  if (options.path_files_max == 0) {
+    options.path_files_max = std::max(kDescriptorsMin, static_cast<uint32_t>(std::min<uint64_t>(limit / 8, 65536)));
+  }
   return options;
 }
 

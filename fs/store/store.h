@@ -30,6 +30,9 @@ struct StoreOptions {
   bool direct_io = true;
   ReadaheadOptions readahead;
   uint32_t descriptors_max = 0;  // idle descriptors kept for reuse; 0: a quarter of RLIMIT_NOFILE
+  // Files that opens by path may hold together with all others, so that network clients leave descriptors to the mount;
+  // beyond, those get EMFILE. 0: an eighth of RLIMIT_NOFILE.
+  uint32_t path_files_max = 0;
   // False: do without, even where the backing and our rights allow it. For tests and for backings that fail at it.
   bool clone_mount = true;   // a private clone of the mount as root; else mounts below the source answer EXDEV
   bool file_handles = true;  // files are found again by handle; else by parent and name. Needs clone_mount

@@ -90,6 +90,7 @@ class StoreImpl final : public Store {
     auto opened = open();
     if (opened || (opened.error().number != EMFILE && opened.error().number != ENFILE)) return opened;
     descriptors_.drop_idle();
+    open_files_.drop_idle();
     return open();
   }
 

@@ -157,6 +157,7 @@ Result<Store::OpenedPath> StoreImpl::open_path_now(std::string_view path, uint64
   InodeRef inode;
   if (has_birth_time(attributes) || !root_.has_handles()) inode = table_.find_proven({attributes, {}, nullptr, ""}, 0);
   if (inode == nullptr) inode = table_.intern({attributes, handle_of(fd.get()), nullptr, ""}, 0);
+  if (open_files_.files() >= options_.path_files_max && !open_files_.is_open(inode->number)) return fail(EMFILE);
   OpenedData data = TRY(open_data(inode, fd.get(), false));
   opened.file = make_open_file({std::move(inode), std::move(data), O_RDONLY, {}}, options_.readahead);
   return opened;

@@ -22,8 +22,10 @@ class Server final : public HttpServer {
     port_ = listening.port;
     shared_.pool = std::make_unique<WorkerPool>(
         WorkerPoolOptions{.threads = options.open_threads, .queue_max = options.open_queue_max});
-    const SendOptions send{
-        .method = options.send_method, .support = probe_send_methods(), .pinned_max_bytes = options.pinned_max_bytes};
+    const SendOptions send{.method = options.send_method,
+                           .support = probe_send_methods(),
+                           .pinned_max_bytes = options.pinned_max_bytes,
+                           .pipes_max = std::max(options.pipes_max / shared_.options.threads, 1U)};
     for (UniqueFd& socket : listening.sockets) {
       workers_.push_back(TRY(HttpWorker::create(&shared_, std::move(socket), send)));
     }

@@ -29,7 +29,8 @@ struct HttpOptions {
   std::chrono::nanoseconds header_timeout = std::chrono::seconds(10);  // for a whole request head
   std::chrono::nanoseconds idle_timeout = std::chrono::seconds(75);    // between requests
   std::chrono::nanoseconds send_timeout = std::chrono::seconds(60);    // without the client taking a byte
-  uint32_t connections_max = 8192;
+  uint32_t connections_max = 8192;  // beyond: the one that is idle longest gives way, or clients wait
+  uint32_t pipes_max = 256;         // see SendOptions; of all threads
   uint32_t open_threads = 4;
   uint32_t open_queue_max = 1024;  // opens waiting for a thread; beyond: 503
   LoopBackend backend = LoopBackend::automatic;

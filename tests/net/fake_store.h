@@ -170,6 +170,7 @@ class FakeStore final : public Store {
     bool is_open() const override { return true; }
     void tidy() override {}
     bool needs_tidy() const override { return false; }
+    void drop_idle() override {}
 
    private:
     Result<FileSlice> slice(uint64_t offset, uint64_t length) {
