@@ -8,6 +8,10 @@
 
 namespace sluice {
 
+// Standard descriptors that the caller had closed become /dev/null, so that no file of ours takes their numbers. Call
+// first.
+void open_standard_descriptors();
+
 // Where a starting gateway says how it went: to the waiting parent, or to the terminal in the foreground.
 class StartReport {
  public:

@@ -18,7 +18,7 @@ Checked<GatewayPlan> plan_mount(const CommandLine& line) {
   plan.background = !line.options.foreground && !line.options.debug;
   plan.source = TRY(check_source(line.source));
   plan.mountpoint = TRY(check_mountpoint(line.mountpoint, plan.source, read_mounts()));
-  TRY(check_fuse(line.options.allow_other.value_or(::geteuid() == 0)));
+  TRY(check_fuse(line.options));
   TRY(check_memory(line.options.cache_size_bytes));
   if (line.options.http) plan.http_user = TRY(check_http_user(line.options.http_user));
   return plan;

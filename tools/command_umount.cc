@@ -1,6 +1,6 @@
-// Unmounting is asking the gateway to stop: it drains, flushes, unmounts and ends, and we wait for its process and its
-// mount to be gone. Only when nobody is left to ask is the dead mount detached from here. The mount itself is never
-// touched: its gateway may hang.
+// Unmounting is asking the gateway: it unmounts, drains, flushes and ends, and we wait for its process and its mount to
+// be gone. A mount in use stays, as with umount(8), unless asked lazily. Only when nobody is left to ask is the dead
+// mount detached from here. The mount itself is never touched: its gateway may hang.
 #include "tools/command_umount.h"
 
 #include <poll.h>
@@ -52,9 +52,13 @@ class ProcessWatch {
   const UniqueFd fd_;
 };
 
-Checked<> stop_gateway(const RunningGateway& gateway, const MountEntry& mount) {
+Checked<> stop_gateway(const RunningGateway& gateway, const MountEntry& mount, bool lazily) {
   const ProcessWatch process(gateway.pid);
-  ask_gateway(gateway.socket_path, "stop");
+  const ControlAnswer answer = ask_gateway(gateway.socket_path, lazily ? "stop" : "unmount");
+  if (answer.text == kBusyAnswer) {
+    return complain("'{}' is in use: 'fuser -vm {}' shows by whom; 'sluice umount --lazy {}' detaches it even so",
+                    mount.path, mount.path, mount.path);
+  }
   const auto deadline = system_clock().monotonic() + kPatience;
   const bool ended = process.ended_within(std::chrono::milliseconds(kPatience));
   while (ended && is_mounted(mount.path, mount.id)) {
@@ -98,11 +102,11 @@ Checked<MountEntry> find_fuse_mount(const std::string& mountpoint) {
   return complain("'{}' is not a mount of sluice but of type {}; use umount(8)", mountpoint, mount->type);
 }
 
-Checked<> unmount(const std::string& mountpoint) {
+Checked<> unmount(const std::string& mountpoint, bool lazily) {
   const MountEntry mount = TRY(find_fuse_mount(mountpoint));
   const std::vector<FoundGateway> found = find_gateways(control_user(mount_owner(mount)));
   for (const RunningGateway& gateway : running_gateways(found)) {
-    if (gateway.mountpoint == mount.path) return stop_gateway(gateway, mount);
+    if (gateway.mountpoint == mount.path) return stop_gateway(gateway, mount, lazily);
   }
   if (!is_sluice(mount)) {
     return complain("'{}' is not a mount of sluice but of type {}; use fusermount3 -u", mountpoint, mount.type);
@@ -122,7 +126,7 @@ Checked<> unmount(const std::string& mountpoint) {
 }  // namespace
 
 int run_umount(const CommandLine& line) {
-  const Checked<> done = unmount(line.mountpoint);
+  const Checked<> done = unmount(line.mountpoint, line.options.lazy);
   if (done) return EXIT_SUCCESS;
   tell(done.error());
   return EXIT_FAILURE;

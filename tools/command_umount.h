@@ -1,4 +1,4 @@
-// `sluice umount MOUNTPOINT`.
+// `sluice umount [--lazy] MOUNTPOINT`.
 #pragma once
 
 #include "tools/command_line.h"

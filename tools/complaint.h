@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <string>
+#include <string_view>
 #include <tl/expected.hpp>
 #include <utility>
 
@@ -23,7 +24,9 @@ tl::unexpected<Complaint> complain(fmt::format_string<Args...> format, Args&&...
   return tl::unexpected<Complaint>(Complaint{fmt::format(format, std::forward<Args>(args)...)});
 }
 
-// "sluice: LINE" to standard error.
+// Control characters as \xNN.
+std::string printable(std::string_view text);
+// "sluice: LINE" to standard error, printable.
 void tell(const Complaint& complaint);
 
 namespace detail {  // lets TRY (cache/result.h) pass complaints on

@@ -142,11 +142,19 @@ class UnixControlServer final : public ControlServer {
     const std::string request = receive_request(fd);
     if (request == "status") {
       send_all(fd, handlers_.status());
+    } else if (request == "unmount") {
+      const Result<void> unmounted = handlers_.unmount();
+      if (!unmounted && unmounted.error().number == EBUSY) {
+        send_all(fd, kBusyAnswer);
+      } else {
+        send_all(fd, "stopping\n");
+        handlers_.stop();
+      }
     } else if (request == "stop") {
       send_all(fd, "stopping\n");
       handlers_.stop();
     } else {
-      send_all(fd, "error: the requests are: status, stop\n");
+      send_all(fd, "error: the requests are: status, unmount, stop\n");
     }
   }
 

@@ -1,6 +1,6 @@
 // The control socket: how `sluice status` and `sluice umount` find and ask a running gateway. A gateway listens at
-// PID.sock in the control directory of its user; one request per connection, "status" or "stop" and a newline, one
-// answer, end.
+// PID.sock in the control directory of its user; one request per connection ("status", "unmount" or "stop" and a
+// newline), one answer, end. An answer that begins with "error: " refuses.
 //
 //   /run/sluice                 root; others may look, the sockets are 0600
 //   $XDG_RUNTIME_DIR/sluice     other users, 0700
@@ -18,6 +18,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cache/result.h"
 #include "tools/complaint.h"
 
 namespace sluice {
@@ -36,9 +37,10 @@ std::string control_directory(const ControlUser& user);
 Checked<> make_control_directory(const std::string& path, uid_t uid);
 Checked<> check_control_directory(const std::string& path, uid_t uid);
 
-struct ControlHandlers {                // called on the control thread
-  std::function<std::string()> status;  // one JSON object
-  std::function<void()> stop;           // returns at once
+struct ControlHandlers {                  // called on the control thread
+  std::function<std::string()> status;    // one JSON object
+  std::function<Result<void>()> unmount;  // then the gateway stops; EBUSY while the mount is in use
+  std::function<void()> stop;             // returns at once; detaches a mount that is in use
 };
 
 // Listens until destruction, which also removes the socket. Blocks no signal: start it with signals blocked.
@@ -56,6 +58,9 @@ struct ControlAnswer {
   pid_t pid = 0;     // of the listener, as the kernel says; 0: unknown
   std::string text;  // when answered
 };
+// How "unmount" is refused.
+inline constexpr std::string_view kBusyAnswer = "error: busy\n";
+
 // Waits at most 5 seconds.
 ControlAnswer ask_gateway(const std::string& socket_path, std::string_view request);
 

@@ -1,6 +1,7 @@
 #include <string>
 #include <vector>
 
+#include "tools/background.h"
 #include "tools/command_help.h"
 #include "tools/command_line.h"
 #include "tools/command_mount.h"
@@ -11,6 +12,7 @@
 
 int main(int argc, char** argv) {
   using namespace sluice;
+  open_standard_descriptors();
   const Checked<CommandLine> line = parse_command_line(std::vector<std::string>(argv, argv + argc));
   if (!line) {
     tell(line.error());

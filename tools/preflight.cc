@@ -72,7 +72,7 @@ Checked<> check_fuse_as_root() {
   }
 }
 
-Checked<> check_fuse_as_user(bool allow_other) {
+Checked<> check_fuse_as_user(const Options& options) {
   if (::access("/dev/fuse", F_OK) != 0) {
     return complain("/dev/fuse is missing; ask for 'modprobe fuse', or export without a mount: 'sluice serve'");
   }
@@ -89,7 +89,9 @@ Checked<> check_fuse_as_user(bool allow_other) {
         "fusermount3 unmounts only what /etc/mtab shows, and it is missing; as root: "
         "ln -s /proc/self/mounts /etc/mtab");
   }
-  if (allow_other && !users_may_allow_other()) {
+  // fusermount3 would drop them without a word.
+  if (options.suid || options.dev) return complain("--{}: only root may; leave it out", options.suid ? "suid" : "dev");
+  if (options.allow_other.value_or(false) && !users_may_allow_other()) {
     return complain(
         "--allow-other: only root may; add the line 'user_allow_other' to /etc/fuse.conf to permit it to all");
   }
@@ -155,8 +157,8 @@ Checked<std::string> check_mountpoint(const std::string& path, const std::string
   return *real;
 }
 
-Checked<> check_fuse(bool allow_other) {
-  return ::geteuid() == 0 ? check_fuse_as_root() : check_fuse_as_user(allow_other);
+Checked<> check_fuse(const Options& options) {
+  return ::geteuid() == 0 ? check_fuse_as_root() : check_fuse_as_user(options);
 }
 
 Checked<> check_memory(uint64_t cache_size_bytes) {

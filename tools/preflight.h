@@ -22,7 +22,7 @@ Checked<std::string> check_mountpoint(const std::string& path, const std::string
                                       const std::vector<MountEntry>& mounts);
 
 // That we may mount: /dev/fuse for root, fusermount3 for others.
-Checked<> check_fuse(bool allow_other);
+Checked<> check_fuse(const Options& options);
 
 Checked<> check_memory(uint64_t cache_size_bytes);
 

@@ -4,7 +4,7 @@
 
 namespace sluice {
 
-// For the whole process: call before any thread exists. SIGPIPE is ignored.
+// For the whole process: call before any thread exists. SIGPIPE and the user signals are ignored.
 void block_stop_signals();
 // Returns the signal. The caller blocked them.
 int wait_for_stop_signal();

@@ -45,9 +45,13 @@ ends_by_command() {  # COMMAND...
 
 ends_by_command_with_open_files() {
   start_mount "$WORK/source" "$WORK/mount"
-  local process=$GATEWAY
+  local process=$GATEWAY said
   hold_open "$WORK/mount/file"
-  timeout 40 "$SLUICE" umount "$WORK/mount" || fail "sluice umount with open files: failed"
+  said=$("$SLUICE" umount "$WORK/mount" 2>&1) && fail "sluice umount takes a mount away that is in use"
+  [[ $said == *"is in use"*"--lazy"* ]] || fail "sluice umount of a mount in use says: $said"
+  echo "still here" >&8
+  grep -q "still here" "$WORK/mount/file" || fail "sluice umount of a mount in use: it does not work any more"
+  timeout 40 "$SLUICE" umount --lazy "$WORK/mount" || fail "sluice umount --lazy with open files: failed"
   wait_until 20 has_ended "$process" || fail "sluice umount with open files: the gateway stays"
   await_end "$process" || fail "sluice umount with open files: not exit code 0"
   nothing_is_left "sluice umount with open files" "$process"
@@ -57,7 +61,7 @@ ends_by_command_with_open_files() {
 # Started by `start`, a command that returns when the mount answers. Such a gateway is not our child.
 lives_in_background() {  # COMMAND...
   local process
-  timeout 30 "$@" </dev/null || fail "$*: failed"
+  "$@" </dev/null || fail "$*: failed"
   is_mounted "$WORK/mount" || fail "$*: not mounted when the command returned"
   equal "$*: the file" "$(head -n 1 "$WORK/mount/file")" content
   process=$(status pid "$WORK/mount")
@@ -85,12 +89,16 @@ by_mount_command() {
   fi
 }
 
+without_standard_descriptors() { "$@" <&- >&- 2>&-; }
+
 mkdir "$WORK/source" "$WORK/mount"
 echo content >"$WORK/source/file"
 ends_by_signal TERM
 ends_by_signal INT
+ends_by_signal QUIT
 ends_by_command "$SLUICE" umount
 ends_by_command umount
 ends_by_command_with_open_files
 lives_in_background "$SLUICE" mount "$WORK/source" "$WORK/mount"
+lives_in_background without_standard_descriptors "$SLUICE" mount "$WORK/source" "$WORK/mount"
 by_mount_command

@@ -34,8 +34,10 @@ class TemporaryDirectory {
 };
 
 std::unique_ptr<ControlServer> serve(
-    const std::string& path, std::function<void()> stop = [] {}) {
-  auto server = ControlServer::open(path, {[] { return std::string("{}\n"); }, std::move(stop)});
+    const std::string& path, std::function<void()> stop = [] {},
+    std::function<Result<void>()> unmount = []() -> Result<void> { return {}; }) {
+  auto server = ControlServer::open(
+      path, {.status = [] { return std::string("{}\n"); }, .unmount = std::move(unmount), .stop = std::move(stop)});
   INFO((server ? "" : server.error().line));
   REQUIRE(server);
   return std::move(*server);
@@ -89,7 +91,7 @@ TEST_CASE("control: a gateway answers who asks, and its socket is for its user o
   CHECK(status.outcome == ControlAnswer::Outcome::answered);
   CHECK(status.text == "{}\n");
   CHECK(status.pid == ::getpid());
-  CHECK(ask_gateway(path, "nonsense").text == "error: the requests are: status, stop\n");
+  CHECK(ask_gateway(path, "nonsense").text == "error: the requests are: status, unmount, stop\n");
   CHECK(ask_gateway(path, std::string(1000, 'x')).outcome == ControlAnswer::Outcome::silent);
   CHECK(stops == 0);
   CHECK(ask_gateway(path, "stop").outcome == ControlAnswer::Outcome::answered);
@@ -98,6 +100,23 @@ TEST_CASE("control: a gateway answers who asks, and its socket is for its user o
   CHECK(stops == 1);
   CHECK_FALSE(fs::exists(path));
   CHECK(ask_gateway(path, "status").outcome == ControlAnswer::Outcome::missing);
+}
+
+TEST_CASE("control: a gateway whose mount is in use stays", "[tools][control]") {
+  const TemporaryDirectory directory;
+  const std::string path = directory / "c.sock";
+  int stops = 0, tries = 0;
+  auto server = serve(
+      path, [&] { stops++; },
+      [&]() -> Result<void> {
+        if (++tries == 1) return fail(EBUSY);
+        return {};
+      });
+  CHECK(ask_gateway(path, "unmount").text == kBusyAnswer);
+  const ControlAnswer second = ask_gateway(path, "unmount");
+  CHECK(second.text == "stopping\n");
+  server.reset();
+  CHECK(stops == 1);
 }
 
 TEST_CASE("control: what a killed gateway left is replaced, what lives is not", "[tools][control]") {
