@@ -52,15 +52,16 @@ class StoreOpenFile final : public OpenFile {
     }
     // Once `done` may have run, another thread may have closed this file: go on with copies.
     const std::shared_ptr<FileData> data = *parts_.data;
-    std::optional<FileSlice> resident = data->read_resident(offset, length);
-    if (!resident) {
-      const std::shared_ptr<SharedReadahead> readahead = readahead_;
-      if (data->read(offset, length, std::move(done)) > 0 && plan.was_ahead) readahead->on_loss();
+    const auto prefetch = [&] {
+      for (const PageRange range : plan.prefetch) data->prefetch(range);
+    };
+    if (std::optional<FileSlice> resident = data->read_resident(offset, length)) {
+      prefetch();  // first: answering may take as long as copying 1 MiB
+      return done(std::move(*resident));
     }
-    // The disk starts before a hit is answered, which may take as long as copying 1 MiB; but demand goes before
-    // readahead.
-    for (const PageRange range : plan.prefetch) data->prefetch(range);
-    if (resident) done(std::move(*resident));
+    const std::shared_ptr<SharedReadahead> readahead = readahead_;
+    if (data->read(offset, length, std::move(done)) > 0 && plan.was_ahead) readahead->on_loss();
+    prefetch();
   }
 
  private:

@@ -226,8 +226,8 @@ class FakeSource final : public BlockSource {
   }
 
   void complete(Pending read) {
-    Result<size_t> result = transfer(read);
-    read.done(std::move(result));
+    const Result<size_t> result = transfer(read);
+    read.done(result);
   }
 
   Result<size_t> transfer(const Pending& read) {
