@@ -90,15 +90,27 @@ class BlockCacheImpl final : public BlockCache, private BlockOwner {
  private:
   using Flights = std::vector<std::shared_ptr<Flight>>;
   using Touched = std::vector<BlockId>;
+  struct Collection {  // what a read finds and starts
+    const CacheRead& read;
+    std::shared_ptr<ParkedRead> parked;  // empty for a prefetch, which waits for nothing
+    PageRefs memory;                     // for what is missing
+    Flights launched;
+    Touched touched;
+    Flight* joined = nullptr;  // in this part: the flight that the previous page waits for
+  };
 
   // Misses.
   uint64_t start(std::shared_ptr<ParkedRead> parked);
   bool is_missing(const Shard& shard, const CacheRead& read, uint64_t page) REQUIRES(shard.mutex);
   uint64_t count_missing(const CacheRead& read, uint64_t from);
-  uint64_t collect(ParkedRead* parked, const std::shared_ptr<ParkedRead>& owner, const CacheRead& read, uint64_t from,
-                   PageRefs& memory, Flights& launched);
-  std::shared_ptr<Flight> register_flight(Shard& shard, const CacheRead& read, PageRange run, PageRefs& memory,
-                                          uint64_t& memory_used) REQUIRES(shard.mutex);
+  uint64_t collect(Collection& collection, uint64_t from);
+  uint64_t collect_part(Collection& collection, PageRange part);
+  void take_page(Collection& collection, BlockId id, uint64_t page);
+  void join(Collection& collection, Flight& flight, uint64_t page);
+  void wait_for(Collection& collection, Flight& flight, uint64_t page);
+  uint64_t start_flight(Collection& collection, Shard& shard, PageRange range) REQUIRES(shard.mutex);
+  std::shared_ptr<Flight> register_flight(Shard& shard, const CacheRead& read, PageRange run, PageRefs memory)
+      REQUIRES(shard.mutex);
   void issue(std::shared_ptr<Flight> flight);
   void land(const std::shared_ptr<Flight>& flight, Result<size_t> outcome);
   void arrive(const std::shared_ptr<ParkedRead>& parked, int error);
@@ -108,7 +120,6 @@ class BlockCacheImpl final : public BlockCache, private BlockOwner {
   uint64_t hash_of(BlockId id) const override { return index_.hash(id); }  // under replacement_mutex_, as it is linked
   bool was_used(BlockId id) const override;
   bool reference_page(Block& block, uint32_t page, PageRefs& into);
-  bool take_page(Block& block, uint32_t page, ParkedRead& parked, uint64_t position);
   bool note_first_use(Block& block, uint32_t page);
   void touch(const Touched& blocks);
   void put_pages(FileBlocks& file, uint32_t generation, PageRange range, const PageRefs& pages, const Flight* flight);
@@ -116,6 +127,7 @@ class BlockCacheImpl final : public BlockCache, private BlockOwner {
                 const Flight* flight);
   void detach_flights_of(Shard& shard, const FileBlocks& file, PageRange range) REQUIRES(shard.mutex);
   void drop_pages_of(BlockId id, const FileBlocks& file, PageRange range);
+  void free_block(BlockId id) REQUIRES(replacement_mutex_);
   void drop_frame(Block& block, uint32_t page);
   void drop_all(FileBlocks& file) { drop(file, 0, {0, UINT64_MAX}); }
 
@@ -243,7 +255,7 @@ uint64_t BlockCacheImpl::count_missing(const CacheRead& read, uint64_t from) {
 }
 
 std::shared_ptr<Flight> BlockCacheImpl::register_flight(Shard& shard, const CacheRead& read, PageRange run,
-                                                        PageRefs& memory, uint64_t& memory_used) {
+                                                        PageRefs memory) {
   auto flight = std::make_shared<Flight>();
   flight->file = static_cast<FileBlocks*>(read.file);
   flight->generation = read.generation;
@@ -251,103 +263,112 @@ std::shared_ptr<Flight> BlockCacheImpl::register_flight(Shard& shard, const Cach
   flight->pages = run;
   flight->io_class = read.io_class;
   flight->source = read.source;
-  flight->memory = PageRefs(arena_.get());
-  for (uint64_t i = 0; i < run.count; i++) {
-    const FrameNumber frame = memory.frame(memory_used++);
-    arena_->reference({frame, 1});
-    flight->memory.append({frame, 1});
-  }
+  flight->memory = std::move(memory);
   shard.flights.push_back(flight);
   return flight;
 }
 
-// References what is present, joins what is in flight, registers flights for the rest with frames from `memory`. A
-// prefetch has no `parked`. Returns the page it got to: short of the end when the memory did not suffice.
-uint64_t BlockCacheImpl::collect(ParkedRead* parked, const std::shared_ptr<ParkedRead>& owner, const CacheRead& read,
-                                 uint64_t from, PageRefs& memory, Flights& launched) {
-  auto& file = static_cast<FileBlocks&>(*read.file);
-  uint64_t memory_used = 0;
+// References what is present, joins what is in flight, registers flights for the rest with frames from `memory`.
+// Returns the page it got to: short of the end when the memory did not suffice.
+uint64_t BlockCacheImpl::collect(Collection& collection, uint64_t from) {
   uint64_t reached = from;
-  Touched touched;
-  for_each_group({from, read.pages.end() - from}, [&](PageRange part) {
-    if (reached != part.first) return;
-    Shard& shard = index_.shard_of(file, read.generation, part.first / kPagesPerBlock);
-    MutexLock lock(&shard.mutex);
-    Flight* joined = nullptr;  // the flight that the previous page waits for
-    auto wait_for = [&](Flight& flight, uint64_t page) {
-      if (parked == nullptr) return;
-      flight.asked.set(page - flight.pages.first);
-      if (&flight == joined) return;
-      flight.waiters.push_back(owner);
-      parked->expect_one();
-      joined = &flight;
-    };
-    for (uint64_t page = part.first; page < part.end();) {
-      const BlockId id = index_.find(file, read.generation, page / kPagesPerBlock);
-      if (id != kNoBlock && index_.block(id).frames[page % kPagesPerBlock] != kNoFrame) {
-        if (parked != nullptr) {
-          const bool first_use = take_page(index_.block(id), page % kPagesPerBlock, *parked, page - read.pages.first);
-          if (!first_use && (touched.empty() || touched.back() != id)) touched.push_back(id);
-        }
-        reached = ++page;
-        continue;
-      }
-      const auto covering = std::find_if(shard.flights.begin(), shard.flights.end(),
-                                         [&](const auto& f) { return f->covers(file, read.generation, page); });
-      if (covering != shard.flights.end()) {
-        if (parked != nullptr && !(*covering)->asked.test(page - (*covering)->pages.first) &&
-            (*covering)->io_class == IoClass::readahead) {
-          add(readahead_used_, 1);
-        }
-        if (parked != nullptr) add(hits_, 1);
-        wait_for(**covering, page);
-        reached = ++page;
-        continue;
-      }
-      // A run of missing pages, as far as it and the memory reach.
-      uint64_t end = page;
-      while (end < part.end() && memory_used + (end - page) < memory.pages()) {
-        if (!is_missing(shard, read, end)) break;
-        end++;
-      }
-      if (end == page) return;  // out of memory
-      auto flight = register_flight(shard, read, {page, end - page}, memory, memory_used);
-      for (uint64_t p = page; p < end; p++) wait_for(*flight, p);
-      add(read.io_class == IoClass::readahead ? readahead_issued_ : misses_, end - page);
-      launched.push_back(std::move(flight));
-      reached = page = end;
-    }
+  for_each_group({from, collection.read.pages.end() - from}, [&](PageRange part) {
+    if (reached == part.first) reached = collect_part(collection, part);
   });
-  if (parked != nullptr) touch(touched);
+  touch(collection.touched);
+  collection.touched.clear();
   return reached;
 }
 
-bool BlockCacheImpl::take_page(Block& block, uint32_t page, ParkedRead& parked, uint64_t position) {
-  arena_->reference({block.frames[page], 1});
-  parked.supply(position, block.frames[page]);
+uint64_t BlockCacheImpl::collect_part(Collection& collection, PageRange part) {
+  const CacheRead& read = collection.read;
+  auto& file = static_cast<FileBlocks&>(*read.file);
+  Shard& shard = index_.shard_of(file, read.generation, part.first / kPagesPerBlock);
+  MutexLock lock(&shard.mutex);
+  collection.joined = nullptr;
+  for (uint64_t page = part.first; page < part.end();) {
+    const BlockId id = index_.find(file, read.generation, page / kPagesPerBlock);
+    if (id != kNoBlock && index_.block(id).frames[page % kPagesPerBlock] != kNoFrame) {
+      take_page(collection, id, page++);
+      continue;
+    }
+    const auto covering = std::find_if(shard.flights.begin(), shard.flights.end(),
+                                       [&](const auto& f) { return f->covers(file, read.generation, page); });
+    if (covering != shard.flights.end()) {
+      join(collection, **covering, page++);
+      continue;
+    }
+    const uint64_t end = start_flight(collection, shard, {page, part.end() - page});
+    if (end == page) return page;  // out of memory
+    page = end;
+  }
+  return part.end();
+}
+
+void BlockCacheImpl::take_page(Collection& collection, BlockId id, uint64_t page) {
+  if (!collection.parked) return;
+  Block& block = index_.block(id);
+  const auto in_block = static_cast<uint32_t>(page % kPagesPerBlock);
+  arena_->reference({block.frames[in_block], 1});
+  collection.parked->supply(page - collection.read.pages.first, block.frames[in_block]);
   add(hits_, 1);
-  return note_first_use(block, page);
+  const bool first_use = note_first_use(block, in_block);
+  Touched& touched = collection.touched;
+  if (!first_use && (touched.empty() || touched.back() != id)) touched.push_back(id);
+}
+
+void BlockCacheImpl::join(Collection& collection, Flight& flight, uint64_t page) {
+  if (!collection.parked) return;
+  if (flight.io_class == IoClass::readahead && !flight.asked.test(page - flight.pages.first)) add(readahead_used_, 1);
+  add(hits_, 1);
+  wait_for(collection, flight, page);
+}
+
+void BlockCacheImpl::wait_for(Collection& collection, Flight& flight, uint64_t page) {
+  flight.asked.set(page - flight.pages.first);
+  if (&flight == collection.joined) return;
+  flight.waiters.push_back(collection.parked);
+  collection.parked->expect_one();
+  collection.joined = &flight;
+}
+
+// One flight for the missing pages at the start of `range`, as far as they and the memory reach. Returns where it ends.
+uint64_t BlockCacheImpl::start_flight(Collection& collection, Shard& shard, PageRange range) {
+  const CacheRead& read = collection.read;
+  const uint64_t limit = range.first + std::min(range.count, collection.memory.pages());
+  uint64_t end = range.first;
+  while (end < limit && is_missing(shard, read, end)) end++;
+  const PageRange run{range.first, end - range.first};
+  if (run.empty()) return end;
+  auto flight = register_flight(shard, read, run, collection.memory.take_front(run.count));
+  if (collection.parked) {
+    for (uint64_t page = run.first; page < end; page++) wait_for(collection, *flight, page);
+  }
+  add(read.io_class == IoClass::readahead ? readahead_issued_ : misses_, run.count);
+  collection.launched.push_back(std::move(flight));
+  return end;
 }
 
 // Memory is taken before pages are claimed: a reader never holds pages while it waits for memory, so readers cannot
 // starve each other.
 uint64_t BlockCacheImpl::start(std::shared_ptr<ParkedRead> parked) {
   const CacheRead& read = parked->read;
-  Flights launched;
+  Collection collection{.read = read, .parked = parked, .memory = {}, .launched = {}, .touched = {}};
   parked->releases_seen = releases_.load();
   uint64_t reached = read.pages.first;
   while (reached < read.pages.end()) {
     const uint64_t missing = count_missing(read, reached);
-    PageRefs memory = allocate(missing);
-    if (memory.pages() < missing) {
+    collection.memory = allocate(missing);
+    if (collection.memory.pages() < missing) {
       parked->start_over = true;
       break;
     }
-    reached = collect(parked.get(), parked, read, reached, memory, launched);
+    reached = collect(collection, reached);
   }
+  collection.memory.reset();
   uint64_t asked = 0;
-  for (const auto& flight : launched) asked += flight->pages.count;
-  for (auto& flight : launched) issue(std::move(flight));
+  for (const auto& flight : collection.launched) asked += flight->pages.count;
+  for (auto& flight : collection.launched) issue(std::move(flight));
   arrive(parked, 0);
   return asked;
 }
@@ -357,10 +378,10 @@ void BlockCacheImpl::prefetch(CacheRead read) {
   read.io_class = IoClass::readahead;
   const uint64_t missing = count_missing(read, read.pages.first);
   if (missing == 0) return;
-  PageRefs memory = allocate(missing);
-  Flights launched;
-  collect(nullptr, nullptr, read, read.pages.first, memory, launched);
-  for (auto& flight : launched) issue(std::move(flight));
+  Collection collection{.read = read, .parked = {}, .memory = allocate(missing), .launched = {}, .touched = {}};
+  collect(collection, read.pages.first);
+  collection.memory.reset();
+  for (auto& flight : collection.launched) issue(std::move(flight));
 }
 
 void BlockCacheImpl::issue(std::shared_ptr<Flight> flight) {
@@ -547,8 +568,13 @@ void BlockCacheImpl::drop_pages_of(BlockId id, const FileBlocks& file, PageRange
     if (PageRange{own.first + page, 1}.overlaps(range)) drop_frame(block, page);
   }
   if (block.pages() > 0) return policy_->charge(id, block.pages());
-  index_.unlink(id);
   policy_->remove(id);
+  free_block(id);
+}
+
+// Empty, and the policy knows it no more. Under the mutexes of replacement and of its shard.
+void BlockCacheImpl::free_block(BlockId id) {
+  index_.unlink(id);
   free_ids_.push_back(id);
   blocks_.fetch_sub(1, std::memory_order_relaxed);
 }
@@ -601,9 +627,7 @@ bool BlockCacheImpl::evict_one() {
   MutexLock lock(&index_.shard(block.shard).mutex);
   ASSERT(block.linked);
   for (uint32_t page = 0; page < kPagesPerBlock; page++) drop_frame(block, page);
-  index_.unlink(id);
-  free_ids_.push_back(id);
-  blocks_.fetch_sub(1, std::memory_order_relaxed);
+  free_block(id);
   add(evictions_, 1);
   return true;
 }

@@ -31,12 +31,10 @@ class GhostTable {
 
   void add(uint64_t hash, uint32_t charge) {
     const Place place = place_of(hash);
+    auto& set = sets_[place.set];
     // An empty entry is older than any other.
-    Ghost* oldest = nullptr;
-    for (Ghost& ghost : sets_[place.set]) {
-      if (oldest == nullptr || age(ghost) > age(*oldest)) oldest = &ghost;
-    }
-    *oldest = {place.tag, stamp()};
+    *std::max_element(set.begin(), set.end(), [this](const Ghost& a, const Ghost& b) { return age(a) < age(b); }) = {
+        place.tag, stamp()};
     added_ += charge;
   }
 

@@ -60,6 +60,24 @@ void PageRefs::append(PageRefs&& more) {
   more.pages_ = 0;
 }
 
+PageRefs PageRefs::take_front(uint64_t pages) {
+  ASSERT(pages <= pages_);
+  pages_ -= pages;
+  PageRefs front(arena_);
+  auto run = runs_.begin();
+  for (; pages > 0 && run->count <= pages; ++run) {
+    front.append(*run);
+    pages -= run->count;
+  }
+  if (pages > 0) {
+    const auto count = static_cast<uint32_t>(pages);
+    front.append({run->first, count});
+    *run = {run->first + count, run->count - count};
+  }
+  runs_.erase(runs_.begin(), run);
+  return front;
+}
+
 void PageRefs::reset() {
   if (pages_ == 0) return;
   for (const FrameRun run : runs_) arena_->release(run);

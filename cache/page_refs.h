@@ -26,6 +26,8 @@ class PageRefs {
   // Takes over one reference on each frame of the run.
   void append(FrameRun run);
   void append(PageRefs&& more);
+  // The first `pages`, which leave this one; no more than there are.
+  PageRefs take_front(uint64_t pages);
   void reset();  // gives all references back
 
   // Frame of the n-th page.

@@ -72,6 +72,33 @@ TEST_CASE("page_refs: the last holder's end gives the pages back and tells the l
   CHECK(arena->stats().frames_free == free_before);
 }
 
+TEST_CASE("page_refs: taking the front splits runs and moves each reference once", "[cache][page_refs]") {
+  auto arena = make_arena(1);
+  const uint64_t free_before = arena->stats().frames_free;
+  {
+    PageRefs all(arena.get());
+    std::vector<FrameNumber> frames;
+    for (uint32_t count : {3, 1, 5}) {
+      for (const FrameRun run : allocate(*arena, count)) all.append(run);
+      for (const FrameRun run : allocate(*arena, 1)) arena->release(run);  // a gap, where the arena leaves one
+    }
+    for (uint64_t page = 0; page < all.pages(); page++) frames.push_back(all.frame(page));
+    PageRefs front = all.take_front(0);
+    CHECK(front.pages() == 0);
+    std::vector<FrameNumber> taken;
+    for (uint64_t count : {2, 3, 4}) {
+      PageRefs part = all.take_front(count);
+      CHECK(part.pages() == count);
+      for (uint64_t page = 0; page < count; page++) taken.push_back(part.frame(page));
+      front.append(std::move(part));
+    }
+    CHECK(all.pages() == 0);
+    CHECK(taken == frames);
+    CHECK(arena->stats().frames_free == free_before - 9);
+  }
+  CHECK(arena->stats().frames_free == free_before);
+}
+
 TEST_CASE("page_refs: appending takes the other's pages over", "[cache][page_refs]") {
   auto arena = make_arena(1);
   PageRefs all;
