@@ -61,13 +61,15 @@ void append(std::vector<PageRange>& ranges, PageRange range) {
 
 void LeftStreams::leave(const Stream& stream) {
   MutexLock lock(&mutex_);
-  streams_[oldest_] = stream;
+  if (!streams_) streams_ = std::make_unique<Streams>();
+  (*streams_)[oldest_] = stream;
   oldest_ = (oldest_ + 1) % kStreams;
 }
 
 LeftStreams::Stream LeftStreams::take(uint64_t offset) {
   MutexLock lock(&mutex_);
-  for (Stream& stream : streams_) {
+  if (!streams_) return {};
+  for (Stream& stream : *streams_) {
     if (stream.next == offset) return std::exchange(stream, {});
   }
   return {};
@@ -82,7 +84,7 @@ Readahead::Readahead(const ReadaheadOptions& options, LeftStreams* left)
 
 Readahead::~Readahead() {
   for (const Stream& stream : streams_) {
-    if (stream.used_at == 0 || stream.stride != 0 || stream.window == 0) continue;
+    if (stream.used_at == 0 || stream.stride != 0 || stream.window == 0 || stream.at_end) continue;
     left_->leave({.next = stream.next, .ahead = stream.ahead, .window = stream.window});
   }
 }
@@ -183,6 +185,7 @@ Readahead::Plan Readahead::advance(Stream& stream, const Read& read) {
   Plan plan{.prefetch = {}, .was_ahead = stream.window != 0 && pages.end() <= stream.ahead};
   stream.next = std::max(stream.next, read.end());
   stream.taken += read.length;
+  stream.at_end = read.end() >= read.file_size;
   if (stream.window != 0 && pages.end() <= stream.marker) return plan;
   if (stream.taken < (stream.next - stream.since) / 4) {
     stream = {};

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "cache/block.h"
@@ -34,7 +35,8 @@ class LeftStreams {
   static constexpr uint32_t kStreams = 4;
 
   Mutex mutex_;  // leaf
-  std::array<Stream, kStreams> streams_ GUARDED_BY(mutex_){};
+  using Streams = std::array<Stream, kStreams>;
+  std::unique_ptr<Streams> streams_ GUARDED_BY(mutex_);  // once there was one: most files are read whole
   uint32_t oldest_ GUARDED_BY(mutex_) = 0;
 };
 
@@ -74,6 +76,7 @@ class Readahead {
     uint64_t used_at = 0;  // by the count of reads; 0: no stream
     int64_t stride = 0;    // bytes between two reads; 0: forwards without gaps
     uint64_t window = 0;   // pages, or reads of a strided stream; 0: nothing was prefetched yet
+    bool at_end = false;   // of the file
     // Forwards:
     uint64_t next = 0;    // byte that would continue the stream
     uint64_t ahead = 0;   // first page not prefetched yet

@@ -195,6 +195,15 @@ TEST_CASE("readahead: a reader goes on with the window of one that closed the fi
   CHECK(third.pages(1000, 10).prefetch.empty());  // a left stream is taken once
 }
 
+TEST_CASE("readahead: a file that was read to its end leaves no stream", "[readahead]") {
+  LeftStreams left;
+  {
+    Reader reader({}, &left);
+    for (uint64_t page = 0; page < 100; page += 10) reader.pages(page, 10, 100);
+  }
+  CHECK(left.take(100 * kPageSize).window == 0);
+}
+
 TEST_CASE("readahead: windows shrink while what they brought is lost, and grow again", "[readahead]") {
   Reader reader({.window_max_bytes = 4 << 20});
   uint64_t page = 0;
