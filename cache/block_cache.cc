@@ -73,7 +73,7 @@ class BlockCacheImpl final : public BlockCache, private BlockOwner {
   std::optional<PageRefs> read_resident(const CacheRead& read) override;
   uint64_t read(CacheRead read, Callback<void(Result<PageRefs>)> done) override {
     ASSERT(read.pages.count <= kReadPagesMax);
-    return start(std::make_shared<ParkedRead>(std::move(read), arena_.get(), std::move(done)));
+    return start(std::make_shared<ParkedRead>(std::move(read), arena_.get(), std::move(done)), false);
   }
   void prefetch(CacheRead read) override;
 
@@ -93,24 +93,25 @@ class BlockCacheImpl final : public BlockCache, private BlockOwner {
   struct Collection {  // what a read finds and starts
     const CacheRead& read;
     std::shared_ptr<ParkedRead> parked;  // empty for a prefetch, which waits for nothing
+    std::vector<PageRange> missing;      // each inside one group
     PageRefs memory;                     // for what is missing
     Flights launched;
     Touched touched;
-    Flight* joined = nullptr;  // in this part: the flight that the previous page waits for
+
+    uint64_t missing_pages() const;
   };
 
   // Misses.
-  uint64_t start(std::shared_ptr<ParkedRead> parked);
-  bool is_missing(const Shard& shard, const CacheRead& read, uint64_t page) REQUIRES(shard.mutex);
-  uint64_t count_missing(const CacheRead& read, uint64_t from);
-  uint64_t collect(Collection& collection, uint64_t from);
-  uint64_t collect_part(Collection& collection, PageRange part);
+  uint64_t start(std::shared_ptr<ParkedRead> parked, bool is_retry);
+  void collect(Collection& collection);
+  void collect_part(Collection& collection, PageRange part);
+  uint64_t launch(Collection& collection);
+  void launch_part(Collection& collection, PageRange part);
+  bool claim(Collection& collection, Shard& shard, uint64_t page) REQUIRES(shard.mutex);
   void take_page(Collection& collection, BlockId id, uint64_t page);
   void join(Collection& collection, Flight& flight, uint64_t page);
-  void wait_for(Collection& collection, Flight& flight, uint64_t page);
-  uint64_t start_flight(Collection& collection, Shard& shard, PageRange range) REQUIRES(shard.mutex);
-  std::shared_ptr<Flight> register_flight(Shard& shard, const CacheRead& read, PageRange run, PageRefs memory)
-      REQUIRES(shard.mutex);
+  void wait_for(Collection& collection, Flight& flight, PageRange pages);
+  void start_flight(Collection& collection, Shard& shard, PageRange run) REQUIRES(shard.mutex);
   void issue(std::shared_ptr<Flight> flight);
   void land(const std::shared_ptr<Flight>& flight, Result<size_t> outcome);
   void arrive(const std::shared_ptr<ParkedRead>& parked, int error);
@@ -132,6 +133,7 @@ class BlockCacheImpl final : public BlockCache, private BlockOwner {
   void drop_all(FileBlocks& file) { drop(file, 0, {0, UINT64_MAX}); }
 
   // Memory.
+  PageRefs take_memory(uint64_t pages);
   bool make_room(uint64_t frames) EXCLUDES(replacement_mutex_);
   bool evict_one() REQUIRES(replacement_mutex_);
   void reserve_ids(uint64_t count) REQUIRES(replacement_mutex_);
@@ -150,7 +152,7 @@ class BlockCacheImpl final : public BlockCache, private BlockOwner {
   Mutex starving_mutex_;  // leaf
   std::deque<std::shared_ptr<ParkedRead>> starving_ GUARDED_BY(starving_mutex_);
   std::atomic<uint64_t> starving_count_{0};
-  std::atomic<uint64_t> releases_{0};  // times that pages were given back
+  std::atomic<uint64_t> releases_{0};  // times that memory came back
   std::atomic<bool> retrying_{false};
 
   std::atomic<uint64_t> resident_pages_{0}, hits_{0}, misses_{0}, evictions_{0}, blocks_{0};
@@ -233,76 +235,109 @@ PageRefs BlockCacheImpl::peek(CachedFile& cached, uint32_t generation, uint64_t 
 
 // ---- misses ----
 
-// Neither present nor in flight.
-bool BlockCacheImpl::is_missing(const Shard& shard, const CacheRead& read, uint64_t page) {
-  const auto& file = static_cast<const FileBlocks&>(*read.file);
-  const BlockId id = index_.find(file, read.generation, page / kPagesPerBlock);
-  if (id != kNoBlock && index_.block(id).frames[page % kPagesPerBlock] != kNoFrame) return false;
-  return std::none_of(shard.flights.begin(), shard.flights.end(),
-                      [&](const auto& flight) { return flight->covers(file, read.generation, page); });
+// A read goes in three steps: it takes what is present and joins what is in flight, gets the memory for all the rest,
+// and launches flights for that. What it claimed in the first step cannot go missing again, so the memory always
+// suffices; and when there is not enough it has launched nothing, gives back what it holds and waits in `starving_`. A
+// reader never holds pages while it waits for memory, so readers cannot starve each other.
+uint64_t BlockCacheImpl::start(std::shared_ptr<ParkedRead> parked, bool is_retry) {
+  Collection collection{
+      .read = parked->read, .parked = parked, .missing = {}, .memory = {}, .launched = {}, .touched = {}};
+  collect(collection);
+  const uint64_t missing = collection.missing_pages();
+  collection.memory = take_memory(missing);
+  uint64_t asked = 0;
+  parked->start_over = collection.memory.pages() < missing;
+  if (parked->start_over) {
+    parked->alone = is_retry && !parked->expects_others();
+  } else {
+    asked = launch(collection);
+    add(hits_, parked->read.pages.count - asked);
+    add(misses_, asked);
+  }
+  arrive(parked, 0);
+  return asked;
 }
 
-// Missing pages from `from` on: how much memory the read will need.
-uint64_t BlockCacheImpl::count_missing(const CacheRead& read, uint64_t from) {
-  auto& file = static_cast<FileBlocks&>(*read.file);
-  uint64_t missing = 0;
-  for_each_group({from, read.pages.end() - from}, [&](PageRange part) {
-    Shard& shard = index_.shard_of(file, read.generation, part.first / kPagesPerBlock);
-    MutexLock lock(&shard.mutex);
-    for (uint64_t page = part.first; page < part.end(); page++) missing += is_missing(shard, read, page);
-  });
-  return missing;
+void BlockCacheImpl::prefetch(CacheRead read) {
+  ASSERT(read.pages.count <= kReadPagesMax);
+  read.io_class = IoClass::readahead;
+  Collection collection{.read = read, .parked = {}, .missing = {}, .memory = {}, .launched = {}, .touched = {}};
+  collect(collection);
+  const uint64_t missing = collection.missing_pages();
+  collection.memory = allocate(missing);
+  if (collection.memory.pages() == missing) add(readahead_issued_, launch(collection));
 }
 
-std::shared_ptr<Flight> BlockCacheImpl::register_flight(Shard& shard, const CacheRead& read, PageRange run,
-                                                        PageRefs memory) {
-  auto flight = std::make_shared<Flight>();
-  flight->file = static_cast<FileBlocks*>(read.file);
-  flight->generation = read.generation;
-  flight->size = read.size;
-  flight->pages = run;
-  flight->io_class = read.io_class;
-  flight->source = read.source;
-  flight->memory = std::move(memory);
-  shard.flights.push_back(flight);
-  return flight;
+uint64_t BlockCacheImpl::Collection::missing_pages() const {
+  uint64_t pages = 0;
+  for (const PageRange& run : missing) pages += run.count;
+  return pages;
 }
 
-// References what is present, joins what is in flight, registers flights for the rest with frames from `memory`.
-// Returns the page it got to: short of the end when the memory did not suffice.
-uint64_t BlockCacheImpl::collect(Collection& collection, uint64_t from) {
-  uint64_t reached = from;
-  for_each_group({from, collection.read.pages.end() - from}, [&](PageRange part) {
-    if (reached == part.first) reached = collect_part(collection, part);
-  });
+// The first step: claims what is there, notes what is missing.
+void BlockCacheImpl::collect(Collection& collection) {
+  for_each_group(collection.read.pages, [&](PageRange part) { collect_part(collection, part); });
   touch(collection.touched);
   collection.touched.clear();
-  return reached;
 }
 
-uint64_t BlockCacheImpl::collect_part(Collection& collection, PageRange part) {
+void BlockCacheImpl::collect_part(Collection& collection, PageRange part) {
   const CacheRead& read = collection.read;
-  auto& file = static_cast<FileBlocks&>(*read.file);
-  Shard& shard = index_.shard_of(file, read.generation, part.first / kPagesPerBlock);
+  Shard& shard = index_.shard_of(static_cast<FileBlocks&>(*read.file), read.generation, part.first / kPagesPerBlock);
   MutexLock lock(&shard.mutex);
-  collection.joined = nullptr;
-  for (uint64_t page = part.first; page < part.end();) {
-    const BlockId id = index_.find(file, read.generation, page / kPagesPerBlock);
-    if (id != kNoBlock && index_.block(id).frames[page % kPagesPerBlock] != kNoFrame) {
-      take_page(collection, id, page++);
+  PageRange run{part.first, 0};
+  for (uint64_t page = part.first; page < part.end(); page++) {
+    if (!claim(collection, shard, page)) {
+      run.count++;
       continue;
     }
-    const auto covering = std::find_if(shard.flights.begin(), shard.flights.end(),
-                                       [&](const auto& f) { return f->covers(file, read.generation, page); });
-    if (covering != shard.flights.end()) {
-      join(collection, **covering, page++);
-      continue;
-    }
-    const uint64_t end = start_flight(collection, shard, {page, part.end() - page});
-    if (end == page) return page;  // out of memory
-    page = end;
+    if (!run.empty()) collection.missing.push_back(run);
+    run = {page + 1, 0};
   }
-  return part.end();
+  if (!run.empty()) collection.missing.push_back(run);
+}
+
+// The third step: flights for what is still missing. Returns how many pages they bring.
+uint64_t BlockCacheImpl::launch(Collection& collection) {
+  for (const PageRange& part : collection.missing) launch_part(collection, part);
+  touch(collection.touched);
+  collection.memory.reset();
+  uint64_t asked = 0;
+  for (const auto& flight : collection.launched) asked += flight->pages.count;
+  for (auto& flight : collection.launched) issue(std::move(flight));
+  return asked;
+}
+
+void BlockCacheImpl::launch_part(Collection& collection, PageRange part) {
+  const CacheRead& read = collection.read;
+  Shard& shard = index_.shard_of(static_cast<FileBlocks&>(*read.file), read.generation, part.first / kPagesPerBlock);
+  MutexLock lock(&shard.mutex);
+  PageRange run{part.first, 0};
+  for (uint64_t page = part.first; page < part.end(); page++) {
+    if (!claim(collection, shard, page)) {
+      run.count++;
+      continue;
+    }
+    if (!run.empty()) start_flight(collection, shard, run);
+    run = {page + 1, 0};
+  }
+  if (!run.empty()) start_flight(collection, shard, run);
+}
+
+// Takes the page if it is present, joins the flight that will bring it. False if there is neither.
+bool BlockCacheImpl::claim(Collection& collection, Shard& shard, uint64_t page) {
+  const CacheRead& read = collection.read;
+  const auto& file = static_cast<const FileBlocks&>(*read.file);
+  const BlockId id = index_.find(file, read.generation, page / kPagesPerBlock);
+  if (id != kNoBlock && index_.block(id).frames[page % kPagesPerBlock] != kNoFrame) {
+    take_page(collection, id, page);
+    return true;
+  }
+  const auto covering = std::find_if(shard.flights.begin(), shard.flights.end(),
+                                     [&](const auto& flight) { return flight->covers(file, read.generation, page); });
+  if (covering == shard.flights.end()) return false;
+  join(collection, **covering, page);
+  return true;
 }
 
 void BlockCacheImpl::take_page(Collection& collection, BlockId id, uint64_t page) {
@@ -310,8 +345,7 @@ void BlockCacheImpl::take_page(Collection& collection, BlockId id, uint64_t page
   Block& block = index_.block(id);
   const auto in_block = static_cast<uint32_t>(page % kPagesPerBlock);
   arena_->reference({block.frames[in_block], 1});
-  collection.parked->supply(page - collection.read.pages.first, block.frames[in_block]);
-  add(hits_, 1);
+  collection.parked->supply(page, block.frames[in_block]);
   const bool first_use = note_first_use(block, in_block);
   Touched& touched = collection.touched;
   if (!first_use && (touched.empty() || touched.back() != id)) touched.push_back(id);
@@ -320,68 +354,35 @@ void BlockCacheImpl::take_page(Collection& collection, BlockId id, uint64_t page
 void BlockCacheImpl::join(Collection& collection, Flight& flight, uint64_t page) {
   if (!collection.parked) return;
   if (flight.io_class == IoClass::readahead && !flight.asked.test(page - flight.pages.first)) add(readahead_used_, 1);
-  add(hits_, 1);
-  wait_for(collection, flight, page);
+  wait_for(collection, flight, {page, 1});
 }
 
-void BlockCacheImpl::wait_for(Collection& collection, Flight& flight, uint64_t page) {
-  flight.asked.set(page - flight.pages.first);
-  if (&flight == collection.joined) return;
-  flight.waiters.push_back(collection.parked);
-  collection.parked->expect_one();
-  collection.joined = &flight;
-}
-
-// One flight for the missing pages at the start of `range`, as far as they and the memory reach. Returns where it ends.
-uint64_t BlockCacheImpl::start_flight(Collection& collection, Shard& shard, PageRange range) {
-  const CacheRead& read = collection.read;
-  const uint64_t limit = range.first + std::min(range.count, collection.memory.pages());
-  uint64_t end = range.first;
-  while (end < limit && is_missing(shard, read, end)) end++;
-  const PageRange run{range.first, end - range.first};
-  if (run.empty()) return end;
-  auto flight = register_flight(shard, read, run, collection.memory.take_front(run.count));
-  if (collection.parked) {
-    for (uint64_t page = run.first; page < end; page++) wait_for(collection, *flight, page);
-  }
-  add(read.io_class == IoClass::readahead ? readahead_issued_ : misses_, run.count);
-  collection.launched.push_back(std::move(flight));
-  return end;
-}
-
-// Memory is taken before pages are claimed: a reader never holds pages while it waits for memory, so readers cannot
-// starve each other.
-uint64_t BlockCacheImpl::start(std::shared_ptr<ParkedRead> parked) {
-  const CacheRead& read = parked->read;
-  Collection collection{.read = read, .parked = parked, .memory = {}, .launched = {}, .touched = {}};
-  parked->releases_seen = releases_.load();
-  uint64_t reached = read.pages.first;
-  while (reached < read.pages.end()) {
-    const uint64_t missing = count_missing(read, reached);
-    collection.memory = allocate(missing);
-    if (collection.memory.pages() < missing) {
-      parked->start_over = true;
-      break;
+void BlockCacheImpl::wait_for(Collection& collection, Flight& flight, PageRange pages) {
+  for (uint64_t page = pages.first; page < pages.end(); page++) flight.asked.set(page - flight.pages.first);
+  if (!flight.waiters.empty()) {
+    Flight::Waiter& last = flight.waiters.back();
+    if (last.parked == collection.parked && last.pages.end() == pages.first) {
+      last.pages.count += pages.count;
+      return;
     }
-    reached = collect(collection, reached);
   }
-  collection.memory.reset();
-  uint64_t asked = 0;
-  for (const auto& flight : collection.launched) asked += flight->pages.count;
-  for (auto& flight : collection.launched) issue(std::move(flight));
-  arrive(parked, 0);
-  return asked;
+  flight.waiters.push_back({collection.parked, pages});
+  collection.parked->expect_one();
 }
 
-void BlockCacheImpl::prefetch(CacheRead read) {
-  ASSERT(read.pages.count <= kReadPagesMax);
-  read.io_class = IoClass::readahead;
-  const uint64_t missing = count_missing(read, read.pages.first);
-  if (missing == 0) return;
-  Collection collection{.read = read, .parked = {}, .memory = allocate(missing), .launched = {}, .touched = {}};
-  collect(collection, read.pages.first);
-  collection.memory.reset();
-  for (auto& flight : collection.launched) issue(std::move(flight));
+void BlockCacheImpl::start_flight(Collection& collection, Shard& shard, PageRange run) {
+  const CacheRead& read = collection.read;
+  auto flight = std::make_shared<Flight>();
+  flight->file = static_cast<FileBlocks*>(read.file);
+  flight->generation = read.generation;
+  flight->size = read.size;
+  flight->pages = run;
+  flight->io_class = read.io_class;
+  flight->source = read.source;
+  flight->memory = collection.memory.take_front(run.count);
+  if (collection.parked) wait_for(collection, *flight, run);
+  shard.flights.push_back(flight);
+  collection.launched.push_back(std::move(flight));
 }
 
 void BlockCacheImpl::issue(std::shared_ptr<Flight> flight) {
@@ -416,42 +417,42 @@ void BlockCacheImpl::land(const std::shared_ptr<Flight>& flight, Result<size_t> 
     zero_tail(*flight);
     put_pages(*flight->file, flight->generation, flight->pages, flight->memory, flight.get());
   }
-  std::vector<std::shared_ptr<ParkedRead>> waiters;
+  std::vector<Flight::Waiter> waiters;
   {
     Shard& shard = index_.shard_of(*flight->file, flight->generation, flight->pages.first / kPagesPerBlock);
     MutexLock lock(&shard.mutex);
     std::erase(shard.flights, flight);
     waiters.swap(flight->waiters);
   }
-  for (const auto& waiter : waiters) {
-    const PageRange& wanted = waiter->read.pages;
-    const uint64_t from = std::max(wanted.first, flight->pages.first);
-    const uint64_t end = std::min(wanted.end(), flight->pages.end());
-    for (uint64_t page = from; error == 0 && page < end; page++) {
-      if (waiter->supplied(page - wanted.first)) continue;
+  for (const auto& [parked, pages] : waiters) {
+    for (uint64_t page = pages.first; error == 0 && page < pages.end(); page++) {
       const FrameNumber frame = flight->memory.frame(page - flight->pages.first);
       arena_->reference({frame, 1});
-      waiter->supply(page - wanted.first, frame);
+      parked->supply(page, frame);
     }
   }
   flight->memory.reset();
-  for (const auto& waiter : waiters) arrive(waiter, error);
+  for (const auto& waiter : waiters) arrive(waiter.parked, error);
 }
 
 void BlockCacheImpl::arrive(const std::shared_ptr<ParkedRead>& parked, int error) {
   if (!parked->arrive(error)) return;
   if (!parked->start_over) return parked->finish();
-  const bool held_pages = parked->reset();
+  const bool alone = parked->alone;
+  parked->reset();
   {
     MutexLock lock(&starving_mutex_);
     starving_.push_back(parked);
     starving_count_.fetch_add(1);
   }
-  // Pages given back after the failed allocation and before the line above woke nobody.
-  if (held_pages || releases_.load() != parked->releases_seen) retry_starving();
+  if (!alone) retry_starving();
 }
 
-// Pages were given back: reads that found no memory start over. One thread does it; `releases_` tells it of others.
+// Memory may be had that was not before: reads that found none start over, one after the other, by one thread at a
+// time; `releases_` tells it that others came meanwhile. A read that comes short in its turn had no rival but first
+// attempts and writers, and each of these calls this function when it comes short or gives its pages back. So it waits
+// without another try, and what it gave back itself is no reason for one: else two that are short would wake each other
+// for ever.
 void BlockCacheImpl::retry_starving() {
   releases_.fetch_add(1);
   uint64_t seen = 0;
@@ -464,7 +465,7 @@ void BlockCacheImpl::retry_starving() {
       waiting.swap(starving_);
       starving_count_.store(0);
     }
-    for (auto& parked : waiting) start(std::move(parked));
+    for (auto& parked : waiting) start(std::move(parked), true);
     retrying_.store(false);
   } while (releases_.load() != seen);
 }
@@ -592,6 +593,13 @@ void BlockCacheImpl::drop_frame(Block& block, uint32_t page) {
 // ---- memory ----
 
 PageRefs BlockCacheImpl::allocate(uint64_t pages) {
+  PageRefs refs = take_memory(pages);
+  if (refs.pages() < pages) retry_starving();  // what this call held for a moment, another missed
+  return refs;
+}
+
+// All pages or none; gives back what did not suffice.
+PageRefs BlockCacheImpl::take_memory(uint64_t pages) {
   std::vector<FrameRun> runs;
   uint64_t got = 0;
   while (got < pages) {

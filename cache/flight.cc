@@ -2,17 +2,14 @@
 
 namespace sluice {
 
-bool ParkedRead::reset() {
-  bool held = false;
+void ParkedRead::reset() {
   for (FrameNumber& frame : frames_) {
-    if (frame == kNoFrame) continue;
-    arena_->release({std::exchange(frame, kNoFrame), 1});
-    held = true;
+    if (frame != kNoFrame) arena_->release({std::exchange(frame, kNoFrame), 1});
   }
   pending_ = 1;
   error_ = 0;
   start_over = false;
-  return held;
+  alone = false;
 }
 
 bool ParkedRead::arrive(int error) {
@@ -22,11 +19,14 @@ bool ParkedRead::arrive(int error) {
 }
 
 void ParkedRead::finish() {
-  const int error = error_.load();
-  if (error != 0) return done_(fail(error));
   PageRefs pages(arena_);
-  for (FrameNumber& frame : frames_) pages.append({std::exchange(frame, kNoFrame), 1});
-  done_(std::move(pages));
+  for (FrameNumber& frame : frames_) {
+    if (frame != kNoFrame) pages.append({std::exchange(frame, kNoFrame), 1});
+  }
+  const int error = error_.load();
+  if (error == 0) return done_(std::move(pages));
+  pages.reset();
+  done_(fail(error));
 }
 
 }  // namespace sluice

@@ -22,22 +22,23 @@ class ParkedRead {
       : read(std::move(read)), arena_(arena), done_(std::move(done)), frames_(this->read.pages.count, kNoFrame) {}
   ~ParkedRead() { reset(); }
 
-  // The page (counted from the start of the range) is there: takes over one reference. Each page once.
-  void supply(uint64_t page, FrameNumber frame) { frames_[page] = frame; }
-  bool supplied(uint64_t page) const { return frames_[page] != kNoFrame; }
-  // Memory was short: gives every page back and may start over. Only when nothing is expected any more. True if it had
-  // any.
-  bool reset();
+  // This page of the range is there: takes over one reference. Each page once.
+  void supply(uint64_t page, FrameNumber frame) { frames_[page - read.pages.first] = frame; }
+  // Memory was short: gives every page back, tells nobody, and may start over. Only when nothing is expected any more.
+  void reset();
 
   void expect_one() { pending_.fetch_add(1, std::memory_order_relaxed); }
+  // By the issuer, before its own arrival: flights are still to land.
+  bool expects_others() const { return pending_.load(std::memory_order_relaxed) > 1; }
   // One of the expected is through; `error` 0 when it went well. True for the last one, who must then `finish`.
   bool arrive(int error);
   // Runs `done` with all pages in order or the first error.
   void finish();
 
   const CacheRead read;
-  bool start_over = false;     // set by the issuer before its own arrival: memory was short
-  uint64_t releases_seen = 0;  // the cache's count of releases when the issuer began
+  // Set by the issuer before its own arrival.
+  bool start_over = false;  // memory was short
+  bool alone = false;       // ... for a retry, which held nothing beyond its own turn
 
  private:
   Arena* const arena_;
@@ -48,6 +49,11 @@ class ParkedRead {
 };
 
 struct Flight {
+  struct Waiter {
+    std::shared_ptr<ParkedRead> parked;
+    PageRange pages;  // which this flight supplies
+  };
+
   FileBlocks* file = nullptr;  // kept alive by `source` or by the reader
   uint32_t generation = 0;
   uint64_t size = 0;
@@ -58,7 +64,7 @@ struct Flight {
 
   // Guarded by the shard's mutex while the flight is registered there.
   bool registered = true;  // false: a change began over its pages; the result is for those who wait, not for the index
-  std::vector<std::shared_ptr<ParkedRead>> waiters;
+  std::vector<Waiter> waiters;
   std::bitset<256> asked;  // pages that a reader waits for
 
   bool covers(const FileBlocks& of, uint32_t of_generation, uint64_t page) const {
