@@ -53,14 +53,14 @@ size_t HttpSession::on_input(std::string_view bytes) {
 }
 
 void HttpSession::handle(std::string_view head) {
-  const HttpResult<HttpRequest> parsed = parse_request(head);
+  head_ = head;
+  const HttpResult<HttpRequest> parsed = parse_request(head_);
   if (!parsed) {
     refuse_framing(parsed.error());
     return;
   }
   const HttpRequest& request = *parsed;
   enter(State::answering);
-  head_ = head;
   attempts_ = 1;
   keep_alive_ = request.keep_alive && !worker_->draining();
   body_left_ = request.body_bytes;
@@ -75,23 +75,21 @@ void HttpSession::handle(std::string_view head) {
   }
   Result<Store::OpenedPath> opened =
       worker_->shared().store->try_open_path(worker_->shared().options.caller, request.path);
-  if (!opened && opened.error().number == EAGAIN) return open_elsewhere(head);
+  if (!opened && opened.error().number == EAGAIN) return open_elsewhere();
   answer(request, std::move(opened));
 }
 
-// The request is parsed a second time, from a copy: its views point into a buffer that goes away.
-void HttpSession::open_elsewhere(std::string_view head) {
-  auto copy = std::make_unique<std::string>(head);
-  HttpRequest request = std::move(*parse_request(*copy));
-  auto task = [worker = worker_, self = std::static_pointer_cast<HttpSession>(shared_from_this()),
-               copy = std::move(copy), request]() mutable {
+// The request is parsed again from the head, which stands until it is answered.
+void HttpSession::open_elsewhere() {
+  HttpRequest request = *parse_request(head_);
+  auto task = [worker = worker_, self = std::static_pointer_cast<HttpSession>(shared_from_this()), request]() mutable {
     const HttpShared& shared = worker->shared();
     Result<Store::OpenedPath> opened = shared.store->open_path(shared.options.caller, request.path);
-    worker->loop().post([worker, self = std::move(self), copy = std::move(copy), request = std::move(request),
-                         opened = std::move(opened)]() mutable {
-      worker->loop().unhold();
-      if (!self->closed()) self->answer(request, std::move(opened));
-    });
+    worker->loop().post(
+        [worker, self = std::move(self), request = std::move(request), opened = std::move(opened)]() mutable {
+          worker->loop().unhold();
+          if (!self->closed()) self->answer(request, std::move(opened));
+        });
   };
   worker_->loop().hold();
   if (worker_->shared().pool->submit(std::move(task))) return;
@@ -107,7 +105,8 @@ void HttpSession::answer(const HttpRequest& request, Result<Store::OpenedPath> o
 }
 
 void HttpSession::answer_file(const HttpRequest& request, std::shared_ptr<OpenFile> file) {
-  std::unique_ptr<ChangeWatch> watch = file->data().watch();
+  std::unique_ptr<ChangeWatch> watch;
+  if (request.method == HttpMethod::get) watch = file->data().watch();
   const FileVersion version = file->data().version();
   const uint64_t size = version.stamp.size;
   const Validators validators = validators_of(version);
@@ -198,7 +197,7 @@ void HttpSession::on_reply_sent() {
 void HttpSession::on_reply_lost(int error, bool begun) {
   worker_->count_lost(status_, begun);
   if (begun) return close();
-  if (error == ESTALE && attempts_++ < kAttemptsMax) return open_elsewhere(head_);
+  if (error == ESTALE && attempts_++ < kAttemptsMax) return open_elsewhere();
   refuse(*parse_request(head_), error == ESTALE ? HttpStatus::unavailable : status_of(error));
 }
 

@@ -39,7 +39,7 @@ class HttpSession final : public Connection {
   void on_closed() override;
 
   void handle(std::string_view head);
-  void open_elsewhere(std::string_view head);
+  void open_elsewhere();
   void answer(const HttpRequest& request, Result<Store::OpenedPath> opened);
   void answer_file(const HttpRequest& request, std::shared_ptr<OpenFile> file);
   void refuse(const HttpRequest& request, HttpStatus status, uint64_t size = 0);
@@ -50,7 +50,7 @@ class HttpSession final : public Connection {
 
   HttpWorker* const worker_;
   State state_ = State::reading;
-  std::string head_;  // of the request that is answered
+  std::string head_;  // of the request that is answered: what its HttpRequest points into
   HttpStatus status_ = HttpStatus::ok;
   uint32_t attempts_ = 0;   // to answer it
   size_t scanned_ = 0;      // of the head that is arriving
