@@ -134,19 +134,24 @@ TEST_CASE("event loop: a paused socket keeps its bytes until it is started again
   }
 }
 
+// Sends until the socket takes no more. Returns how many bytes it took.
+size_t fill(int socket) {
+  const std::string chunk(64 << 10, 'x');
+  size_t filled = 0;
+  while (true) {
+    const ssize_t sent = ::send(socket, chunk.data(), chunk.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent < 0) return filled;
+    filled += static_cast<size_t>(sent);
+  }
+}
+
 TEST_CASE("event loop: a full socket is reported writable when its reader has made room", "[net][event_loop]") {
   for (const LoopBackend backend : kBackends) {
     LoopThread thread(backend);
     INFO(thread.loop().name());
     SocketPair pair = tcp_pair(4096);
     Recorder recorder;
-    const std::string chunk(64 << 10, 'x');
-    size_t filled = 0;
-    while (true) {
-      const ssize_t sent = ::send(pair.server.get(), chunk.data(), chunk.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-      if (sent < 0) break;
-      filled += static_cast<size_t>(sent);
-    }
+    const size_t filled = fill(pair.server.get());
     const SocketId id = thread.call([&] {
       const SocketId added = thread.loop().add(pair.server.get(), &recorder);
       thread.loop().wait_writable(added);
@@ -168,9 +173,7 @@ TEST_CASE("event loop: a waiting writer is woken when the peer goes away", "[net
     INFO(thread.loop().name());
     SocketPair pair = tcp_pair(4096);
     Recorder recorder;
-    const std::string chunk(64 << 10, 'x');
-    while (::send(pair.server.get(), chunk.data(), chunk.size(), MSG_DONTWAIT | MSG_NOSIGNAL) > 0) {
-    }
+    fill(pair.server.get());
     const SocketId id = thread.call([&] {
       const SocketId added = thread.loop().add(pair.server.get(), &recorder);
       thread.loop().wait_writable(added);

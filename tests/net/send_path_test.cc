@@ -98,6 +98,24 @@ Reply reply_of(FakeStore& store, const std::string& name, uint64_t offset, uint6
   return reply;
 }
 
+// A reply of 30 MiB whose client stopped reading.
+struct StalledReply {
+  explicit StalledReply(SendMethod method) : context(&thread.loop(), options_for(method)) {
+    Reply reply = reply_of(store, "big", 0, size);
+    whole = reply.head + store.content("big");
+    channel.send(std::move(reply));
+    channel.until_stalled();
+  }
+
+  static constexpr uint64_t size = 30 << 20;
+  FakeStore store{24};
+  FakeFile& file = store.add("big", {.size = size});
+  LoopThread thread;
+  SendContext context;
+  Channel channel{&thread, &context};
+  std::string whole;  // what the client is to get
+};
+
 // All frames are free or cooling: nobody holds a reference any more.
 bool nothing_referenced(const Arena& arena) {
   const ArenaStats stats = arena.stats();
@@ -167,16 +185,9 @@ TEST_CASE("send path: what is small goes out by copy in one piece, what is large
 TEST_CASE("send path: holds no page while a client does not read, except what zerocopy must", "[net][send]") {
   for (const SendMethod method : {SendMethod::copy, SendMethod::vmsplice}) {
     CAPTURE(static_cast<int>(method));
-    FakeStore store(24);
-    FakeFile& file = store.add("big", {.size = 30 << 20});
-    LoopThread thread;
-    SendContext context(&thread.loop(), options_for(method));
-    Channel channel(&thread, &context);
-    channel.send(reply_of(store, "big", 0, 30 << 20));
-    channel.until_stalled();
-    file.pages.reset();  // the cache forgets the file
-    CHECK(nothing_referenced(store.arena()));
-    channel.close();
+    StalledReply stalled(method);
+    stalled.file.pages.reset();  // the cache forgets the file
+    CHECK(nothing_referenced(stalled.store.arena()));
   }
 }
 
@@ -184,33 +195,23 @@ TEST_CASE("send path: memory that is reused while a client has not read it yet d
           "[net][send]") {
   for (const SendMethod method : kMethods) {
     CAPTURE(static_cast<int>(method));
-    FakeStore store(24);
-    const uint64_t size = 30 << 20;
-    FakeFile& file = store.add("big", {.size = size});
-    const std::string content = store.content("big");
-    LoopThread thread;
-    SendContext context(&thread.loop(), options_for(method));
-    Channel channel(&thread, &context);
-    Reply reply = reply_of(store, "big", 0, size);
-    const std::string head = reply.head;
-    channel.send(std::move(reply));
-    channel.until_stalled();
-    file.pages.reset();
+    StalledReply stalled(method);
+    stalled.file.pages.reset();
+    Arena& arena = stalled.store.arena();
     std::vector<FrameRun> runs;  // everything that can be had, overwritten
-    store.arena().allocate(static_cast<uint32_t>(store.arena().stats().frames_max), runs);
+    arena.allocate(static_cast<uint32_t>(arena.stats().frames_max), runs);
     uint64_t overwritten = 0;
     for (const FrameRun& run : runs) {
-      std::fill_n(store.arena().address(run.first), size_t{run.count} * kPageSize, '!');
+      std::fill_n(arena.address(run.first), size_t{run.count} * kPageSize, '!');
       overwritten += run.count;
     }
-    CHECK(overwritten > size / kPageSize / 2);
-    channel.close();
-    const std::string received = read_bytes(channel.client(), head.size() + size);
-    CHECK(received.size() > head.size());
-    CHECK(received.size() < head.size() + size);
-    CHECK((head + content).starts_with(received));
-    for (const FrameRun& run : runs) store.arena().release(run);
-    thread.stop();
+    CHECK(overwritten > StalledReply::size / kPageSize / 2);
+    stalled.channel.close();
+    const std::string received = read_bytes(stalled.channel.client(), stalled.whole.size());
+    CHECK(received.size() > stalled.whole.size() - StalledReply::size);
+    CHECK(received.size() < stalled.whole.size());
+    CHECK(stalled.whole.starts_with(received));
+    for (const FrameRun& run : runs) arena.release(run);
   }
 }
 
@@ -246,31 +247,21 @@ TEST_CASE("send path: a file that changes or shrinks under a reply breaks it off
   for (const SendMethod method : kMethods) {
     for (const bool shrink : {false, true}) {
       CAPTURE(static_cast<int>(method), shrink);
-      FakeStore store(24);
-      const uint64_t size = 30 << 20;
-      FakeFile& file = store.add("big", {.size = size});
-      const std::string content = store.content("big");
-      LoopThread thread;
-      SendContext context(&thread.loop(), options_for(method));
-      Channel channel(&thread, &context);
-      Reply reply = reply_of(store, "big", 0, size);
-      const std::string head = reply.head;
-      channel.send(std::move(reply));
-      channel.until_stalled();
-      thread.call([&] {
+      StalledReply stalled(method);
+      stalled.thread.call([&] {
         if (shrink) {
-          file.shrunk_to = 1;
+          stalled.file.shrunk_to = 1;
         } else {
-          file.generation = 2;
+          stalled.file.generation = 2;
         }
       });
       std::string received;
-      std::thread reader([&] { received = read_bytes(channel.client(), head.size() + size); });
-      CHECK(channel.until_failed() == ESTALE);
-      channel.close();
+      std::thread reader([&] { received = read_bytes(stalled.channel.client(), stalled.whole.size()); });
+      CHECK(stalled.channel.until_failed() == ESTALE);
+      stalled.channel.close();
       reader.join();
-      CHECK(received.size() < head.size() + size);
-      CHECK((head + content).starts_with(received));
+      CHECK(received.size() < stalled.whole.size());
+      CHECK(stalled.whole.starts_with(received));
     }
   }
 }
