@@ -1,6 +1,5 @@
 #include "tools/gateway.h"
 
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -13,6 +12,7 @@
 
 #include "cache/block_cache.h"
 #include "cache/clock.h"
+#include "cache/descriptor_limit.h"
 #include "cache/disk.h"
 #include "cache/log.h"
 #include "cache/result.h"
@@ -92,11 +92,6 @@ Checked<SendMethod> choose_send_method(const std::string& wanted) {
   return complain("--send-method: {} does not work on this system; use auto", wanted);
 }
 
-uint64_t descriptor_limit() {
-  rlimit limit{};
-  return ::getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : 1024;
-}
-
 Checked<std::unique_ptr<HttpServer>> make_http(const GatewayPlan& plan, Store* store) {
   const Options& options = plan.options;
   // Of the other half the store takes a quarter for what it keeps for reuse, which gives way, and what HTTP has open.
@@ -173,11 +168,7 @@ Checked<std::unique_ptr<FuseSession>> make_fuse(const GatewayPlan& plan, Store* 
 void prepare_process() {
   block_stop_signals();
   ::umask(0);  // callers bring their own
-  rlimit descriptors{};
-  if (::getrlimit(RLIMIT_NOFILE, &descriptors) == 0) {
-    descriptors.rlim_cur = descriptors.rlim_max;
-    ::setrlimit(RLIMIT_NOFILE, &descriptors);
-  }
+  raise_descriptor_limit();
   drop_capabilities();
 }
 

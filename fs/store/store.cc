@@ -4,13 +4,13 @@
 #include <limits.h>
 #include <linux/openat2.h>
 #include <malloc.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <utility>
 
 #include "cache/assert.h"
+#include "cache/descriptor_limit.h"
 #include "fs/store/identity.h"
 #include "fs/store/store_impl.h"
 
@@ -23,17 +23,8 @@ constexpr size_t kSweptInodesMax = 8192;  // per round
 constexpr uint32_t kDescriptorsMin = 16;
 constexpr uint64_t kInodesWorthTrimming = 65536;  // 18 MB
 
-// The soft limit is for programs that use select(2): take all that is allowed.
-uint64_t raise_descriptor_limit() {
-  struct rlimit limit {};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 1024;
-  limit.rlim_cur = limit.rlim_max;
-  if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) ::getrlimit(RLIMIT_NOFILE, &limit);
-  return limit.rlim_cur;
-}
-
 StoreOptions with_defaults(StoreOptions options) {
-  const uint64_t limit = raise_descriptor_limit();
+  const uint64_t limit = descriptor_limit();
   if (options.descriptors_max == 0) {
     options.descriptors_max = std::max(kDescriptorsMin, static_cast<uint32_t>(std::min<uint64_t>(limit / 4, 65536)));
   }
