@@ -5,10 +5,9 @@
 // Lending. A frame whose bytes went to the kernel by reference (vmsplice) is marked lent before. When its
 // last reference goes it does not become free but *cools*: the kernel may still read it. It becomes free again
 // only by proof:
-//   collapse  the release test: the last page of each slab is a guard page, and MADV_COLLAPSE on the slab then fails
-//   with
-//             EAGAIN while any page of the slab is referenced by the kernel, with EINVAL when none is
-//             (10-20 us per 2 MiB). Nothing moves.
+//   collapse  the release test: the last page of each slab is a guard page, and MADV_COLLAPSE on the slab then
+//             fails with EAGAIN while any page of the slab is referenced by the kernel, with EINVAL when none
+//             is (10-20 us per 2 MiB). Nothing moves.
 //   replace   MADV_DONTNEED of exactly the cooling pages: the reader keeps the old pages, we get fresh ones. Exact and
 //             expensive; also the last resort under `collapse`, when memory is needed and nothing has cooled.
 // Slabs are taken one by one as they are needed, some touched ahead (slab_supply.h), and never returned before the end.

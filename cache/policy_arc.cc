@@ -5,8 +5,8 @@
 //        oldest  recent ghosts | recent (once)   p   frequent (more) | frequent ghosts  oldest
 //
 //   insert     a ghost of recent: that part was too small, its target p grows; of frequent: p shrinks. By the block's
-//              charge, times the other ghosts' share when those are more. A ghost enters frequent, any other block
-//              recent
+//              charge, times the other ghosts' share when those are more. A ghost enters frequent, any other
+//              block recent
 //   touch      to the front of frequent
 //   evict      the back of recent if recent is larger than p, else that of frequent; its hash goes to the front
 //              of the same side's ghosts (but not when it was read ahead in vain)

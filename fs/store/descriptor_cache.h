@@ -1,7 +1,6 @@
 // DescriptorCache keeps O_PATH descriptors for reuse: those of files lately used, up to a maximum, and those of open
-// files
-// ("pinned"), which work on although the file was deleted. A deleted file gives back its space only when its last
-// descriptor goes, so idle ones are closed after some ticks.
+// files ("pinned"), which work on although the file was deleted. A deleted file gives back its space only when its
+// last descriptor goes, so idle ones are closed after some ticks.
 //
 // Thread-safe. The mutex is a leaf lock; descriptors are closed outside of it.
 #pragma once

@@ -67,7 +67,7 @@ Result<void> FileDataImpl::ensure_write_fds(int path_fd) {
   return {};
 }
 
-Result<void> FileDataImpl::open(int path_fd, bool for_writing) {
+Result<bool> FileDataImpl::open(int path_fd, bool for_writing) {
   {
     MutexLock lock(&mutex_);  // counted first: nobody closes what an open relies on
     opens_++;
@@ -75,17 +75,18 @@ Result<void> FileDataImpl::open(int path_fd, bool for_writing) {
     if (counted_idle_) context_.idle_descriptors.fetch_sub(1);
     counted_idle_ = false;
   }
-  Result<void> opened = open_descriptors(path_fd, for_writing);
+  Result<bool> opened = open_descriptors(path_fd, for_writing);
   if (!opened) close(for_writing);
   return opened;
 }
 
-Result<void> FileDataImpl::open_descriptors(int path_fd, bool for_writing) {
+Result<bool> FileDataImpl::open_descriptors(int path_fd, bool for_writing) {
   if (for_writing) TRY(ensure_write_fds(path_fd));
   // Who may only write cannot give us a descriptor to read.
-  if (auto opened = ensure_read_fd(path_fd); !opened && !for_writing) return opened;
-  TRY(revalidate());
-  return {};
+  if (auto opened = ensure_read_fd(path_fd); !opened && !for_writing) {
+    return tl::unexpected(opened.error());
+  }
+  return revalidate();
 }
 
 void FileDataImpl::close(bool for_writing) {
@@ -166,12 +167,12 @@ void FileDataImpl::tidy() {
 
 FileVersion FileDataImpl::version() const {
   MutexLock lock(&mutex_);
-  return {state_.version, state_.stamp, is_trustworthy(state_.stamp, state_.looked_at, context_.grain)};
+  return {state_.stamp, is_trustworthy(state_.stamp, state_.looked_at, context_.grain)};
 }
 
-uint32_t FileDataImpl::key_generation() const {
+uint32_t FileDataImpl::generation() const {
   MutexLock lock(&mutex_);
-  return state_.key_generation;
+  return state_.generation;
 }
 
 uint64_t FileDataImpl::size() const {
@@ -214,8 +215,7 @@ bool FileDataImpl::judge(const Stamp& seen, std::chrono::nanoseconds looked_at, 
   state_.looked_at = looked_at;
   state_.look = look;
   if (first || same) return false;
-  state_.key_generation++;
-  state_.version++;
+  state_.generation++;
   if (watches_) watches_->touch_all();
   return true;
 }
@@ -279,7 +279,6 @@ void FileDataImpl::end_change(int fd, const ByteRange& bytes) {
   const auto now = context_.clock->realtime();
   MutexLock lock(&mutex_);
   state_.changes_under_way--;
-  if (!bytes.empty()) state_.version++;
   end_watched_change(bytes);
   if (!seen || look <= state_.look) return;
   state_.known = true;

@@ -3,9 +3,8 @@
 // open finds them.
 //
 //   read   the cached pages, or a read of the backing through the single flight of the cache.
-//   write  under the range lock: begin_change, the backing, publish, then `done`. Whole pages go O_DIRECT from fresh
-//   cache
-//          pages; unaligned heads and tails go as exact bytes through a buffered descriptor.
+//   write  under the range lock: begin_change, the backing, publish, then `done`. Whole pages go O_DIRECT from
+//          fresh cache pages; unaligned heads and tails go as exact bytes through a buffered descriptor.
 //   truncate, allocate, copy   under the range lock as well. They block the calling thread, and so does fsync.
 //
 // Thread-safe. The mutex is never held across a system call that can wait for the disk.
@@ -44,7 +43,6 @@ struct FileDataContext {
 };
 
 struct FileVersion {
-  uint32_t generation = 0;  // moves with every change of the content, somebody else's or our own
   Stamp stamp;
   bool trustworthy = false;  // a strong validator (ETag) may be made from it
 };
@@ -75,9 +73,9 @@ class FileData {
   virtual ~FileData() = default;
 
   // An open begins: makes the descriptors ready (reopening `path_fd`, O_PATH, as the current thread's file system
-  // identity; descriptors that are already there are kept) and revalidates. Balance with `close`. Errors: those of
-  // open(2).
-  virtual Result<void> open(int path_fd, bool for_writing) = 0;
+  // identity; descriptors that are already there are kept) and revalidates, whose answer it returns. Balance with
+  // `close`. Errors: those of open(2).
+  virtual Result<bool> open(int path_fd, bool for_writing) = 0;
   virtual void close(bool for_writing) = 0;
 
   // Compares the stamp with the backing's and moves the generation when somebody else changed the file. Returns true

@@ -37,7 +37,7 @@ PageRange union_of(PageRange one, PageRange other) {
 }  // namespace
 
 void FileDataImpl::drop(PageRange range) {
-  context_.cache->drop(*cached_, key_generation(), range);
+  context_.cache->drop(*cached_, generation(), range);
 }
 
 Result<void> FileDataImpl::change(const ByteRange& bytes, SetIdBits set_id, Callback<Result<void>(int fd)> change) {

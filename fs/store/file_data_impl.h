@@ -26,7 +26,7 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
       : context_(*context), cached_(context->cache->add_file(number)) {}
   ~FileDataImpl() override { close_idle(); }
 
-  Result<void> open(int path_fd, bool for_writing) override;
+  Result<bool> open(int path_fd, bool for_writing) override;
   void close(bool for_writing) override;
   Result<bool> revalidate() override;
   FileVersion version() const override;
@@ -57,9 +57,8 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
 
  private:
   struct State {
-    uint32_t key_generation = 1;  // of the cache's keys: moves with foreign changes only
-    uint32_t version = 1;         // moves with every change of content
-    bool known = false;           // a stamp was taken
+    uint32_t generation = 1;  // of the cache's keys: moves with foreign changes only
+    bool known = false;       // a stamp was taken
     Stamp stamp;
     std::chrono::nanoseconds looked_at{};
     uint64_t look = 0;               // number of the look that gave the stamp
@@ -99,11 +98,11 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   Result<void> change(const ByteRange& bytes, SetIdBits set_id, Callback<Result<void>(int fd)> change);
   Result<SharedFd> open_to_copy();
   void drop(PageRange range);
-  uint32_t key_generation() const;
+  uint32_t generation() const;
   uint64_t size() const;
   void set_residue();
 
-  Result<void> open_descriptors(int path_fd, bool for_writing);
+  Result<bool> open_descriptors(int path_fd, bool for_writing);
   Result<void> ensure_read_fd(int path_fd) EXCLUDES(mutex_);
   Result<void> ensure_write_fds(int path_fd) EXCLUDES(mutex_);
   Result<SharedFd> open_direct(int path_fd, int flags);

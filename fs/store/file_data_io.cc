@@ -18,7 +18,7 @@ std::optional<FileDataImpl::Slice> FileDataImpl::slice_of(uint64_t offset, uint6
   Slice slice;
   MutexLock lock(&mutex_);
   slice.read.size = state_.stamp.size;
-  slice.read.generation = state_.key_generation;
+  slice.read.generation = state_.generation;
   if (offset >= slice.read.size || length == 0) return std::nullopt;
   slice.skip = offset % kPageSize;
   slice.length = std::min({length, slice.read.size - offset, kReadPagesMax * kPageSize - slice.skip});
@@ -201,7 +201,7 @@ void FileDataImpl::finish_write(PreparedWrite& write, int fd, uint64_t old_size,
   }
   auto publish = [&](const KnownPages& known) {
     if (!known.complete()) return drop(known.range);
-    context_.cache->publish(*cached_, key_generation(), known.range, known.pages);
+    context_.cache->publish(*cached_, generation(), known.range, known.pages);
   };
   for (const KnownPages& known : changed) publish(known);
   end_change(fd, write.bytes());
@@ -216,7 +216,7 @@ void FileDataImpl::finish_write(PreparedWrite& write, int fd, uint64_t old_size,
 KnownPages FileDataImpl::merge_end(const PreparedWrite::Part& part, uint64_t old_size) {
   KnownPages known{part.page(), {}};
   const uint64_t page_start = known.range.first * kPageSize;
-  const PageRefs old = context_.cache->peek(*cached_, key_generation(), known.range.first);
+  const PageRefs old = context_.cache->peek(*cached_, generation(), known.range.first);
   if (old.pages() == 0 && page_start < old_size) return known;
   known.pages = context_.cache->allocate(1);
   if (known.pages.pages() == 0) return known;

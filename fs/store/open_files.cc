@@ -77,13 +77,9 @@ void OpenFiles::drop_idle() {
   for (const auto& file : files) file->drop_idle();
 }
 
-uint64_t OpenFiles::files() const {
+bool OpenFiles::has_room(InodeNumber number, uint64_t files_max) const {
   MutexLock lock(&mutex_);
-  return items_.size() - closed_.size();
-}
-
-bool OpenFiles::is_open(InodeNumber number) const {
-  MutexLock lock(&mutex_);
+  if (items_.size() - closed_.size() < files_max) return true;
   const auto item = items_.find(number);
   return item != items_.end() && item->second.opens > 0;
 }

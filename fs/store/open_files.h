@@ -31,8 +31,8 @@ class OpenFiles {
   void drop_idle();
 
   uint64_t opens() const;
-  uint64_t files() const;  // that are open, however often
-  bool is_open(InodeNumber number) const;
+  // Whether this file is open, or fewer than `files_max` are.
+  bool has_room(InodeNumber number, uint64_t files_max) const;
 
  private:
   struct Item {

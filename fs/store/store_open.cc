@@ -34,10 +34,9 @@ int access_needed(int flags) {
 Result<OpenedData> StoreImpl::open_data(const InodeRef& inode, int fd, bool for_writing) {
   bool made = false;
   std::shared_ptr<FileData> data = table_.make_data(inode, &made);
-  const uint32_t generation = data->version().generation;
-  TRY(with_spare_descriptors([&] { return data->open(fd, for_writing); }));
+  const bool changed = TRY(with_spare_descriptors([&] { return data->open(fd, for_writing); }));
   OpenedData opened(&open_files_, inode->number, data, for_writing);
-  if (!made && data->version().generation != generation) tell_outside_change(inode->number);
+  if (!made && changed) tell_outside_change(inode->number);
   return opened;
 }
 
@@ -157,7 +156,7 @@ Result<Store::OpenedPath> StoreImpl::open_path_now(std::string_view path, uint64
   InodeRef inode;
   if (has_birth_time(attributes) || !root_.has_handles()) inode = table_.find_proven({attributes, {}, nullptr, ""}, 0);
   if (inode == nullptr) inode = table_.intern({attributes, handle_of(fd.get()), nullptr, ""}, 0);
-  if (open_files_.files() >= options_.path_files_max && !open_files_.is_open(inode->number)) return fail(EMFILE);
+  if (!open_files_.has_room(inode->number, options_.path_files_max)) return fail(EMFILE);
   OpenedData data = TRY(open_data(inode, fd.get(), false));
   opened.file = make_open_file({std::move(inode), std::move(data), O_RDONLY, {}}, options_.readahead);
   return opened;

@@ -131,7 +131,6 @@ class FakeStore final : public Store {
     std::unique_ptr<ChangeWatch> watch() override { return std::make_unique<Watch>(file_); }
     FileVersion version() const override {
       FileVersion version;
-      version.generation = file_->generation;
       version.trustworthy = file_->trustworthy;
       version.stamp.ino = 7;
       version.stamp.size = file_->size;
@@ -152,7 +151,7 @@ class FakeStore final : public Store {
     }
     std::optional<FileSlice> read_resident(uint64_t, uint64_t) override { return std::nullopt; }
 
-    Result<void> open(int, bool) override { return {}; }
+    Result<bool> open(int, bool) override { return false; }
     void close(bool) override {}
     Result<bool> revalidate() override { return false; }
     void prefetch(PageRange) override {}
