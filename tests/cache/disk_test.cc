@@ -26,6 +26,7 @@
 #include "cache/unique_fd.h"
 #include "tests/support/catch.h"
 #include "tests/support/seed.h"
+#include "tests/support/temporary_directory.h"
 
 namespace sluice {
 namespace {
@@ -63,12 +64,12 @@ class Buffer {
 class TestFile {
  public:
   explicit TestFile(uint64_t size) {
-    char name[] = "disk_test.XXXXXX";
-    buffered_.reset(::mkstemp(name));
+    const TemporaryDirectory directory;
+    const std::string path = directory / "file";
+    buffered_.reset(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
     ASSERT(buffered_);
-    direct_.reset(::open(name, O_RDWR | O_DIRECT | O_CLOEXEC));
+    direct_.reset(::open(path.c_str(), O_RDWR | O_DIRECT | O_CLOEXEC));
     ASSERT(direct_);
-    ::unlink(name);
     const std::string bytes = content(0, size);
     ASSERT(::pwrite(buffered_.get(), bytes.data(), size, 0) == static_cast<ssize_t>(size));
     ASSERT(::fdatasync(buffered_.get()) == 0);

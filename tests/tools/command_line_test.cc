@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "tests/support/catch.h"
+#include "tests/support/temporary_file.h"
 
 namespace sluice {
 namespace {
@@ -23,15 +24,6 @@ std::string complaint_of(std::vector<std::string> arguments) {
   arguments.insert(arguments.begin(), "sluice");
   const Checked<CommandLine> line = parse_command_line(arguments);
   return line ? "" : line.error().line;
-}
-
-std::string write_config(const std::string& text) {
-  std::string path = "/tmp/sluice-test-XXXXXX";
-  const int fd = ::mkstemp(path.data());
-  REQUIRE(fd >= 0);
-  ::close(fd);
-  std::ofstream(path) << text;
-  return path;
 }
 
 TEST_CASE("command line: mount with flags in both spellings, before and after the operands", "[tools][command_line]") {
@@ -61,15 +53,14 @@ TEST_CASE("command line: booleans without a value, with one, and negated", "[too
 
 TEST_CASE("command line: flags win over -o, and both over the file; the last of two flags wins",
           "[tools][command_line]") {
-  const std::string path = write_config("cache-size = 1G\nio-depth = 1\nreadahead = 1M\nhttp = 80\n");
+  const TemporaryFile config("cache-size = 1G\nio-depth = 1\nreadahead = 1M\nhttp = 80\n");
   const CommandLine line = parse({"mount", "--io-depth", "3", "--io-depth", "4", "-o", "io_depth=2,readahead=3M",
-                                  "--http", "off", "--config", path, "s", "m"});
+                                  "--http", "off", "--config", config.path(), "s", "m"});
   CHECK(line.options.cache_size_bytes == uint64_t{1} << 30);
   CHECK(line.options.readahead_bytes == uint64_t{3} << 20);
   CHECK(line.options.io_depth == 4);
   CHECK_FALSE(line.options.http);
-  CHECK(parse({"mount", "-o", "config=" + path, "s", "m"}).options.cache_size_bytes == uint64_t{1} << 30);
-  std::filesystem::remove(path);
+  CHECK(parse({"mount", "-o", "config=" + config.path(), "s", "m"}).options.cache_size_bytes == uint64_t{1} << 30);
 }
 
 TEST_CASE("command line: the other commands", "[tools][command_line]") {

@@ -13,25 +13,12 @@
 
 #include "cache/unique_fd.h"
 #include "tests/support/catch.h"
+#include "tests/support/temporary_directory.h"
 
 namespace sluice {
 namespace {
 
 namespace fs = std::filesystem;
-
-class TemporaryDirectory {
- public:
-  TemporaryDirectory() {
-    std::string path = "/tmp/sluice-test-XXXXXX";
-    REQUIRE(::mkdtemp(path.data()) != nullptr);
-    path_ = path;
-  }
-  ~TemporaryDirectory() { fs::remove_all(path_); }
-  std::string operator/(const std::string& name) const { return path_ / name; }
-
- private:
-  fs::path path_;
-};
 
 std::unique_ptr<ControlServer> serve(
     const std::string& path, std::function<void()> stop = [] {},

@@ -1,10 +1,9 @@
 #include "tools/mountinfo.h"
 
-#include <stdlib.h>
-
 #include <filesystem>
 
 #include "tests/support/catch.h"
+#include "tests/support/temporary_directory.h"
 
 namespace sluice {
 namespace {
@@ -14,20 +13,6 @@ constexpr std::string_view kMountinfo =
     "30 22 0:40 / /mnt/a\\040b rw,nosuid,nodev - fuse.sluice /srv/a\\040b rw,user_id=1000,group_id=1000,allow_other\n"
     "31 22 0:41 / /mnt/c rw - ext4 /dev/sdb1 rw\n"
     "32 31 0:42 / /mnt/c rw - fuse.sluice /srv/c rw,user_id=0,group_id=0\n";
-
-class TemporaryDirectory {
- public:
-  TemporaryDirectory() {
-    std::string path = "/tmp/sluice-test-XXXXXX";
-    REQUIRE(::mkdtemp(path.data()) != nullptr);
-    path_ = std::filesystem::canonical(path);
-  }
-  ~TemporaryDirectory() { std::filesystem::remove_all(path_); }
-  std::string operator/(const std::string& name) const { return path_ / name; }
-
- private:
-  std::filesystem::path path_;
-};
 
 TEST_CASE("mountinfo: the topmost mount at a path, names unescaped", "[tools][mountinfo]") {
   const std::vector<MountEntry> mounts = parse_mountinfo(kMountinfo);

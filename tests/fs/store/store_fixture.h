@@ -22,6 +22,7 @@
 #include "cache/disk.h"
 #include "fs/store/store_impl.h"
 #include "tests/support/catch.h"
+#include "tests/support/temporary_directory.h"
 
 namespace sluice {
 
@@ -29,29 +30,6 @@ inline const Caller kRootUser{};
 inline Caller user(uid_t uid, mode_t umask = 022) {
   return {uid, static_cast<gid_t>(uid), {}, umask};
 }
-
-// In $TMPDIR or /var/tmp: a disk's file system, not a tmpfs, and on a way that everybody may go. Open to everybody.
-class TemporaryDirectory {
- public:
-  TemporaryDirectory() {
-    const char* parent = std::getenv("TMPDIR");
-    path_ = std::string(parent != nullptr ? parent : "/var/tmp") + "/store_test_XXXXXX";
-    REQUIRE(::mkdtemp(path_.data()) != nullptr);
-    ::chmod(path_.c_str(), 0777);
-  }
-  ~TemporaryDirectory() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-
-  const std::string& path() const { return path_; }
-  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
-
- private:
-  std::string path_;
-};
 
 inline void write_file(const std::string& path, std::string_view content = "") {
   std::ofstream(path, std::ios::binary | std::ios::trunc) << content;
