@@ -11,6 +11,7 @@
 #include "cache/index.h"
 #include "cache/mutex.h"
 #include "cache/policy.h"
+#include "cache/policy_large_files.h"
 
 namespace sluice {
 namespace {
@@ -18,22 +19,35 @@ namespace {
 // What a frame costs outside the slabs beside the shares of index and policy: the arena's count.
 constexpr uint64_t kArenaBytesPerFrame = 4;
 
+// What streams through large files may hold: a sixteenth, but enough for the readahead of some of them where an eighth
+// of the cache gives that.
+constexpr uint64_t kStreamsShare = 16;
+constexpr uint64_t kStreamsFrames = 4096;
+
 struct Sizes {
   uint32_t slabs = 0;
   uint32_t frames = 0;
   uint64_t metadata_bytes = 0;
 };
 
+LargeFilesOptions large_files_options(uint64_t frames, const BlockOwner* owner = &plain_owner()) {
+  return {.share = std::max(frames / kStreamsShare, std::min(kStreamsFrames, frames / 8)),
+          .ghost_span = frames,
+          .blocks_max = static_cast<uint32_t>(frames),
+          .owner = owner};
+}
+
 // Splits the budget between slabs and the metadata that their frames may come to need, so that both together never
 // exceed it.
-Sizes split_budget(uint64_t size_bytes, const PolicyKind& policy) {
+Sizes split_budget(const BlockCacheOptions& options, const PolicyKind& policy) {
   Sizes sizes;
-  for (uint64_t slabs = size_bytes / kSlabSize; slabs > 0; slabs--) {
+  for (uint64_t slabs = options.size_bytes / kSlabSize; slabs > 0; slabs--) {
     const uint64_t frames = slabs * (kFramesPerSlab - 1);
     if (frames >= kNoBlock) continue;
-    const uint64_t metadata = Index::memory_bytes(static_cast<uint32_t>(frames)) + frames * policy.bytes_per_block +
-                              slabs * kFramesPerSlab * kArenaBytesPerFrame;
-    if (slabs * kSlabSize + metadata > size_bytes) continue;
+    uint64_t metadata = Index::memory_bytes(static_cast<uint32_t>(frames)) + frames * policy.bytes_per_block +
+                        slabs * kFramesPerSlab * kArenaBytesPerFrame;
+    if (options.large_file_bytes > 0) metadata += large_files_memory_bytes(large_files_options(frames));
+    if (slabs * kSlabSize + metadata > options.size_bytes) continue;
     return {static_cast<uint32_t>(slabs), static_cast<uint32_t>(frames), metadata};
   }
   return sizes;
@@ -57,12 +71,7 @@ class BlockCacheImpl final : public BlockCache, private BlockOwner {
  public:
   BlockCacheImpl(const BlockCacheOptions& options, const Sizes& sizes, std::unique_ptr<Arena> arena,
                  const PolicyKind& policy)
-      : options_(options),
-        sizes_(sizes),
-        arena_(std::move(arena)),
-        index_(sizes.frames),
-        policy_(policy.make(
-            {.capacity = sizes.frames, .blocks_max = sizes.frames, .owner = this, .clock = options.clock})) {
+      : options_(options), sizes_(sizes), arena_(std::move(arena)), index_(sizes.frames), policy_(make_policy(policy)) {
     arena_->on_release([this] { retry_starving(); });
   }
 
@@ -120,11 +129,12 @@ class BlockCacheImpl final : public BlockCache, private BlockOwner {
   // The index.
   uint64_t hash_of(BlockId id) const override { return index_.hash(id); }  // under replacement_mutex_, as it is linked
   bool was_used(BlockId id) const override;
+  bool is_large(BlockId id) const override;
   bool reference_page(Block& block, uint32_t page, PageRefs& into);
   bool note_first_use(Block& block, uint32_t page);
   void touch(const Touched& blocks);
   void put_pages(FileBlocks& file, uint32_t generation, PageRange range, const PageRefs& pages, const Flight* flight);
-  void put_part(FileBlocks& file, uint32_t generation, PageRange part, const PageRefs& pages, uint64_t first_page,
+  bool put_part(FileBlocks& file, uint32_t generation, PageRange part, const PageRefs& pages, uint64_t first_page,
                 const Flight* flight);
   void detach_flights_of(Shard& shard, const FileBlocks& file, PageRange range) REQUIRES(shard.mutex);
   void drop_pages_of(BlockId id, const FileBlocks& file, PageRange range);
@@ -133,6 +143,8 @@ class BlockCacheImpl final : public BlockCache, private BlockOwner {
   void drop_all(FileBlocks& file) { drop(file, 0, {0, UINT64_MAX}); }
 
   // Memory.
+  std::unique_ptr<Policy> make_policy(const PolicyKind& kind);
+  void trim();
   PageRefs take_memory(uint64_t pages);
   bool make_room(uint64_t frames) EXCLUDES(replacement_mutex_);
   bool evict_one() REQUIRES(replacement_mutex_);
@@ -240,6 +252,7 @@ PageRefs BlockCacheImpl::peek(CachedFile& cached, uint32_t generation, uint64_t 
 // suffices; and when there is not enough it has launched nothing, gives back what it holds and waits in `starving_`. A
 // reader never holds pages while it waits for memory, so readers cannot starve each other.
 uint64_t BlockCacheImpl::start(std::shared_ptr<ParkedRead> parked, bool is_retry) {
+  static_cast<FileBlocks&>(*parked->read.file).note_size(parked->read.size);
   Collection collection{
       .read = parked->read, .parked = parked, .missing = {}, .memory = {}, .launched = {}, .touched = {}};
   collect(collection);
@@ -473,14 +486,15 @@ void BlockCacheImpl::retry_starving() {
 // ---- the index ----
 
 // Puts the pages of one part (inside one group) of the range that starts at `first_page` into the index: those of a
-// landed flight where nothing is yet, those of a writer (no flight) in place of what was there.
-void BlockCacheImpl::put_part(FileBlocks& file, uint32_t generation, PageRange part, const PageRefs& pages,
+// landed flight where nothing is yet, those of a writer (no flight) in place of what was there. True when the policy
+// will not keep all that it has now.
+bool BlockCacheImpl::put_part(FileBlocks& file, uint32_t generation, PageRange part, const PageRefs& pages,
                               uint64_t first_page, const Flight* flight) {
   MutexLock replacement(&replacement_mutex_);
   reserve_ids(part.count / kPagesPerBlock + 2);
   Shard& shard = index_.shard_of(file, generation, part.first / kPagesPerBlock);
   MutexLock lock(&shard.mutex);
-  if (flight != nullptr && !flight->registered) return;
+  if (flight != nullptr && !flight->registered) return false;
   if (flight == nullptr) detach_flights_of(shard, file, part);
   for (uint64_t page = part.first; page < part.end();) {
     const uint64_t number = page / kPagesPerBlock;
@@ -509,16 +523,22 @@ void BlockCacheImpl::put_part(FileBlocks& file, uint32_t generation, PageRange p
       policy_->charge(id, block.pages());
     }
   }
+  return policy_->overfull();
 }
 
 void BlockCacheImpl::put_pages(FileBlocks& file, uint32_t generation, PageRange range, const PageRefs& pages,
                                const Flight* flight) {
-  for_each_group(range, [&](PageRange part) { put_part(file, generation, part, pages, range.first, flight); });
+  bool overfull = false;
+  for_each_group(range,
+                 [&](PageRange part) { overfull |= put_part(file, generation, part, pages, range.first, flight); });
+  if (overfull) trim();
 }
 
 void BlockCacheImpl::publish(CachedFile& file, uint32_t generation, PageRange range, const PageRefs& pages) {
   ASSERT(pages.pages() == range.count);
-  put_pages(static_cast<FileBlocks&>(file), generation, range, pages, nullptr);
+  auto& blocks = static_cast<FileBlocks&>(file);
+  blocks.note_size(std::max(blocks.size(), range.end() * kPageSize));  // as good as a growing file's readers know
+  put_pages(blocks, generation, range, pages, nullptr);
 }
 
 // Whoever waits for a detached flight gets its result; nobody joins it any more, and it does not enter the index.
@@ -592,6 +612,20 @@ void BlockCacheImpl::drop_frame(Block& block, uint32_t page) {
 
 // ---- memory ----
 
+std::unique_ptr<Policy> BlockCacheImpl::make_policy(const PolicyKind& kind) {
+  std::unique_ptr<Policy> policy =
+      kind.make({.capacity = sizes_.frames, .blocks_max = sizes_.frames, .owner = this, .clock = options_.clock});
+  if (options_.large_file_bytes == 0) return policy;
+  return guard_against_large_files(std::move(policy), large_files_options(sizes_.frames, this));
+}
+
+// Evicts what the policy will not keep although there is memory.
+void BlockCacheImpl::trim() {
+  MutexLock lock(&replacement_mutex_);
+  while (policy_->overfull() && evict_one()) {
+  }
+}
+
 PageRefs BlockCacheImpl::allocate(uint64_t pages) {
   PageRefs refs = take_memory(pages);
   if (refs.pages() < pages) retry_starving();  // what this call held for a moment, another missed
@@ -648,6 +682,11 @@ bool BlockCacheImpl::was_used(BlockId id) const {
   return static_cast<uint32_t>(std::popcount(block.readahead)) < block.pages();
 }
 
+// Called by the policy in insert: under replacement_mutex_ and the shard's.
+bool BlockCacheImpl::is_large(BlockId id) const {
+  return const_cast<Index&>(index_).block(id).file->size() >= options_.large_file_bytes;
+}
+
 void BlockCacheImpl::reserve_ids(uint64_t count) {
   while (free_ids_.size() + (sizes_.frames - ids_used_) < count && evict_one()) {
   }
@@ -685,7 +724,7 @@ Result<std::unique_ptr<BlockCache>> BlockCache::create(const BlockCacheOptions& 
   if (options.size_bytes < kCacheSizeMin) return fail(EINVAL);
   const PolicyKind* policy = find_policy(options.policy);
   if (policy == nullptr) return fail(EINVAL);
-  const Sizes sizes = split_budget(options.size_bytes, *policy);
+  const Sizes sizes = split_budget(options, *policy);
   auto arena = TRY(Arena::create({.slabs_max = sizes.slabs, .proof = options.proof}));
   return std::make_unique<BlockCacheImpl>(options, sizes, std::move(arena), *policy);
 }

@@ -31,6 +31,7 @@ namespace sluice {
 struct BlockCacheOptions {
   uint64_t size_bytes = uint64_t{256} << 20;  // all of it: pages, guard pages, index, policy
   std::string policy = "s3fifo";
+  uint64_t large_file_bytes = 0;  // streams through files of this size and more hold a small share; 0: none is large
   ReleaseProof proof = ReleaseProof::replace;
   const Clock* clock = &system_clock();
 };

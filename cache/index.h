@@ -33,6 +33,12 @@ class FileBlocks final : public CachedFile {
   uint64_t number() const override { return number_; }
   uint64_t blocks() const override { return count_.load(std::memory_order_relaxed); }
 
+  // In bytes, as a reader or a writer of it said last.
+  uint64_t size() const { return size_.load(std::memory_order_relaxed); }
+  void note_size(uint64_t bytes) {
+    if (size() != bytes) size_.store(bytes, std::memory_order_relaxed);
+  }
+
   void link(LazyArray<Block>& blocks, BlockId id);
   void unlink(LazyArray<Block>& blocks, BlockId id);
   std::vector<BlockId> ids(const LazyArray<Block>& blocks) const;
@@ -41,6 +47,7 @@ class FileBlocks final : public CachedFile {
   const uint64_t number_;
   Callback<void(FileBlocks&)> drop_all_;
   std::atomic<uint64_t> count_{0};
+  std::atomic<uint64_t> size_{0};
   mutable Mutex mutex_;  // leaf
   BlockId head_ GUARDED_BY(mutex_) = kNoBlock;
 };

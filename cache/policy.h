@@ -27,6 +27,8 @@ class BlockOwner {
   // False for what was read ahead and not asked for yet: that it had to go says nothing about its worth, and it leaves
   // no ghost. Asked in evict.
   virtual bool was_used(BlockId block) const = 0;
+  // Of a file that streams go through. Asked in insert, by policy_large_files.
+  virtual bool is_large(BlockId) const { return false; }
 };
 // For callers that never give an id to another block: an id is its own hash. Lives as long as the process.
 const BlockOwner& plain_owner();
@@ -51,6 +53,8 @@ class Policy {
   virtual void remove(BlockId block) = 0;
   // Chooses a victim and forgets it; kNoBlock when empty.
   virtual BlockId evict() = 0;
+  // Some of what it was given may not stay, however much memory there is: evict until this is false.
+  virtual bool overfull() const { return false; }
   // True when touching this block now would change nothing worth a lock. Any thread, no lock; may be out of date.
   virtual bool is_recent(BlockId block) const = 0;
   virtual std::string_view name() const = 0;

@@ -49,8 +49,10 @@ std::string_view name_of(ReleaseProof proof) {
 }
 
 Checked<std::unique_ptr<BlockCache>> make_cache(const Options& options, ReleaseProof proof) {
-  auto cache =
-      BlockCache::create({.size_bytes = options.cache_size_bytes, .policy = options.cache_policy, .proof = proof});
+  auto cache = BlockCache::create({.size_bytes = options.cache_size_bytes,
+                                   .policy = options.cache_policy,
+                                   .large_file_bytes = options.large_file_bytes.value_or(options.cache_size_bytes),
+                                   .proof = proof});
   if (!cache) {
     return complain("--cache-size: cannot have {} of memory: {}; choose less", format_size(options.cache_size_bytes),
                     error_text(cache.error().number));

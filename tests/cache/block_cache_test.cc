@@ -19,9 +19,11 @@ namespace sluice {
 namespace {
 
 struct Fixture {
-  explicit Fixture(uint64_t file_size, uint64_t cache_size = kCacheSizeMin, const char* policy = "s3fifo")
+  explicit Fixture(uint64_t file_size, uint64_t cache_size = kCacheSizeMin, const char* policy = "s3fifo",
+                   uint64_t large_file = 0)
       : source(std::make_shared<FakeSource>(FakeSourceOptions{.size = file_size, .seed = 7})) {
-    cache = *BlockCache::create({.size_bytes = cache_size, .policy = policy, .clock = &clock});
+    cache = *BlockCache::create(
+        {.size_bytes = cache_size, .policy = policy, .large_file_bytes = large_file, .clock = &clock});
     file = cache->add_file(42);
   }
   ~Fixture() { source->run_all(); }
@@ -314,6 +316,25 @@ TEST_CASE("block cache: dropping part of a block keeps the rest", "[cache]") {
   CHECK(f.cache->peek(*f.file, 1, 20).pages() == 0);
   CHECK(f.cache->peek(*f.file, 1, 24).pages() == 0);
   CHECK(f.cache->peek(*f.file, 1, 25).pages() == 1);
+}
+
+TEST_CASE("block cache: a stream through a large file takes a small share of an empty cache", "[cache]") {
+  const uint64_t size = uint64_t{64} << 20;
+  const uint64_t large = GENERATE(uint64_t{64} << 20, (uint64_t{64} << 20) + 1, uint64_t{0});
+  Fixture f(size, uint64_t{16} << 20, "lru", large);
+  for (uint64_t page = 0; page < size / kPageSize; page += 64) f.read({page, 64});
+  const uint64_t resident = f.cache->stats().resident_bytes;
+  if (large == size) CHECK(resident <= 2 << 20);
+  if (large != size) CHECK(resident > 12 << 20);
+}
+
+TEST_CASE("block cache: a file that is written until it is large keeps a small share", "[cache]") {
+  Fixture f(uint64_t{64} << 20, uint64_t{16} << 20, "s3fifo", 4 << 20);
+  for (uint64_t page = 0; page < (16 << 20) / kPageSize; page += 64) {
+    f.cache->begin_change(*f.file, {page, 64});
+    f.cache->publish(*f.file, 1, {page, 64}, f.written({page, 64}, 1));
+  }
+  CHECK(f.cache->stats().resident_bytes <= 6 << 20);  // what was written while the file was small, and the share
 }
 
 TEST_CASE("block cache: a file that goes leaves no block behind", "[cache]") {
