@@ -92,6 +92,11 @@ class BlockCacheImpl final : public BlockCache, private BlockOwner {
   void drop(CachedFile& file, uint32_t generation, PageRange range) override;
   PageRefs peek(CachedFile& file, uint32_t generation, uint64_t page) override;
 
+  void want(CachedFile& file) override { static_cast<FileBlocks&>(file).want(); }
+  Result<void> pin(CachedFile& file, uint64_t bytes) override;
+  void unpin(CachedFile& file) override;
+  void clear() override;
+
   Arena& arena() override { return *arena_; }
   CacheStats stats() const override;
   std::string_view policy_name() const override { return policy_->name(); }
@@ -140,7 +145,13 @@ class BlockCacheImpl final : public BlockCache, private BlockOwner {
   void drop_pages_of(BlockId id, const FileBlocks& file, PageRange range);
   void free_block(BlockId id) REQUIRES(replacement_mutex_);
   void drop_frame(Block& block, uint32_t page);
-  void drop_all(FileBlocks& file) { drop(file, 0, {0, UINT64_MAX}); }
+  void drop_all(FileBlocks& file);
+
+  // Pins.
+  uint64_t pinned_frames_max() const { return sizes_.frames / 2; }
+  bool is_to_be_pinned(const FileBlocks& file) const REQUIRES(replacement_mutex_);
+  template <typename Change>
+  void for_each_block(FileBlocks& file, Change change) REQUIRES(replacement_mutex_);
 
   // Memory.
   std::unique_ptr<Policy> make_policy(const PolicyKind& kind);
@@ -160,6 +171,9 @@ class BlockCacheImpl final : public BlockCache, private BlockOwner {
   const std::unique_ptr<Policy> policy_;  // under replacement_mutex_, but for is_recent and name
   std::vector<BlockId> free_ids_ GUARDED_BY(replacement_mutex_);
   uint32_t ids_used_ GUARDED_BY(replacement_mutex_) = 0;
+
+  uint64_t pinned_promised_ GUARDED_BY(replacement_mutex_) = 0;  // frames
+  std::atomic<uint64_t> pinned_pages_{0};                        // changed under replacement_mutex_
 
   Mutex starving_mutex_;  // leaf
   std::deque<std::shared_ptr<ParkedRead>> starving_ GUARDED_BY(starving_mutex_);
@@ -503,6 +517,7 @@ bool BlockCacheImpl::put_part(FileBlocks& file, uint32_t generation, PageRange p
     if (is_new) {
       id = take_id();
       index_.link(id, file, generation, number);
+      index_.block(id).pinned = is_to_be_pinned(file);
       add(blocks_, 1);
     }
     Block& block = index_.block(id);
@@ -513,10 +528,12 @@ bool BlockCacheImpl::put_part(FileBlocks& file, uint32_t generation, PageRange p
       block.frames[in_block] = pages.frame(page - first_page);
       arena_->reference({block.frames[in_block], 1});
       add(resident_pages_, 1);
+      if (block.pinned) add(pinned_pages_, 1);
       const bool ahead = flight != nullptr && flight->io_class == IoClass::readahead &&
                          !flight->asked.test(page - flight->pages.first);
       if (ahead) block.readahead = static_cast<uint16_t>(block.readahead | 1u << in_block);
     }
+    if (block.pinned) continue;
     if (is_new) {
       policy_->insert(id, block.pages());
     } else {
@@ -578,6 +595,11 @@ void BlockCacheImpl::drop(CachedFile& cached, uint32_t generation, PageRange ran
   }
 }
 
+void BlockCacheImpl::drop_all(FileBlocks& file) {
+  unpin(file);
+  drop(file, 0, {0, UINT64_MAX});
+}
+
 void BlockCacheImpl::drop_pages_of(BlockId id, const FileBlocks& file, PageRange range) {
   MutexLock replacement(&replacement_mutex_);
   Block& block = index_.block(id);
@@ -604,10 +626,64 @@ void BlockCacheImpl::drop_frame(Block& block, uint32_t page) {
   if (block.frames[page] == kNoFrame) return;
   arena_->release({block.frames[page], 1});
   block.frames[page] = kNoFrame;
+  if (block.pinned) pinned_pages_.fetch_sub(1, std::memory_order_relaxed);
   resident_pages_.fetch_sub(1, std::memory_order_relaxed);
   const uint16_t bit = static_cast<uint16_t>(1u << page);
   if ((block.readahead & bit) != 0) add(readahead_wasted_, 1);
   block.readahead = static_cast<uint16_t>(block.readahead & ~bit);
+}
+
+// ---- pins ----
+
+bool BlockCacheImpl::is_to_be_pinned(const FileBlocks& file) const {
+  return file.pinned_frames > 0 &&
+         pinned_pages_.load(std::memory_order_relaxed) + kPagesPerBlock <= pinned_frames_max();
+}
+
+// Those that are in the index now; others wait for replacement_mutex_.
+template <typename Change>
+void BlockCacheImpl::for_each_block(FileBlocks& file, Change change) {
+  for (const BlockId id : file.ids(index_.blocks())) {
+    Block& block = index_.block(id);
+    MutexLock lock(&index_.shard(block.shard).mutex);
+    change(id, block);
+  }
+}
+
+Result<void> BlockCacheImpl::pin(CachedFile& cached, uint64_t bytes) {
+  auto& file = static_cast<FileBlocks&>(cached);
+  MutexLock lock(&replacement_mutex_);
+  const uint64_t frames = std::max<uint64_t>(1, pages_of(0, bytes).count);
+  const uint64_t promised = pinned_promised_ - file.pinned_frames + frames;
+  if (promised > pinned_frames_max()) return fail(ENOSPC);
+  pinned_promised_ = promised;
+  file.pinned_frames = frames;
+  file.want();
+  for_each_block(file, [&](BlockId id, Block& block) {
+    if (block.pinned || !is_to_be_pinned(file)) return;
+    policy_->remove(id);
+    block.pinned = true;
+    add(pinned_pages_, block.pages());
+  });
+  return {};
+}
+
+void BlockCacheImpl::unpin(CachedFile& cached) {
+  auto& file = static_cast<FileBlocks&>(cached);
+  MutexLock lock(&replacement_mutex_);
+  if (file.pinned_frames == 0) return;
+  pinned_promised_ -= std::exchange(file.pinned_frames, 0);
+  for_each_block(file, [&](BlockId id, Block& block) {
+    if (!block.pinned) return;
+    block.pinned = false;
+    pinned_pages_.fetch_sub(block.pages(), std::memory_order_relaxed);
+    policy_->insert(id, block.pages());
+  });
+}
+
+void BlockCacheImpl::clear() {
+  while (make_room(kFramesPerSlab)) {
+  }
 }
 
 // ---- memory ----
@@ -684,7 +760,8 @@ bool BlockCacheImpl::was_used(BlockId id) const {
 
 // Called by the policy in insert: under replacement_mutex_ and the shard's.
 bool BlockCacheImpl::is_large(BlockId id) const {
-  return const_cast<Index&>(index_).block(id).file->size() >= options_.large_file_bytes;
+  const FileBlocks& file = *const_cast<Index&>(index_).block(id).file;
+  return file.size() >= options_.large_file_bytes && !file.wanted();
 }
 
 void BlockCacheImpl::reserve_ids(uint64_t count) {
@@ -707,6 +784,8 @@ CacheStats BlockCacheImpl::stats() const {
   stats.size_bytes = options_.size_bytes;
   stats.metadata_bytes = sizes_.metadata_bytes;
   stats.resident_bytes = resident_pages_ * kPageSize;
+  stats.pinned_bytes = pinned_pages_ * kPageSize;
+  stats.pinned_max_bytes = pinned_frames_max() * kPageSize;
   stats.blocks = blocks_;
   stats.hits = hits_;
   stats.misses = misses_;

@@ -41,6 +41,8 @@ struct CacheStats {
   uint64_t size_bytes = 0;      // the budget
   uint64_t resident_bytes = 0;  // valid pages
   uint64_t metadata_bytes = 0;  // reserved for index and policy inside the budget
+  uint64_t pinned_bytes = 0;    // of them, those that are not evicted
+  uint64_t pinned_max_bytes = 0;
   uint64_t blocks = 0;
   uint64_t hits = 0;       // pages found
   uint64_t misses = 0;     // pages read from the backing because somebody asked
@@ -98,6 +100,16 @@ class BlockCache {
   virtual void publish(CachedFile& file, uint32_t generation, PageRange range, const PageRefs& pages) = 0;
   // The pages are no longer known (error, truncate, punch). A range that covers the file drops every generation's.
   virtual void drop(CachedFile& file, uint32_t generation, PageRange range) = 0;
+  // This file is to be kept although it is large: what is read from now on goes to the policy like any other file's.
+  virtual void want(CachedFile& file) = 0;
+  // From now on the file's pages are not evicted, those present and those that will be; `bytes` are promised it, that
+  // is its size. Errors: ENOSPC when that would be more than half of the cache for all pinned files. What a pinned file
+  // grows to beyond that half is kept like any other file's. Pinning again changes the promise.
+  virtual Result<void> pin(CachedFile& file, uint64_t bytes) = 0;
+  virtual void unpin(CachedFile& file) = 0;
+  // Evicts everything that may be evicted.
+  virtual void clear() = 0;
+
   // The page, if present. Counts nothing, moves nothing.
   virtual PageRefs peek(CachedFile& file, uint32_t generation, uint64_t page) = 0;
 

@@ -103,6 +103,7 @@ void Index::link(BlockId id, FileBlocks& file, uint32_t generation, uint64_t blo
   entry.generation = generation;
   entry.next_in_bucket = head - 1;
   entry.readahead = 0;
+  entry.pinned = false;
   entry.shard = static_cast<uint8_t>(shard);
   entry.linked = true;
   std::fill(std::begin(entry.frames), std::end(entry.frames), kNoFrame);

@@ -33,6 +33,13 @@ class FileBlocks final : public CachedFile {
   uint64_t number() const override { return number_; }
   uint64_t blocks() const override { return count_.load(std::memory_order_relaxed); }
 
+  // Its blocks do not pass by the policy however large it is.
+  bool wanted() const { return wanted_.load(std::memory_order_relaxed); }
+  void want() { wanted_.store(true, std::memory_order_relaxed); }
+
+  // Frames that a pin promised it; 0: not pinned. Under the cache's replacement mutex.
+  uint64_t pinned_frames = 0;
+
   // In bytes, as a reader or a writer of it said last.
   uint64_t size() const { return size_.load(std::memory_order_relaxed); }
   void note_size(uint64_t bytes) {
@@ -48,6 +55,7 @@ class FileBlocks final : public CachedFile {
   Callback<void(FileBlocks&)> drop_all_;
   std::atomic<uint64_t> count_{0};
   std::atomic<uint64_t> size_{0};
+  std::atomic<bool> wanted_{false};
   mutable Mutex mutex_;  // leaf
   BlockId head_ GUARDED_BY(mutex_) = kNoBlock;
 };
@@ -62,6 +70,7 @@ struct Block {  // guarded by its shard's mutex, `shard` excepted (fixed while t
   uint16_t readahead;  // bit per page: read ahead, not asked for yet
   uint8_t shard;
   bool linked;
+  bool pinned;  // the policy does not know it
   FrameNumber frames[kPagesPerBlock];
 
   uint32_t pages() const;

@@ -337,6 +337,62 @@ TEST_CASE("block cache: a file that is written until it is large keeps a small s
   CHECK(f.cache->stats().resident_bytes <= 6 << 20);  // what was written while the file was small, and the share
 }
 
+TEST_CASE("block cache: a pinned file stays, whatever else is read", "[cache][pin]") {
+  const char* policy = GENERATE("lru", "midpoint", "s3fifo", "arc");
+  const uint64_t large = GENERATE(uint64_t{0}, uint64_t{1} << 20);
+  Fixture f(uint64_t{64} << 20, uint64_t{16} << 20, policy, large);
+  const auto pinned = f.cache->add_file(43);
+  const auto read_pinned = [&](PageRange pages) {
+    CacheRead read = f.request(pages);
+    read.file = pinned.get();
+    read.size = 3 << 20;
+    f.cache->read(read, [](Result<PageRefs> got) { REQUIRE(got); });
+    f.source->run_all();
+  };
+  read_pinned({0, 256});
+  REQUIRE(f.cache->pin(*pinned, 3 << 20));
+  read_pinned({256, 512});
+  CHECK(f.cache->stats().pinned_bytes == 3 << 20);
+  const auto stream = [&] {
+    for (uint64_t page = 0; page < (uint64_t{64} << 20) / kPageSize; page += 64) f.read({page, 64});
+  };
+  stream();
+  CHECK(pinned->blocks() == 48);
+  f.cache->clear();
+  CHECK(f.cache->stats().resident_bytes == 3 << 20);
+  f.cache->drop(*pinned, 1, {0, 16});
+  CHECK(f.cache->stats().pinned_bytes == (3 << 20) - (64 << 10));
+
+  f.cache->unpin(*pinned);
+  CHECK(f.cache->stats().pinned_bytes == 0);
+  f.cache->clear();
+  CHECK(f.cache->stats().resident_bytes == 0);
+}
+
+TEST_CASE("block cache: pins are promised half of the cache and no more", "[cache][pin]") {
+  Fixture f(uint64_t{64} << 20);
+  const uint64_t half = f.cache->stats().pinned_max_bytes;
+  const auto one = f.cache->add_file(43);
+  auto other = f.cache->add_file(44);
+  CHECK(f.cache->pin(*one, half + 1).error().number == ENOSPC);
+  CHECK(f.cache->pin(*one, half - kPageSize));
+  CHECK(f.cache->pin(*other, 2 * kPageSize).error().number == ENOSPC);
+  CHECK(f.cache->pin(*other, kPageSize));
+  other.reset();  // gives its promise back
+  CHECK(f.cache->pin(*one, half));
+  CHECK(f.cache->pin(*one, kPageSize));
+
+  // What it grows to beyond the half is evicted like anything else.
+  CacheRead read = f.request({0, 512});
+  read.file = one.get();
+  for (; read.pages.first < 8192; read.pages.first += 512) {
+    f.cache->read(read, [](Result<PageRefs> got) { REQUIRE(got); });
+    f.source->run_all();
+  }
+  CHECK(f.cache->stats().pinned_bytes <= half);
+  CHECK(f.cache->stats().pinned_bytes > half / 2);
+}
+
 TEST_CASE("block cache: a file that goes leaves no block behind", "[cache]") {
   Fixture f(1 << 20);
   f.read({0, 100});
@@ -409,7 +465,13 @@ TEST_CASE("block cache: random schedules serve only bytes that were true", "[cac
       for (uint64_t page = range.first; page < range.end(); page++) newest[page] = stamp;
     } else if (dice < 75) {
       f.cache->prefetch(f.request(range_of(300)));
-    } else if (dice < 77) {
+    } else if (dice < 76) {
+      if (random() % 2 != 0) {
+        f.cache->unpin(*f.file);
+      } else {
+        (void)f.cache->pin(*f.file, random() % f.cache->stats().pinned_max_bytes);
+      }
+    } else if (dice < 78) {
       f.source->fail_page(random() % file_pages, random() % 2 ? EIO : 0);
     } else {
       f.source->run_one(random);
