@@ -279,7 +279,7 @@ uint64_t BlockCacheImpl::start(std::shared_ptr<ParkedRead> parked, bool is_retry
   } else {
     asked = launch(collection);
     add(hits_, parked->read.pages.count - asked);
-    add(misses_, asked);
+    if (parked->read.io_class == IoClass::demand) add(misses_, asked);
   }
   arrive(parked, 0);
   return asked;

@@ -13,6 +13,8 @@ constexpr std::string_view kOverview = R"(sluice: a caching file gateway
   sluice serve  [OPTIONS] SOURCE              export without mounting
   sluice umount MOUNTPOINT                    flush, drain, unmount
   sluice status [--json] [--watch] [TARGET]   counters of a gateway; TARGET: mountpoint, source or control socket
+  sluice cache  warm|pin|unpin|evict PATH...  read files into the cache, keep them there, or drop them
+  sluice cache  drop [TARGET]                 empty the cache
   sluice sim    [OPTIONS] TRACE               replay a trace through the cache's policies
   sluice help   [COMMAND]                     this text, or the options of a command
   sluice version
@@ -34,6 +36,7 @@ std::string help_of(Command command) {
     case Command::sim:
       return fmt::format("sluice sim --cache-blocks N[,N...] [OPTIONS] TRACE\n\n{}", options_help(command));
     case Command::umount: return "sluice umount MOUNTPOINT\n";
+    case Command::cache: return "sluice cache warm|pin|unpin|evict PATH...\nsluice cache drop [TARGET]\n";
     case Command::help:
     case Command::version: break;
   }

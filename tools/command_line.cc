@@ -12,7 +12,7 @@ namespace sluice {
 namespace {
 
 constexpr std::array kCommands = {Command::mount, Command::serve, Command::umount, Command::status,
-                                  Command::sim,   Command::help,  Command::version};
+                                  Command::cache, Command::sim,   Command::help,   Command::version};
 
 struct Operands {
   size_t least;
@@ -26,6 +26,7 @@ Operands operands_of(Command command) {
     case Command::serve: return {1, 1, "SOURCE"};
     case Command::umount: return {1, 1, "MOUNTPOINT"};
     case Command::status: return {0, 1, "[TARGET]"};
+    case Command::cache: return {1, SIZE_MAX, "an action and what it needs"};
     case Command::sim: return {1, 1, "TRACE"};
     case Command::help: return {0, 1, "[COMMAND]"};
     case Command::version: return {0, 0, "no operands"};
@@ -183,6 +184,10 @@ Checked<> take_operands(CommandLine& line, const std::vector<std::string>& opera
     case Command::umount: line.mountpoint = operands[0]; break;
     case Command::status:
       if (!operands.empty()) line.target = operands[0];
+      break;
+    case Command::cache:
+      line.action = operands[0];
+      line.paths.assign(operands.begin() + 1, operands.end());
       break;
     case Command::sim: line.trace = operands[0]; break;
     case Command::help:

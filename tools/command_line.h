@@ -12,12 +12,14 @@ namespace sluice {
 struct CommandLine {
   Command command = Command::help;
   Options options;
-  std::string source;             // mount, serve
-  std::string mountpoint;         // mount, umount
-  std::string target;             // status; empty: the only one that runs
-  std::string trace;              // sim
-  Command topic = Command::help;  // of help
-  bool only_check = false;        // mount.sluice -f: all but the mount itself
+  std::string source;              // mount, serve
+  std::string mountpoint;          // mount, umount
+  std::string target;              // status; empty: the only one that runs
+  std::string action;              // cache
+  std::vector<std::string> paths;  // cache: what the action needs
+  std::string trace;               // sim
+  Command topic = Command::help;   // of help
+  bool only_check = false;         // mount.sluice -f: all but the mount itself
 };
 
 inline constexpr int kExitUsage = 2;

@@ -8,11 +8,15 @@
 #include <sys/time.h>
 #include <sys/un.h>
 
+#include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
+#include <charconv>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <list>
 #include <thread>
 
 #include "cache/log.h"
@@ -22,7 +26,8 @@
 namespace sluice {
 namespace {
 
-constexpr size_t kRequestMax = 256;
+constexpr size_t kRequestMax = 32 << 10;  // a path, three bytes for each of its own
+constexpr size_t kJobsMax = 8;
 constexpr timeval kPatience = {.tv_sec = 5, .tv_usec = 0};
 
 Checked<sockaddr_un> socket_address(const std::string& path) {
@@ -66,6 +71,39 @@ std::string receive_request(int fd) {
     if (end != std::string::npos) return request.substr(0, end);
   }
   return {};
+}
+
+// Words of a request: blanks, newlines and percent signs in them as %XX.
+std::string encode_word(std::string_view word) {
+  std::string encoded;
+  for (const char c : word) {
+    const auto byte = static_cast<unsigned char>(c);
+    encoded += byte <= ' ' || c == '%' || byte == 127 ? fmt::format("%{:02X}", byte) : std::string(1, c);
+  }
+  return encoded;
+}
+
+std::string decode_word(std::string_view encoded) {
+  std::string word;
+  for (size_t i = 0; i < encoded.size(); i++) {
+    unsigned byte = static_cast<unsigned char>(encoded[i]);
+    if (encoded[i] == '%' && i + 2 < encoded.size() &&
+        std::from_chars(&encoded[i + 1], &encoded[i + 3], byte, 16).ec == std::errc()) {
+      i += 2;
+    }
+    word += static_cast<char>(byte);
+  }
+  return word;
+}
+
+std::vector<std::string> words_of(std::string_view request) {
+  std::vector<std::string> words;
+  while (!request.empty()) {
+    const std::string_view word = request.substr(0, request.find(' '));
+    request.remove_prefix(std::min(request.size(), word.size() + 1));
+    words.push_back(decode_word(word));
+  }
+  return words;
 }
 
 // Everything until the peer's end; false on an error or a timeout.
@@ -117,8 +155,10 @@ class UnixControlServer final : public ControlServer {
         thread_([this] { run(); }) {}
 
   ~UnixControlServer() override {
+    stopping_.store(true);
     ::eventfd_write(stop_.get(), 1);
     thread_.join();
+    for (Job& job : jobs_) job.thread.join();
     if (!link_.empty()) ::unlink(link_.c_str());
     ::unlink(path_.c_str());
   }
@@ -126,17 +166,23 @@ class UnixControlServer final : public ControlServer {
   const std::string& path() const override { return path_; }
 
  private:
+  struct Job {
+    std::atomic<bool> ended{false};
+    std::thread thread;
+  };
+
   void run() {
     std::array<pollfd, 2> waited = {{{listener_.get(), POLLIN, 0}, {stop_.get(), POLLIN, 0}}};
     for (;;) {
       if (::poll(waited.data(), waited.size(), -1) < 0) continue;  // EINTR
       if (waited[1].revents != 0) return;
-      const UniqueFd connection(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-      if (connection) answer(connection.get());
+      UniqueFd connection(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+      if (connection) answer(std::move(connection));
     }
   }
 
-  void answer(int fd) {
+  void answer(UniqueFd connection) {
+    const int fd = connection.get();
     ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &kPatience, sizeof(kPatience));
     ::setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &kPatience, sizeof(kPatience));
     const std::string request = receive_request(fd);
@@ -153,9 +199,29 @@ class UnixControlServer final : public ControlServer {
     } else if (request == "stop") {
       send_all(fd, "stopping\n");
       handlers_.stop();
+    } else if (request.starts_with("cache ")) {
+      begin_job(std::move(connection), words_of(std::string_view(request).substr(6)));
     } else {
-      send_all(fd, "error: the requests are: status, unmount, stop\n");
+      send_all(fd, "error: the requests are: status, unmount, stop, cache\n");
     }
+  }
+
+  void begin_job(UniqueFd connection, std::vector<std::string> words) {
+    jobs_.remove_if([](Job& job) {
+      if (job.ended) job.thread.join();
+      return job.ended.load();
+    });
+    if (jobs_.size() == kJobsMax) {
+      send_all(connection.get(), "error: too many such requests at once; try again\n");
+      return;
+    }
+    Job& job = jobs_.emplace_back();
+    job.thread = std::thread([this, &job, connection = std::move(connection), words = std::move(words)] {
+      handlers_.cache(words, [&](std::string_view line) {
+        return !stopping_ && send_all(connection.get(), std::string(line) + "\n");
+      });
+      job.ended = true;
+    });
   }
 
   const UniqueFd listener_;
@@ -163,6 +229,8 @@ class UnixControlServer final : public ControlServer {
   const std::string path_;
   const std::string link_;  // in the control directory; empty when path_ is there
   const ControlHandlers handlers_;
+  std::atomic<bool> stopping_{false};
+  std::list<Job> jobs_;  // of the thread
   std::thread thread_;
 };
 
@@ -176,6 +244,14 @@ std::string link_to(const std::string& path, const Checked<>& directory_made, co
   }
   ::unlink(usual_path.c_str());
   return ::symlink(path.c_str(), usual_path.c_str()) == 0 ? usual_path : std::string();
+}
+
+Result<UniqueFd> connect_to(const std::string& socket_path) {
+  const Checked<sockaddr_un> address = socket_address(socket_path);
+  if (!address) return fail(ENOENT);
+  UniqueFd fd = make_socket();
+  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof(*address)) != 0) return fail(errno);
+  return fd;
 }
 
 ControlAnswer::Outcome outcome_of(int connect_error) {
@@ -255,19 +331,37 @@ Checked<std::unique_ptr<ControlServer>> ControlServer::open(const std::string& p
 
 ControlAnswer ask_gateway(const std::string& socket_path, std::string_view request) {
   ControlAnswer answer;
-  const Checked<sockaddr_un> address = socket_address(socket_path);
-  if (!address) return answer;
-  const UniqueFd fd = make_socket();
-  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof(*address)) != 0) {
-    answer.outcome = outcome_of(errno);
+  const Result<UniqueFd> connected = connect_to(socket_path);
+  if (!connected) {
+    answer.outcome = outcome_of(connected.error().number);
     return answer;
   }
+  const UniqueFd& fd = *connected;
   ucred peer{};
   socklen_t length = sizeof(peer);
   if (::getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0) answer.pid = peer.pid;
   const bool answered = send_all(fd.get(), fmt::format("{}\n", request)) && receive_answer(fd.get(), answer.text);
   answer.outcome = answered ? ControlAnswer::Outcome::answered : ControlAnswer::Outcome::silent;
   return answer;
+}
+
+bool ask_for_cache_work(const std::string& socket_path, const std::vector<std::string>& words,
+                        const std::function<void(std::string_view line)>& on_line) {
+  const Result<UniqueFd> fd = connect_to(socket_path);
+  if (!fd) return false;
+  std::string request = "cache";
+  for (const std::string& word : words) request += " " + encode_word(word);
+  if (!send_all(fd->get(), request + "\n")) return false;
+  for (std::string received;;) {
+    std::array<char, 4096> piece;
+    const ssize_t count = ::recv(fd->get(), piece.data(), piece.size(), 0);
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) return count == 0 && received.empty();
+    received.append(piece.data(), static_cast<size_t>(count));
+    for (size_t end; (end = received.find('\n')) != std::string::npos; received.erase(0, end + 1)) {
+      on_line(std::string_view(received).substr(0, end));
+    }
+  }
 }
 
 std::vector<FoundGateway> find_gateways(const ControlUser& user) {

@@ -1,6 +1,7 @@
 // The control socket: how `sluice status` and `sluice umount` find and ask a running gateway. A gateway listens at
-// PID.sock in the control directory of its user; one request per connection ("status", "unmount" or "stop" and a
-// newline), one answer, end. An answer that begins with "error: " refuses.
+// PID.sock in the control directory of its user; one request per connection ("status", "unmount", "stop", or "cache"
+// with words after it, and a newline), one answer, end. An answer that begins with "error: " refuses. The answer to
+// "cache" comes line by line, at least one a second, while the work goes on; it ends when the asker goes.
 //
 //   /run/sluice                 root; others may look, the sockets are 0600
 //   $XDG_RUNTIME_DIR/sluice     other users, 0700
@@ -37,10 +38,15 @@ std::string control_directory(const ControlUser& user);
 Checked<> make_control_directory(const std::string& path, uid_t uid);
 Checked<> check_control_directory(const std::string& path, uid_t uid);
 
+// Sends a line, without its newline. False when nobody listens any more.
+using ControlReply = std::function<bool(std::string_view line)>;
+
 struct ControlHandlers {                  // called on the control thread
   std::function<std::string()> status;    // one JSON object
   std::function<Result<void>()> unmount;  // then the gateway stops; EBUSY while the mount is in use
   std::function<void()> stop;             // returns at once; detaches a mount that is in use
+  // The words after "cache". Called on a thread of its own, several at once.
+  std::function<void(const std::vector<std::string>& words, const ControlReply& reply)> cache;
 };
 
 // Listens until destruction, which also removes the socket. Blocks no signal: start it with signals blocked.
@@ -63,6 +69,10 @@ inline constexpr std::string_view kBusyAnswer = "error: busy\n";
 
 // Waits at most 5 seconds.
 ControlAnswer ask_gateway(const std::string& socket_path, std::string_view request);
+
+// "cache" and these words; `on_line` gets each line of the answer. False when the gateway went silent or away.
+bool ask_for_cache_work(const std::string& socket_path, const std::vector<std::string>& words,
+                        const std::function<void(std::string_view line)>& on_line);
 
 struct FoundGateway {
   std::string socket_path;

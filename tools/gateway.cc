@@ -21,6 +21,7 @@
 #include "fs/store/store.h"
 #include "net/http/server.h"
 #include "net/send_path.h"
+#include "tools/cache_request.h"
 #include "tools/control.h"
 #include "tools/signals.h"
 #include "tools/status.h"
@@ -196,9 +197,13 @@ class Gateway {
     store_ = TRY(make_store(plan_, cache_.get(), disk_.get()));
     if (plan_.options.http) http_ = TRY(make_http(plan_, store_.get()));
     if (!plan_.mountpoint.empty()) fuse_ = TRY(make_fuse(plan_, store_.get()));
-    control_ = TRY(ControlServer::open(plan_.options.control, {.status = [this] { return status_json(status()); },
-                                                               .unmount = [this] { return unmount(); },
-                                                               .stop = request_stop}));
+    control_ = TRY(ControlServer::open(
+        plan_.options.control,
+        {.status = [this] { return status_json(status()); },
+         .unmount = [this] { return unmount(); },
+         .stop = request_stop,
+         .cache = [this](const auto& words,
+                         const auto& reply) { answer_cache_request(*store_, *cache_, words, reply); }}));
     if (fuse_) fuse_thread_ = std::thread([this] { serve_mount(); });
     return {};
   }

@@ -306,6 +306,7 @@ std::string_view command_name(Command command) {
     case Command::serve: return "serve";
     case Command::umount: return "umount";
     case Command::status: return "status";
+    case Command::cache: return "cache";
     case Command::sim: return "sim";
     case Command::help: return "help";
     case Command::version: return "version";

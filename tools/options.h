@@ -18,7 +18,7 @@
 
 namespace sluice {
 
-enum class Command { mount, serve, umount, status, sim, help, version };
+enum class Command { mount, serve, umount, status, cache, sim, help, version };
 
 struct Options {
   // Cache and disk.

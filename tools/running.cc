@@ -3,8 +3,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <iterator>
 
+#include "cache/log.h"
 #include "cache/result.h"
 #include "tools/mountinfo.h"
 #include "tools/status.h"
@@ -55,6 +57,14 @@ Checked<RunningGateway> find_only() {
   return running.front();
 }
 
+// The rest of `path` below `root`, when it is there.
+std::optional<std::string> path_below(std::string_view root, std::string_view path) {
+  if (root == "/" && path != "/") return std::string(path.substr(1));
+  if (path == root) return ".";
+  if (!path.starts_with(root) || path[root.size()] != '/') return std::nullopt;
+  return std::string(path.substr(root.size() + 1));
+}
+
 }  // namespace
 
 std::vector<RunningGateway> running_gateways(const std::vector<FoundGateway>& found) {
@@ -63,6 +73,33 @@ std::vector<RunningGateway> running_gateways(const std::vector<FoundGateway>& fo
     if (std::optional<RunningGateway> one = as_running(gateway)) running.push_back(std::move(*one));
   }
   return running;
+}
+
+Checked<FileOfGateway> find_file(const std::string& path) {
+  std::error_code error;
+  const std::string real = std::filesystem::canonical(path, error).string();
+  if (error) return complain("'{}': {}", path, error_text(error.value()));
+  std::vector<FoundGateway> found = find_gateways(current_control_user());
+  if (::geteuid() == 0) {  // whoever mounted it
+    const MountEntry* mount = nullptr;
+    const std::vector<MountEntry> mounts = read_mounts();
+    for (const MountEntry& one : mounts) {
+      if (is_sluice(one) && path_below(one.path, real)) mount = &one;
+    }
+    if (mount != nullptr && mount_owner(*mount) != 0) found = find_gateways(control_user(mount_owner(*mount)));
+  }
+  // The mountpoint before the source, the deepest of several.
+  std::optional<FileOfGateway> best;
+  const auto offer = [&](const RunningGateway& gateway, const std::string& root) {
+    const std::optional<std::string> below = root.empty() ? std::nullopt : path_below(root, real);
+    if (below && (!best || below->size() < best->path.size())) best = FileOfGateway{gateway, *below};
+  };
+  const std::vector<RunningGateway> running = running_gateways(found);
+  for (const RunningGateway& gateway : running) offer(gateway, gateway.mountpoint);
+  if (best) return *best;
+  for (const RunningGateway& gateway : running) offer(gateway, gateway.source);
+  if (best) return *best;
+  return complain_of_others(found, fmt::format("'{}' is in no mount and no source of a gateway", path));
 }
 
 Checked<RunningGateway> find_running(const std::string& target) {

@@ -22,4 +22,11 @@ std::vector<RunningGateway> running_gateways(const std::vector<FoundGateway>& fo
 // By mountpoint, by source, or by control socket; without a target the only one that runs.
 Checked<RunningGateway> find_running(const std::string& target);
 
+struct FileOfGateway {
+  RunningGateway gateway;
+  std::string path;  // below its source; "." is the source itself
+};
+// Whose mount or source this file or directory lies in. Looks at it, so it waits for a gateway that hangs.
+Checked<FileOfGateway> find_file(const std::string& path);
+
 }  // namespace sluice

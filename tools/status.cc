@@ -17,6 +17,7 @@ Json cache_json(const GatewayStatus& status) {
   return {
       {"size_bytes", cache.size_bytes},
       {"resident_bytes", cache.resident_bytes},
+      {"pinned_bytes", cache.pinned_bytes},
       {"metadata_bytes", cache.metadata_bytes},
       {"blocks", cache.blocks},
       {"hits", cache.hits},
@@ -149,8 +150,10 @@ std::string uptime_text(uint64_t seconds) {
 }
 
 std::string cache_line(const Json& cache) {
-  return fmt::format("{} of {} resident ({} more for its index), {} blocks, policy {}",
-                     bytes_at(cache, "resident_bytes"), bytes_at(cache, "size_bytes"),
+  const std::string pinned =
+      number_at(cache, "pinned_bytes") == 0 ? "" : fmt::format(", {} pinned", bytes_at(cache, "pinned_bytes"));
+  return fmt::format("{} of {} resident{} ({} more for its index), {} blocks, policy {}",
+                     bytes_at(cache, "resident_bytes"), bytes_at(cache, "size_bytes"), pinned,
                      bytes_at(cache, "metadata_bytes"), number_at(cache, "blocks"), text_at(cache, "policy"));
 }
 

@@ -14,6 +14,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -113,6 +114,18 @@ class FileData {
   virtual Result<void> change_attributes(Callback<Result<void>()> change, int path_fd) = 0;
 
   virtual Result<void> fsync(bool data_only) = 0;
+
+  // What an administrator does to the cache. Needs an open.
+  // As `read`, but after everybody else's, and to stay: however large the file is, its pages are kept like any other's.
+  // `done` gets how many bytes there were.
+  virtual void warm(uint64_t offset, uint64_t length, Callback<void(Result<uint64_t>)> done) = 0;
+  // See BlockCache::pin. The promise is the file's size now.
+  virtual Result<void> pin() = 0;
+  virtual void unpin() = 0;
+  virtual bool is_pinned() const = 0;
+  virtual void evict() = 0;  // everything that is cached of it, pinned or not
+  // Where on the disk the file begins, for who reads many; nothing where the file system does not tell.
+  virtual std::optional<uint64_t> disk_position() const = 0;
 
   virtual uint64_t cached_blocks() const = 0;
   virtual bool is_open() const = 0;

@@ -32,7 +32,7 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   FileVersion version() const override;
   std::unique_ptr<ChangeWatch> watch() override;
   uint64_t read(uint64_t offset, uint64_t length, Callback<void(Result<FileSlice>)> done) override {
-    return read_attempt(offset, length, true, std::move(done));
+    return read_attempt({offset, length}, std::move(done));
   }
   std::optional<FileSlice> read_resident(uint64_t offset, uint64_t length) override;
   void prefetch(PageRange pages) override;
@@ -45,6 +45,12 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   Result<uint64_t> seek(uint64_t offset, int whence) override;
   Result<void> change_attributes(Callback<Result<void>()> change, int path_fd) override;
   Result<void> fsync(bool data_only) override;
+  void warm(uint64_t offset, uint64_t length, Callback<void(Result<uint64_t>)> done) override;
+  Result<void> pin() override;
+  void unpin() override;
+  bool is_pinned() const override { return pinned_.load(std::memory_order_relaxed); }
+  void evict() override { drop(kWholeFile); }
+  std::optional<uint64_t> disk_position() const override;
   uint64_t cached_blocks() const override { return cached_->blocks(); }
   bool is_open() const override;
   void tidy() override;
@@ -68,6 +74,12 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
     bool clears_set_id = false;
   };
   class OwnWatch;
+  struct Attempt {  // to read
+    uint64_t offset = 0;
+    uint64_t length = 0;
+    IoClass io_class = IoClass::demand;
+    bool is_first = true;
+  };
   struct Slice {  // what a read will ask of the cache
     CacheRead read;
     uint64_t skip = 0;
@@ -75,7 +87,7 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   };
 
   std::optional<Slice> slice_of(uint64_t offset, uint64_t length);
-  uint64_t read_attempt(uint64_t offset, uint64_t length, bool first, Callback<void(Result<FileSlice>)> done);
+  uint64_t read_attempt(const Attempt& attempt, Callback<void(Result<FileSlice>)> done);
 
   // Versions.
   // `bytes` of the content are to change; none when only attributes are.
@@ -114,6 +126,7 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   RangeLock range_lock_;
   LeftStreams left_streams_;
   std::atomic<uint64_t> looks_{0};
+  std::atomic<bool> pinned_{false};
 
   mutable Mutex mutex_;                                        // leaf
   std::unique_ptr<ChangeWatches> watches_ GUARDED_BY(mutex_);  // while there are any, or changes under way

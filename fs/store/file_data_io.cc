@@ -35,9 +35,8 @@ std::optional<FileSlice> FileDataImpl::read_resident(uint64_t offset, uint64_t l
   return FileSlice{std::move(*pages), slice->skip, slice->length};
 }
 
-uint64_t FileDataImpl::read_attempt(uint64_t offset, uint64_t length, bool first,
-                                    Callback<void(Result<FileSlice>)> done) {
-  auto slice = slice_of(offset, length);
+uint64_t FileDataImpl::read_attempt(const Attempt& attempt, Callback<void(Result<FileSlice>)> done) {
+  auto slice = slice_of(attempt.offset, attempt.length);
   if (!slice) {
     done(FileSlice{});
     return 0;
@@ -48,13 +47,14 @@ uint64_t FileDataImpl::read_attempt(uint64_t offset, uint64_t length, bool first
   }
   auto self = shared_from_this();
   slice->read.source = self;
+  slice->read.io_class = attempt.io_class;
   const uint64_t skip = slice->skip, found = slice->length;
   return context_.cache->read(std::move(slice->read), [=, done = std::move(done)](Result<PageRefs> pages) mutable {
     if (pages) return done(FileSlice{std::move(*pages), skip, found});
     // The file ended early: it was truncated behind our back. Look, and answer for what it is now.
-    if (pages.error().number != ESTALE || !first) return done(tl::unexpected(pages.error()));
+    if (pages.error().number != ESTALE || !attempt.is_first) return done(tl::unexpected(pages.error()));
     if (auto looked = self->revalidate(); !looked) return done(tl::unexpected(looked.error()));
-    self->read_attempt(offset, length, false, std::move(done));
+    self->read_attempt({attempt.offset, attempt.length, attempt.io_class, false}, std::move(done));
   });
 }
 

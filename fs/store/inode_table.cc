@@ -110,7 +110,7 @@ bool InodeTable::is_droppable(const InodeRef& inode) const {
   if (inode.use_count() > 2) return false;
   const FileData* data = inode->data.get();
   if (data == nullptr) return true;
-  return !data->is_open() && (!inode->current || data->cached_blocks() == 0);
+  return !data->is_open() && (!inode->current || (data->cached_blocks() == 0 && !data->is_pinned()));
 }
 
 void InodeTable::erase(const InodeRef& inode) {

@@ -165,6 +165,12 @@ class FakeStore final : public Store {
     Result<uint64_t> seek(uint64_t, int) override { return fail(EINVAL); }
     Result<void> change_attributes(Callback<Result<void>()>, int) override { return fail(EROFS); }
     Result<void> fsync(bool) override { return {}; }
+    void warm(uint64_t, uint64_t, Callback<void(Result<uint64_t>)> done) override { done(0); }
+    Result<void> pin() override { return {}; }
+    void unpin() override {}
+    bool is_pinned() const override { return false; }
+    void evict() override {}
+    std::optional<uint64_t> disk_position() const override { return std::nullopt; }
     uint64_t cached_blocks() const override { return 0; }
     bool is_open() const override { return true; }
     void tidy() override {}

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "cache/unique_fd.h"
 #include "tests/support/catch.h"
@@ -23,8 +24,15 @@ namespace fs = std::filesystem;
 std::unique_ptr<ControlServer> serve(
     const std::string& path, std::function<void()> stop = [] {},
     std::function<Result<void>()> unmount = []() -> Result<void> { return {}; }) {
-  auto server = ControlServer::open(
-      path, {.status = [] { return std::string("{}\n"); }, .unmount = std::move(unmount), .stop = std::move(stop)});
+  auto server = ControlServer::open(path, {.status = [] { return std::string("{}\n"); },
+                                           .unmount = std::move(unmount),
+                                           .stop = std::move(stop),
+                                           .cache =
+                                               [](const std::vector<std::string>& words, const ControlReply& reply) {
+                                                 for (const std::string& word : words) reply("word " + word);
+                                                 while (words.back() == "endless" && reply("more")) {
+                                                 }
+                                               }});
   INFO((server ? "" : server.error().line));
   REQUIRE(server);
   return std::move(*server);
@@ -78,8 +86,8 @@ TEST_CASE("control: a gateway answers who asks, and its socket is for its user o
   CHECK(status.outcome == ControlAnswer::Outcome::answered);
   CHECK(status.text == "{}\n");
   CHECK(status.pid == ::getpid());
-  CHECK(ask_gateway(path, "nonsense").text == "error: the requests are: status, unmount, stop\n");
-  CHECK(ask_gateway(path, std::string(1000, 'x')).outcome == ControlAnswer::Outcome::silent);
+  CHECK(ask_gateway(path, "nonsense").text == "error: the requests are: status, unmount, stop, cache\n");
+  CHECK(ask_gateway(path, std::string(40'000, 'x')).outcome == ControlAnswer::Outcome::silent);
   CHECK(stops == 0);
   CHECK(ask_gateway(path, "stop").outcome == ControlAnswer::Outcome::answered);
 
@@ -87,6 +95,25 @@ TEST_CASE("control: a gateway answers who asks, and its socket is for its user o
   CHECK(stops == 1);
   CHECK_FALSE(fs::exists(path));
   CHECK(ask_gateway(path, "status").outcome == ControlAnswer::Outcome::missing);
+}
+
+TEST_CASE("control: long work is answered line by line, beside other requests", "[tools][control]") {
+  const TemporaryDirectory directory;
+  const std::string path = directory / "c.sock";
+  auto server = serve(path);
+  const std::vector<std::string> words = {"warm", "a b%41/\n\x7f\xff", "."};
+  std::vector<std::string> lines;
+  CHECK(ask_for_cache_work(path, words, [&](std::string_view line) { lines.emplace_back(line); }));
+  // The second word has a newline of its own.
+  CHECK(lines == std::vector<std::string>{"word warm", "word a b%41/", "\x7f\xff", "word ."});
+
+  std::atomic<int> mores = 0;
+  std::thread endless([&] { ask_for_cache_work(path, {"endless"}, [&](std::string_view) { ++mores; }); });
+  while (mores < 3) std::this_thread::yield();
+  CHECK(ask_gateway(path, "status").text == "{}\n");
+  server.reset();  // ends the work under way
+  endless.join();
+  CHECK_FALSE(ask_for_cache_work(path, {"warm"}, [](std::string_view) {}));
 }
 
 TEST_CASE("control: a gateway whose mount is in use stays", "[tools][control]") {

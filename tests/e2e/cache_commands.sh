@@ -1,0 +1,72 @@
+#!/bin/bash
+# `sluice cache` warms, pins, unpins, evicts and drops: by path in the mount and in the source, files and directories.
+source "$(dirname "$0")/lib.sh"
+
+need_root
+mkdir -p "$WORK/source/hot/below" "$WORK/mount"
+for i in 1 2 3 4 5 6 7 8; do
+  head -c 500000 /dev/urandom >"$WORK/source/hot/below/file $i"
+done
+head -c 3000000 /dev/urandom >"$WORK/source/one"
+truncate -s 300M "$WORK/source/film"
+ln -s ../film "$WORK/source/hot/link"
+start_mount --cache-size 64M "$WORK/source" "$WORK/mount"
+readonly kHotPages=$((8 * 123))
+
+# WHAT OUTPUT COMMAND...: ends well and says this.
+says() {
+  local what=$1 expected=$2 output
+  shift 2
+  output=$("$@" 2>&1) || fail "$what: $output"
+  equal "$what" "$output" "$expected"
+}
+# WHAT TEXT COMMAND...: is refused in one line that contains this, and changes nothing that is pinned.
+refused() {
+  local what=$1 expected=$2 output pinned
+  shift 2
+  pinned=$(status cache.pinned_bytes)
+  if output=$("$@" 2>&1); then fail "$what: was not refused: $output"; fi
+  [[ $output == *"$expected"* ]] || fail "$what: '$output' does not say '$expected'"
+  equal "lines of: $what" "$(wc -l <<<"$output")" 1
+  equal "pinned after: $what" "$(status cache.pinned_bytes)" "$pinned"
+}
+read_hot() { cat "$WORK/mount/hot/below/"* | cmp - <(cat "$WORK/source/hot/below/"*) || fail "hot files differ"; }
+
+says "warm" "warm: 8 files, 4000000 bytes" "$SLUICE" cache warm "$WORK/mount/hot"
+equal "resident after warming" "$(status cache.resident_bytes)" $((kHotPages * 4096))
+equal "misses after warming" "$(status cache.misses)" 0
+read_hot
+equal "misses of warm files" "$(status cache.misses)" 0
+says "warm in the source" "warm: 1 file, 3000000 bytes" "$SLUICE" cache warm "$WORK/source/one"
+says "a file without room" "warm: 0 files, 0 bytes; 1 file of 314572800 bytes left out, the cache has no room for them" \
+  "$SLUICE" cache warm "$WORK/mount/film"
+
+says "pin" "pin: 8 files, 4000000 bytes" "$SLUICE" cache pin "$WORK/mount/hot/below"
+equal "pinned" "$(status cache.pinned_bytes)" $((kHotPages * 4096))
+refused "a pin that is too much" "more than half of the cache" "$SLUICE" cache pin "$WORK/mount"
+dd if="$WORK/mount/film" of=/dev/null bs=1M status=none
+misses=$(status cache.misses)
+read_hot
+equal "misses of pinned files" "$(status cache.misses)" "$misses"
+"$SLUICE" cache drop >/dev/null
+equal "resident after dropping" "$(status cache.resident_bytes)" $((kHotPages * 4096))
+printf x >>"$WORK/source/hot/below/file 1"  # from outside
+read_hot
+equal "pinned after a change from outside" "$(status cache.pinned_bytes)" $((kHotPages * 4096))
+
+says "evict" "evict: 1 file, 500000 bytes" "$SLUICE" cache evict "$WORK/mount/hot/below/file 2"
+equal "pinned after evicting one" "$(status cache.pinned_bytes)" $(((kHotPages - 123) * 4096))
+"$SLUICE" cache unpin "$WORK/mount" >/dev/null
+equal "pinned after unpinning" "$(status cache.pinned_bytes)" 0
+"$SLUICE" cache drop "$WORK/mount" >/dev/null
+equal "resident at last" "$(status cache.resident_bytes)" 0
+
+"$SLUICE" cache pin "$WORK/mount/one" >/dev/null
+rm "$WORK/mount/one"
+wait_until 10 eval '(($(status cache.pinned_bytes) == 0))' || fail "a deleted file is still pinned"
+
+refused "no such file" "No such file" "$SLUICE" cache warm "$WORK/mount/none"
+refused "a file of nobody" "is in no mount and no source" "$SLUICE" cache warm /etc/passwd
+refused "no such action" "did you mean 'warm'" "$SLUICE" cache warn "$WORK/mount"
+refused "an action without a path" "takes PATH" "$SLUICE" cache pin
+stop_gateway
