@@ -95,6 +95,7 @@ class BlockCacheImpl final : public BlockCache, private BlockOwner {
   void want(CachedFile& file) override { static_cast<FileBlocks&>(file).want(); }
   Result<void> pin(CachedFile& file, uint64_t bytes) override;
   void unpin(CachedFile& file) override;
+  std::vector<PageRange> used_pages(CachedFile& file, uint32_t generation) override;
   void clear() override;
 
   Arena& arena() override { return *arena_; }
@@ -679,6 +680,32 @@ void BlockCacheImpl::unpin(CachedFile& cached) {
     pinned_pages_.fetch_sub(block.pages(), std::memory_order_relaxed);
     policy_->insert(id, block.pages());
   });
+}
+
+std::vector<PageRange> BlockCacheImpl::used_pages(CachedFile& cached, uint32_t generation) {
+  auto& file = static_cast<FileBlocks&>(cached);
+  std::vector<std::pair<uint64_t, uint32_t>> blocks;  // number, a bit per page
+  {
+    MutexLock lock(&replacement_mutex_);
+    for_each_block(file, [&](BlockId, const Block& block) {
+      if (block.generation != generation) return;
+      uint32_t pages = 0;
+      for (uint32_t page = 0; page < kPagesPerBlock; page++)
+        pages |= (block.frames[page] != kNoFrame ? 1u : 0u) << page;
+      blocks.emplace_back(block.number, pages & ~block.readahead);
+    });
+  }
+  std::sort(blocks.begin(), blocks.end());
+  std::vector<PageRange> ranges;
+  for (const auto& [number, pages] : blocks) {
+    for (uint32_t page = 0; page < kPagesPerBlock; page++) {
+      if ((pages >> page & 1) == 0) continue;
+      const uint64_t first = number * kPagesPerBlock + page;
+      if (ranges.empty() || ranges.back().end() != first) ranges.push_back({first, 0});
+      ranges.back().count++;
+    }
+  }
+  return ranges;
 }
 
 void BlockCacheImpl::clear() {

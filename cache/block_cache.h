@@ -17,6 +17,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "cache/arena.h"
 #include "cache/block.h"
@@ -107,6 +108,8 @@ class BlockCache {
   // grows to beyond that half is kept like any other file's. Pinning again changes the promise.
   virtual Result<void> pin(CachedFile& file, uint64_t bytes) = 0;
   virtual void unpin(CachedFile& file) = 0;
+  // Which pages of this generation are present and were asked for, in order.
+  virtual std::vector<PageRange> used_pages(CachedFile& file, uint32_t generation) = 0;
   // Evicts everything that may be evicted.
   virtual void clear() = 0;
 

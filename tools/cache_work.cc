@@ -6,21 +6,18 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <chrono>
 #include <utility>
 #include <vector>
 
 #include "cache/clock.h"
 #include "cache/log.h"
-#include "cache/mutex.h"
+#include "tools/pieces.h"
 
 namespace sluice {
 namespace {
 
 constexpr std::chrono::milliseconds kReportPeriod{200};
-constexpr uint64_t kPieceBytes = uint64_t{1} << 20;
-constexpr uint32_t kPiecesInFlight = 4;
 constexpr std::array<std::pair<CacheVerb, std::string_view>, 4> kVerbs = {
     {{CacheVerb::warm, "warm"}, {CacheVerb::pin, "pin"}, {CacheVerb::unpin, "unpin"}, {CacheVerb::evict, "evict"}}};
 
@@ -54,38 +51,6 @@ struct File {
   uint64_t position = 0;  // on the disk
 };
 
-// Waits for the pieces of a file that are being read.
-class Pieces {
- public:
-  // Once fewer than kPiecesInFlight are.
-  void begin() {
-    MutexLock lock(&mutex_);
-    while (in_flight_ == kPiecesInFlight) changed_.wait(mutex_);
-    in_flight_++;
-  }
-  void end(const Result<uint64_t>& read) {
-    MutexLock lock(&mutex_);
-    in_flight_--;
-    if (read) bytes_ += *read;
-    if (!read && !error_) error_ = read.error();
-    changed_.notify_all();
-  }
-  // Once none is: how many bytes they brought.
-  Result<uint64_t> wait() {
-    MutexLock lock(&mutex_);
-    while (in_flight_ > 0) changed_.wait(mutex_);
-    if (error_) return tl::unexpected(*error_);
-    return bytes_;
-  }
-
- private:
-  Mutex mutex_;
-  CondVar changed_;
-  uint32_t in_flight_ GUARDED_BY(mutex_) = 0;
-  uint64_t bytes_ GUARDED_BY(mutex_) = 0;
-  std::optional<Error> error_ GUARDED_BY(mutex_);
-};
-
 class Worker {
  public:
   Worker(Store* store, const CacheWork& work, const GoOn& go_on) : store_(*store), work_(work), go_on_(go_on) {}
@@ -104,10 +69,10 @@ class Worker {
     if (work_.verb == CacheVerb::warm) leave_out();
     for (const File& file : files_) {
       if (!go_on()) break;
-      note(file, treat(file));
+      if (const Result<void> treated = treat(file); !treated) fail(file.path, treated.error());
       progress_.files++;
     }
-    progress_.bytes = progress_bytes_.load();
+    progress_.bytes = bytes_ + pieces_.bytes();
     return progress_;
   }
 
@@ -204,30 +169,27 @@ class Worker {
     return {};
   }
 
-  Result<uint64_t> treat(const File& file) {
+  Result<void> treat(const File& file) {
     const auto opened = open(file);
     if (!opened) return tl::unexpected(opened.error());
     FileData& data = (*opened)->data();
     switch (work_.verb) {
-      case CacheVerb::unpin: data.unpin(); return file.known.size();
-      case CacheVerb::evict: data.evict(); return file.known.size();
       case CacheVerb::warm:
       case CacheVerb::pin: return read_all(data);
+      case CacheVerb::unpin: data.unpin(); break;
+      case CacheVerb::evict: data.evict(); break;
     }
-    return 0;
+    bytes_ += file.known.size();
+    return {};
   }
 
-  Result<uint64_t> read_all(FileData& data) {
-    Pieces pieces;
+  Result<void> read_all(FileData& data) {
+    data.want();
     const uint64_t size = data.version().stamp.size;
-    for (uint64_t offset = 0; offset < size && go_on(); offset += kPieceBytes) {
-      pieces.begin();
-      data.warm(offset, kPieceBytes, [&](const Result<uint64_t>& read) {
-        if (read) progress_bytes_.fetch_add(*read);
-        pieces.end(read);
-      });
+    for (uint64_t offset = 0; offset < size && go_on(); offset += Pieces::kBytes) {
+      pieces_.read(data, offset, Pieces::kBytes);
     }
-    return pieces.wait();
+    return pieces_.wait();
   }
 
   static uint64_t round_up(uint64_t bytes) { return (bytes + kPageSize - 1) / kPageSize * kPageSize; }
@@ -242,14 +204,9 @@ class Worker {
     if (error.number == ENOENT || error.number == ESTALE) return;  // deleted meanwhile
     if (progress_.files_failed++ == 0) progress_.first_failure = fmt::format("{}: {}", path, error_text(error.number));
   }
-  void note(const File& file, const Result<uint64_t>& treated) {
-    if (!treated) return fail(file.path, treated.error());
-    const bool is_read = work_.verb == CacheVerb::warm || work_.verb == CacheVerb::pin;
-    if (!is_read) progress_bytes_.fetch_add(*treated);
-  }
 
   bool go_on() {
-    progress_.bytes = progress_bytes_.load();
+    progress_.bytes = bytes_ + pieces_.bytes();
     const auto now = system_clock().monotonic();
     if (ended_ || now - reported_at_ < kReportPeriod) return !ended_;
     reported_at_ = now;
@@ -263,7 +220,8 @@ class Worker {
   std::vector<File> files_;
   std::vector<const File*> pinned_;  // by us
   CacheProgress progress_;
-  std::atomic<uint64_t> progress_bytes_{0};
+  Pieces pieces_;
+  uint64_t bytes_ = 0;  // done otherwise than by pieces
   std::chrono::nanoseconds reported_at_{};
   bool ended_ = false;
 };

@@ -212,8 +212,9 @@ Checked<CommandLine> parse_command(Command command, const std::vector<std::strin
     return line;
   }
   TRY(parser.apply(line.options));
-  std::string& control = line.options.control;
-  if (!control.empty()) control = std::filesystem::absolute(control).string();  // the gateway goes to "/"
+  for (std::string* path : {&line.options.control, &line.options.warm_restart}) {
+    if (!path->empty()) *path = std::filesystem::absolute(*path).string();  // the gateway goes to "/"
+  }
   TRY(take_operands(line, parser.operands()));
   return line;
 }

@@ -12,7 +12,6 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
-#include <charconv>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -22,6 +21,7 @@
 #include "cache/log.h"
 #include "cache/result.h"
 #include "cache/unique_fd.h"
+#include "tools/encoded_word.h"
 
 namespace sluice {
 namespace {
@@ -71,29 +71,6 @@ std::string receive_request(int fd) {
     if (end != std::string::npos) return request.substr(0, end);
   }
   return {};
-}
-
-// Words of a request: blanks, newlines and percent signs in them as %XX.
-std::string encode_word(std::string_view word) {
-  std::string encoded;
-  for (const char c : word) {
-    const auto byte = static_cast<unsigned char>(c);
-    encoded += byte <= ' ' || c == '%' || byte == 127 ? fmt::format("%{:02X}", byte) : std::string(1, c);
-  }
-  return encoded;
-}
-
-std::string decode_word(std::string_view encoded) {
-  std::string word;
-  for (size_t i = 0; i < encoded.size(); i++) {
-    unsigned byte = static_cast<unsigned char>(encoded[i]);
-    if (encoded[i] == '%' && i + 2 < encoded.size() &&
-        std::from_chars(&encoded[i + 1], &encoded[i + 3], byte, 16).ec == std::errc()) {
-      i += 2;
-    }
-    word += static_cast<char>(byte);
-  }
-  return word;
 }
 
 std::vector<std::string> words_of(std::string_view request) {

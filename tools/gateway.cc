@@ -26,6 +26,7 @@
 #include "tools/signals.h"
 #include "tools/status.h"
 #include "tools/version.h"
+#include "tools/warm_restart.h"
 
 namespace sluice {
 namespace {
@@ -195,6 +196,7 @@ class Gateway {
     cache_ = TRY(make_cache(plan_.options, proof_));
     disk_ = TRY(make_disk(plan_.options));
     store_ = TRY(make_store(plan_, cache_.get(), disk_.get()));
+    if (!plan_.options.warm_restart.empty()) warm_restart_ = TRY(make_warm_restart());
     if (plan_.options.http) http_ = TRY(make_http(plan_, store_.get()));
     if (!plan_.mountpoint.empty()) fuse_ = TRY(make_fuse(plan_, store_.get()));
     control_ = TRY(ControlServer::open(
@@ -216,6 +218,7 @@ class Gateway {
     control_.reset();
     fuse_.reset();
     http_.reset();
+    warm_restart_.reset();
   }
 
   std::string greeting() const {
@@ -226,6 +229,12 @@ class Gateway {
   }
 
  private:
+  Checked<std::unique_ptr<WarmRestart>> make_warm_restart() {
+    const CacheStats stats = cache_->stats();
+    return WarmRestart::start(store_.get(),
+                              {.path = plan_.options.warm_restart, .room_bytes = stats.arena.frames_max * kPageSize});
+  }
+
   void serve_mount() {
     const Result<void> served = fuse_->run();
     if (!served) log(LogLevel::error, "{}: {}", plan_.mountpoint, error_text(served.error().number));
@@ -268,6 +277,7 @@ class Gateway {
   std::unique_ptr<BlockCache> cache_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<Disk> disk_;
+  std::unique_ptr<WarmRestart> warm_restart_;
   std::unique_ptr<HttpServer> http_;
   std::unique_ptr<FuseSession> fuse_;
   std::unique_ptr<ControlServer> control_;

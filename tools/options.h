@@ -25,6 +25,7 @@ struct Options {
   uint64_t cache_size_bytes = uint64_t{256} << 20;
   std::string cache_policy = "s3fifo";
   std::optional<uint64_t> large_file_bytes;  // nothing: the cache's size
+  std::string warm_restart;                  // a file; empty: off
   uint64_t readahead_bytes = uint64_t{4} << 20;
   uint32_t io_depth = 64;
   bool direct_io = true;

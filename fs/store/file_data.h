@@ -116,14 +116,17 @@ class FileData {
   virtual Result<void> fsync(bool data_only) = 0;
 
   // What an administrator does to the cache. Needs an open.
-  // As `read`, but after everybody else's, and to stay: however large the file is, its pages are kept like any other's.
-  // `done` gets how many bytes there were.
+  // However large the file is, its pages are kept like any other's from now on.
+  virtual void want() = 0;
+  // As `read`, but after everybody else's. `done` gets how many bytes there were.
   virtual void warm(uint64_t offset, uint64_t length, Callback<void(Result<uint64_t>)> done) = 0;
   // See BlockCache::pin. The promise is the file's size now.
   virtual Result<void> pin() = 0;
   virtual void unpin() = 0;
   virtual bool is_pinned() const = 0;
   virtual void evict() = 0;  // everything that is cached of it, pinned or not
+  // What is cached and was asked for.
+  virtual std::vector<PageRange> used_pages() const = 0;
   // Where on the disk the file begins, for who reads many; nothing where the file system does not tell.
   virtual std::optional<uint64_t> disk_position() const = 0;
 

@@ -8,7 +8,6 @@
 namespace sluice {
 
 void FileDataImpl::warm(uint64_t offset, uint64_t length, Callback<void(Result<uint64_t>)> done) {
-  context_.cache->want(*cached_);
   read_attempt({offset, length, IoClass::readahead}, [done = std::move(done)](Result<FileSlice> slice) mutable {
     if (!slice) return done(tl::unexpected(slice.error()));
     done(slice->length);

@@ -45,11 +45,13 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   Result<uint64_t> seek(uint64_t offset, int whence) override;
   Result<void> change_attributes(Callback<Result<void>()> change, int path_fd) override;
   Result<void> fsync(bool data_only) override;
+  void want() override { context_.cache->want(*cached_); }
   void warm(uint64_t offset, uint64_t length, Callback<void(Result<uint64_t>)> done) override;
   Result<void> pin() override;
   void unpin() override;
   bool is_pinned() const override { return pinned_.load(std::memory_order_relaxed); }
   void evict() override { drop(kWholeFile); }
+  std::vector<PageRange> used_pages() const override { return context_.cache->used_pages(*cached_, generation()); }
   std::optional<uint64_t> disk_position() const override;
   uint64_t cached_blocks() const override { return cached_->blocks(); }
   bool is_open() const override;

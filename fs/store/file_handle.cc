@@ -32,6 +32,12 @@ FileHandle FileHandle::of(int fd) {
   return result;
 }
 
+FileHandle FileHandle::from_bytes(std::string bytes) {
+  FileHandle result;
+  if (bytes.size() > 1 && bytes.size() <= 1 + MAX_HANDLE_SZ) result.bytes_ = std::move(bytes);
+  return result;
+}
+
 uint64_t FileHandle::hash() const {
   return std::hash<std::string>{}(bytes_);
 }

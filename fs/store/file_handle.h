@@ -18,6 +18,9 @@ class FileHandle {
 
   bool empty() const { return bytes_.empty(); }
   uint64_t hash() const;
+  // To keep it beyond the process: its bytes, and back.
+  const std::string& bytes() const { return bytes_; }
+  static FileHandle from_bytes(std::string bytes);  // empty when they cannot be one
   // An O_PATH descriptor, of a symbolic link too. `mount_fd` must not be O_PATH. Needs CAP_DAC_READ_SEARCH.
   // Errors: ESTALE, and those of open(2).
   Result<UniqueFd> open(int mount_fd) const;

@@ -172,6 +172,15 @@ std::shared_ptr<FileData> InodeTable::make_data(const InodeRef& inode, bool* mad
   return inode->data;
 }
 
+std::vector<InodeRef> InodeTable::with_data() const {
+  std::vector<InodeRef> inodes;
+  MutexLock lock(&mutex_);
+  for (const InodeRef& inode : by_number_) {
+    if (inode->data != nullptr) inodes.push_back(inode);
+  }
+  return inodes;
+}
+
 void InodeTable::set_place_locked(const InodeRef& inode, const InodeRef& parent, std::string_view name) {
   if (parent == nullptr || inode->number == kRootInode) return;
   if (inode->place == nullptr) inode->place = std::make_unique<Place>();

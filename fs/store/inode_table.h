@@ -100,6 +100,9 @@ class InodeTable {
   std::shared_ptr<FileData> data(const InodeRef& inode) const;
   std::shared_ptr<FileData> make_data(const InodeRef& inode, bool* made);
 
+  // Inodes with data.
+  std::vector<InodeRef> with_data() const;
+
   // Path from the root by where the file was last seen, "." for the root itself. Errors: ESTALE (place unknown).
   Result<std::string> path_of(const InodeRef& inode) const;
   InodeRef parent_of(const InodeRef& inode) const;

@@ -75,6 +75,14 @@ class OpenDirectory {
   virtual Result<void> fsync(bool data_only) = 0;
 };
 
+// A file with cached pages, as it can be found again by another process.
+struct CachedContent {
+  std::string handle;            // bytes of its file handle; empty where there are none
+  std::string path;              // below the source; empty: not known
+  Stamp stamp;                   // of the content that the pages are of
+  std::vector<PageRange> pages;  // that were asked for
+};
+
 class Store {
  public:
   // `cache` outlives the store. `disk` ends before it: completions on their way refer to files of the store.
@@ -129,6 +137,11 @@ class Store {
   // thread that may block. The thread keeps the caller's file system identity (switching costs more than the open)
   // until it calls anything else of the store: between two calls it must not open files by itself.
   virtual Result<OpenedPath> try_open_path(const Caller& caller, std::string_view path) = 0;
+
+  // Everything that is in the cache; of files whose stamp is not to be trusted yet, nothing.
+  virtual std::vector<CachedContent> cached_content() = 0;
+  // The file of such an item, as the gateway. Errors: ESTALE when it is gone or was changed since.
+  virtual Result<std::unique_ptr<OpenFile>> open_content(const CachedContent& content) = 0;
 
   virtual Result<struct statvfs> statfs(InodeNumber number) = 0;
   virtual Result<std::string> getxattr(InodeNumber number, const char* name) = 0;

@@ -1,5 +1,6 @@
 // The one Store. Its parts: store.cc start, housekeeping, descriptors; store_lookup.cc finding files; store_names.cc
-// what changes directories; store_attributes.cc what reads and changes one inode; store_open.cc opens.
+// what changes directories; store_content.cc what is cached of files; store_attributes.cc what reads and changes one
+// inode; store_open.cc opens.
 //
 // Every operation begins as the gateway and looks up its inodes and their descriptors (`subject`); what the caller must
 // be allowed to do runs under ActAs. No lock of the store is held across a system call.
@@ -51,6 +52,9 @@ class StoreImpl final : public Store {
   Result<std::unique_ptr<OpenDirectory>> open_directory(const Caller& caller, InodeNumber number) override;
   Result<OpenedPath> open_path(const Caller& caller, std::string_view path) override;
   Result<OpenedPath> try_open_path(const Caller& caller, std::string_view path) override;
+
+  std::vector<CachedContent> cached_content() override;
+  Result<std::unique_ptr<OpenFile>> open_content(const CachedContent& content) override;
 
   Result<struct statvfs> statfs(InodeNumber number) override;
   Result<std::string> getxattr(InodeNumber number, const char* name) override;

@@ -165,6 +165,8 @@ class FakeStore final : public Store {
     Result<uint64_t> seek(uint64_t, int) override { return fail(EINVAL); }
     Result<void> change_attributes(Callback<Result<void>()>, int) override { return fail(EROFS); }
     Result<void> fsync(bool) override { return {}; }
+    void want() override {}
+    std::vector<PageRange> used_pages() const override { return {}; }
     void warm(uint64_t, uint64_t, Callback<void(Result<uint64_t>)> done) override { done(0); }
     Result<void> pin() override { return {}; }
     void unpin() override {}
@@ -249,6 +251,8 @@ class FakeStore final : public Store {
   Result<std::unique_ptr<OpenFile>> open_file(const Caller&, InodeNumber, int) override { return fail(ENOSYS); }
   Result<Created> create(const Caller&, InodeNumber, std::string_view, mode_t, int) override { return fail(ENOSYS); }
   Result<std::unique_ptr<OpenDirectory>> open_directory(const Caller&, InodeNumber) override { return fail(ENOSYS); }
+  std::vector<CachedContent> cached_content() override { return {}; }
+  Result<std::unique_ptr<OpenFile>> open_content(const CachedContent&) override { return fail(ENOSYS); }
   Result<struct statvfs> statfs(InodeNumber) override { return fail(ENOSYS); }
   Result<std::string> getxattr(InodeNumber, const char*) override { return fail(ENOSYS); }
   Result<std::string> listxattr(InodeNumber) override { return fail(ENOSYS); }

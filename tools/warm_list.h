@@ -1,0 +1,29 @@
+// The list of what was cached, as a file that outlives the gateway. Text, so that a person can look at it:
+//
+//   sluice-warm-list 1
+//   file INO BIRTH_NS SIZE MTIME_NS CTIME_NS HANDLE PATH
+//   pages 0-15,40,48-63
+//
+// HANDLE is in hexadecimal, "-" when there is none; PATH is below the source, with blanks, control characters and
+// percent signs as %XX, "-" when it is not known. Pages are of 4 KiB.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "fs/store/store.h"
+#include "tools/complaint.h"
+
+namespace sluice {
+
+std::string print_warm_list(const std::vector<CachedContent>& content);
+// Complaints name the line.
+Checked<std::vector<CachedContent>> parse_warm_list(std::string_view text);
+
+// Replaces the file at once or not at all. It is for its owner only: it names files.
+Checked<> save_warm_list(const std::string& path, const std::vector<CachedContent>& content);
+// Empty when there is no such file.
+Checked<std::vector<CachedContent>> load_warm_list(const std::string& path);
+
+}  // namespace sluice
