@@ -12,6 +12,7 @@
 #include "cache/mutex.h"
 #include "cache/policy.h"
 #include "cache/policy_large_files.h"
+#include "cache/trace_recorder.h"
 
 namespace sluice {
 namespace {
@@ -103,6 +104,13 @@ class BlockCacheImpl final : public BlockCache, private BlockOwner {
   std::string_view policy_name() const override { return policy_->name(); }
 
  private:
+  // Just before the pages are claimed for good, so that the order of records is that of claims.
+  void trace(TraceOp op, const CachedFile& file, uint32_t generation, PageRange pages) {
+    if (options_.recorder == nullptr) [[likely]]
+      return;
+    options_.recorder->record(op, file.number(), generation, pages);
+  }
+
   using Flights = std::vector<std::shared_ptr<Flight>>;
   using Touched = std::vector<BlockId>;
   struct Collection {  // what a read finds and starts
@@ -238,6 +246,7 @@ std::optional<PageRefs> BlockCacheImpl::read_resident(const CacheRead& read) {
     }
   });
   if (!complete) return std::nullopt;
+  trace(TraceOp::read, file, read.generation, read.pages);
   add(hits_, read.pages.count);
   touch(touched);
   return pages;
@@ -278,6 +287,7 @@ uint64_t BlockCacheImpl::start(std::shared_ptr<ParkedRead> parked, bool is_retry
   if (parked->start_over) {
     parked->alone = is_retry && !parked->expects_others();
   } else {
+    trace(TraceOp::read, *parked->read.file, parked->read.generation, parked->read.pages);
     asked = launch(collection);
     add(hits_, parked->read.pages.count - asked);
     if (parked->read.io_class == IoClass::demand) add(misses_, asked);
@@ -293,7 +303,9 @@ void BlockCacheImpl::prefetch(CacheRead read) {
   collect(collection);
   const uint64_t missing = collection.missing_pages();
   collection.memory = allocate(missing);
-  if (collection.memory.pages() == missing) add(readahead_issued_, launch(collection));
+  if (collection.memory.pages() < missing) return;
+  trace(TraceOp::readahead, *read.file, read.generation, read.pages);
+  add(readahead_issued_, launch(collection));
 }
 
 uint64_t BlockCacheImpl::Collection::missing_pages() const {
@@ -556,6 +568,7 @@ void BlockCacheImpl::publish(CachedFile& file, uint32_t generation, PageRange ra
   ASSERT(pages.pages() == range.count);
   auto& blocks = static_cast<FileBlocks&>(file);
   blocks.note_size(std::max(blocks.size(), range.end() * kPageSize));  // as good as a growing file's readers know
+  trace(TraceOp::write, file, generation, range);
   put_pages(blocks, generation, range, pages, nullptr);
 }
 

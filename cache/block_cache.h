@@ -29,12 +29,15 @@
 
 namespace sluice {
 
+class TraceRecorder;
+
 struct BlockCacheOptions {
   uint64_t size_bytes = uint64_t{256} << 20;  // all of it: pages, guard pages, index, policy
   std::string policy = "s3fifo";
   uint64_t large_file_bytes = 0;  // streams through files of this size and more hold a small share; 0: none is large
   ReleaseProof proof = ReleaseProof::replace;
   const Clock* clock = &system_clock();
+  TraceRecorder* recorder = nullptr;  // is told what the cache is asked for; outlives it
 };
 inline constexpr uint64_t kCacheSizeMin = uint64_t{8} << 20;
 
