@@ -102,7 +102,8 @@ Checked<> simulate(const CommandLine& line, const std::vector<ReplayOptions>& re
   const Options& options = line.options;
   const Trace trace =
       TRY(read_trace(line.trace, {.format = options.sim_format, .block_size = options.sim_block_size_bytes}));
-  if (trace.sizes.empty() && !options.sim_cache_bytes.empty()) {
+  for (const std::string& note : trace.notes) tell({note});
+  if (trace.sizes.empty() && trace.pages.empty() && !options.sim_cache_bytes.empty()) {
     return complain("--cache-bytes: a trace of format {} has no sizes; give --cache-blocks", options.sim_format);
   }
   nlohmann::ordered_json list = nlohmann::ordered_json::array();

@@ -161,7 +161,7 @@ TEST_CASE("trace: a packed trace that is cut short or damaged is refused", "[too
 TEST_CASE("trace: what is not of the format is named with its place and the remedy", "[tools][trace]") {
   CHECK(complaint_of("1 1 0 0\n2 1 0\n", "arc") ==
         ", line 2: '2 1 0', not 'first_block n_blocks 0 request'; this is no trace of format arc, give its --format of "
-        "arc|oracle|vscsi|lines");
+        "arc|oracle|vscsi|lines|sluice");
   CHECK(complaint_of("1 1 0 0 0\n", "arc").starts_with(", line 1: "));
   CHECK(complaint_of("1 x 0 0\n", "arc").starts_with(", line 1: "));
   CHECK(complaint_of("1 -1 0 0\n", "arc").starts_with(", line 1: "));

@@ -1,6 +1,7 @@
 #include "tools/sim/replay.h"
 
 #include <algorithm>
+#include <bit>
 #include <chrono>
 #include <vector>
 
@@ -53,6 +54,78 @@ class ReplayedCache {
   const std::unique_ptr<Policy> policy_;
 };
 
+// The same for a trace with pages: a block has those that were asked for, and charges one each, or one for all when
+// the cache is measured in blocks. Decides as BlockCache does.
+class PagedCache final : private BlockOwner {
+ public:
+  PagedCache(const ReplayOptions& options, uint32_t blocks_max, const Clock& clock)
+      : in_blocks_(options.unit == CacheUnit::blocks),
+        capacity_(in_blocks_ ? options.capacity : options.capacity / kPageSize),
+        evicted_at_once_(in_blocks_ ? 1 : std::min<uint64_t>(kFramesPerSlab, capacity_ / 64)),
+        blocks_(blocks_max),
+        policy_(
+            options.policy->make({.capacity = capacity_, .blocks_max = blocks_max, .owner = this, .clock = &clock})) {}
+
+  // How many of the pages were there.
+  uint32_t request(BlockId id, PagesAsked asked) {
+    Block& block = blocks_[id];
+    const uint32_t found = asked.mask & block.pages;
+    if (asked.op == TraceOp::read && found != 0 && (found & block.ahead) == 0) policy_->touch(id);
+    if (asked.op != TraceOp::readahead) block.ahead = static_cast<uint16_t>(block.ahead & ~asked.mask);
+    const uint32_t missing = asked.mask & ~block.pages;
+    if (missing != 0) add(id, missing, asked.op == TraceOp::readahead);
+    return static_cast<uint32_t>(std::popcount(found));
+  }
+
+ private:
+  struct Block {
+    uint16_t pages = 0;  // none: not in the cache
+    uint16_t ahead = 0;  // of these, read ahead and not asked for yet
+  };
+
+  uint64_t hash_of(BlockId id) const override { return id; }
+  bool was_used(BlockId id) const override { return blocks_[id].ahead != blocks_[id].pages; }
+
+  uint32_t charge_of(const Block& block) const {
+    return in_blocks_ ? block.pages != 0 : static_cast<uint32_t>(std::popcount(block.pages));
+  }
+
+  void add(BlockId id, uint32_t missing, bool is_readahead) {
+    Block& block = blocks_[id];
+    const uint64_t needed = in_blocks_ ? block.pages == 0 : static_cast<uint64_t>(std::popcount(missing));
+    if (needed > capacity_) return;
+    make_room(needed);  // the block itself may go
+    const uint32_t before = charge_of(block);
+    block.pages = static_cast<uint16_t>(block.pages | missing);
+    if (is_readahead) block.ahead = static_cast<uint16_t>(block.ahead | missing);
+    const uint32_t charge = charge_of(block);
+    held_ += charge - before;
+    if (before == 0) {
+      policy_->insert(id, charge);
+    } else {
+      policy_->charge(id, charge);
+    }
+  }
+
+  void make_room(uint64_t needed) {
+    const uint64_t room = capacity_ - held_;
+    if (room >= needed) return;
+    const uint64_t enough = held_ - std::min(held_, std::max(needed - room, evicted_at_once_));
+    while (held_ > enough) {
+      Block& victim = blocks_[policy_->evict()];
+      held_ -= charge_of(victim);
+      victim = {};
+    }
+  }
+
+  const bool in_blocks_;
+  const uint64_t capacity_;
+  const uint64_t evicted_at_once_;  // as much as BlockCache frees before it goes on
+  uint64_t held_ = 0;
+  std::vector<Block> blocks_;
+  const std::unique_ptr<Policy> policy_;
+};
+
 // A policy takes charges up to kChargeMax. Where an object is larger, all charges are in units of 2, 4, ... bytes.
 uint32_t in_units(uint32_t size, uint32_t shift) {
   const uint64_t round_up = (uint64_t{1} << shift) - 1;
@@ -86,6 +159,22 @@ void replay_bytes(const Trace& trace, uint32_t shift, ReplayedCache& cache, Repl
   }
 }
 
+void replay_pages(const Trace& trace, PagedCache& cache, ReplayClock& clock, ReplayCounts& counts) {
+  uint64_t missed = 0;
+  for (size_t i = 0; i < trace.blocks.size(); i++) {
+    clock.set(trace.times_ms[i]);
+    const PagesAsked asked = trace.pages[i];
+    const uint32_t hits = cache.request(trace.blocks[i], asked);
+    if (asked.op != TraceOp::read) continue;
+    const auto pages = static_cast<uint32_t>(std::popcount(asked.mask));
+    counts.requests += pages;
+    counts.hits += hits;
+    missed += pages - hits;
+  }
+  counts.requested_bytes = counts.requests * kPageSize;
+  counts.missed_bytes = missed * kPageSize;
+}
+
 }  // namespace
 
 ReplayCounts replay(const Trace& trace, const ReplayOptions& options) {
@@ -93,7 +182,10 @@ ReplayCounts replay(const Trace& trace, const ReplayOptions& options) {
   const auto start = system_clock().monotonic();
   ReplayClock clock;
   ReplayCounts counts;
-  if (options.unit == CacheUnit::blocks) {
+  if (!trace.pages.empty()) {
+    PagedCache cache(options, trace.blocks_max, clock);
+    replay_pages(trace, cache, clock, counts);
+  } else if (options.unit == CacheUnit::blocks) {
     ReplayedCache cache(options, trace.blocks_max, clock);
     replay_blocks(trace, cache, clock, counts);
   } else {

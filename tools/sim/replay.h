@@ -26,6 +26,9 @@ struct ReplayCounts {
 
 // With CacheUnit::bytes the trace must have sizes. An object keeps the size it had when it entered, one larger than the
 // cache does not enter, and requests of no bytes are left out: the rules of libCacheSim, whose counts these are.
+//
+// A trace with pages is replayed as the cache serves: requests and hits are pages, a block enters and grows by the
+// pages that are missing, and what was read ahead or written enters as well but is no request.
 ReplayCounts replay(const Trace& trace, const ReplayOptions& options);
 
 }  // namespace sluice

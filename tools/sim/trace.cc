@@ -8,6 +8,7 @@
 //           1, 32 bytes: u32 serial, u32 length, u32 segments, u16 command, u16 version, u64 LBN, u64 microseconds
 //           2, 40 bytes: u16 command, u16 version, u32 serial, u32 length, u32 segments, u64 LBN, u64 microseconds, u64
 //           response time. LBNs count sectors of 512 bytes, lengths count bytes
+//   sluice  what `--trace-out` records, see cache/trace_format.h
 #include "tools/sim/trace.h"
 
 #include <xxhash.h>
@@ -36,6 +37,8 @@ constexpr size_t kVscsiRecordBytes[] = {0, 32, 40};  // by version
 class Pieces {
  public:
   explicit Pieces(std::unique_ptr<TraceInput> input) : input_(std::move(input)) {}
+
+  bool is_torn() const { return input_->is_torn(); }
 
   // The next `bytes`, fewer at the end.
   Checked<std::string_view> peek(size_t bytes) {
@@ -132,8 +135,10 @@ class TraceReader {
       TRY(read_text(&TraceReader::name_line));
     } else if (options_.format == "oracle") {
       TRY(read_oracle());
-    } else {
+    } else if (options_.format == "vscsi") {
       TRY(read_vscsi());
+    } else {
+      TRY(read_sluice());
     }
     if (trace_.blocks.empty())
       return complain("'{}' holds no request; give a trace of format {}", name_, options_.format);
@@ -234,6 +239,55 @@ class TraceReader {
     return {};
   }
 
+  Checked<> read_sluice() {
+    const std::string_view head = TRY(pieces_.peek(kTraceHeadBytes));
+    if (head.empty()) return {};
+    if (head.size() < kTraceHeadBytes) return wrong("byte", "it ends within its head");
+    if (const std::string_view fault = trace_head_fault(head); !fault.empty()) return wrong("byte", fault);
+    pieces_.take(kTraceHeadBytes);
+    TraceDrops dropped;
+    for (place_ = 1; TRY(read_block(dropped)); place_++) {
+    }
+    const bool is_torn = pieces_.is_torn() || !TRY(pieces_.peek(1)).empty();
+    if (is_torn) note("the end is torn, as when the gateway was killed; {} whole blocks were read", place_ - 1);
+    if (dropped.sum() > 0) {
+      note("{} requests were not recorded: {} above --trace-rate, {} faster than they could be written", dropped.sum(),
+           dropped.rate, dropped.memory);
+    }
+    return {};
+  }
+  // False at the end and before a torn block.
+  Checked<bool> read_block(TraceDrops& dropped) {
+    const std::string_view start = TRY(pieces_.peek(kTraceBlockHeadBytes));
+    if (start.size() < kTraceBlockHeadBytes) return false;
+    const std::optional<TraceBlockHead> head = decode_trace_block_head(start);
+    if (!head) return wrong("block", "its sizes are none");
+    const std::string_view block = TRY(pieces_.peek(kTraceBlockHeadBytes + head->bytes));
+    if (block.size() < kTraceBlockHeadBytes + head->bytes) return false;
+    records_.clear();
+    if (!decode_trace_records(*head, block.substr(kTraceBlockHeadBytes), records_)) {
+      return wrong("block", "its records are none");
+    }
+    pieces_.take(block.size());
+    for (const TraceRecord& record : records_) TRY(add_pages(record));
+    dropped = head->dropped;
+    return true;
+  }
+  Checked<> add_pages(const TraceRecord& record) {
+    const uint64_t end = record.first_page + record.pages;
+    for (uint64_t page = record.first_page; page < end;) {
+      const uint64_t block = page / kPagesPerBlock;
+      const uint64_t key[] = {record.file, record.generation, block};
+      TRY(add(XXH3_64bits(key, sizeof key)));
+      const uint64_t first_in_block = page % kPagesPerBlock;
+      const uint64_t count = std::min(end - page, kPagesPerBlock - first_in_block);
+      trace_.pages.push_back({static_cast<uint16_t>(((1u << count) - 1) << first_in_block), record.op});
+      add_time(record.time_ns / 1'000'000);
+      page += count;
+    }
+    return {};
+  }
+
   // Stays available until taken; empty at the end.
   Checked<std::string_view> whole_record(size_t bytes) {
     const std::string_view record = TRY(pieces_.peek(bytes));
@@ -254,6 +308,10 @@ class TraceReader {
     trace_.times_ms.push_back(static_cast<uint32_t>(time_ms - start_ms_));
   }
 
+  template <typename... Args>
+  void note(fmt::format_string<Args...> format, Args&&... args) {
+    trace_.notes.push_back(fmt::format("'{}': {}", name_, fmt::format(format, std::forward<Args>(args)...)));
+  }
   tl::unexpected<Complaint> wrong(std::string_view what, std::string_view why) const {
     return complain("'{}', {} {}: {}; this is no trace of format {}, give its --format of {}", name_, what, place_, why,
                     options_.format, kTraceFormats);
@@ -264,14 +322,15 @@ class TraceReader {
   Pieces pieces_;
   Trace trace_;
   KeyNumbers keys_;
-  uint64_t place_ = 0;  // line or record, from 1
+  std::vector<TraceRecord> records_;  // of one block
+  uint64_t place_ = 0;                // line or record, from 1
   uint64_t start_ms_ = 0;
 };
 
 }  // namespace
 
 Checked<Trace> read_trace(const std::string& path, const TraceOptions& options) {
-  std::unique_ptr<TraceInput> input = TRY(open_trace(path));
+  std::unique_ptr<TraceInput> input = TRY(open_trace(path, {.may_be_torn = options.format == "sluice"}));
   return TraceReader(path == "-" ? "standard input" : path, options, std::move(input)).read();
 }
 

@@ -143,7 +143,8 @@ class XzInput final : public TraceInput {
 
 class ZstdInput final : public TraceInput {
  public:
-  explicit ZstdInput(PackedBytes packed) : packed_(std::move(packed)), stream_(::ZSTD_createDStream()) {
+  ZstdInput(PackedBytes packed, const TraceInputOptions& options)
+      : packed_(std::move(packed)), options_(options), stream_(::ZSTD_createDStream()) {
     // Long windows (zstd --long=31) too.
     ::ZSTD_DCtx_setParameter(stream_, ZSTD_d_windowLogMax, ::ZSTD_dParam_getBounds(ZSTD_d_windowLogMax).upperBound);
   }
@@ -154,20 +155,24 @@ class ZstdInput final : public TraceInput {
     while (output.pos == 0) {
       TRY(packed_.fill());
       ZSTD_inBuffer input{packed_.available().data(), packed_.available().size(), 0};
-      if (input.size == 0 && between_frames_) return 0;
+      if (input.size == 0 && (between_frames_ || is_torn_)) return 0;
       const size_t wanted = ::ZSTD_decompressStream(stream_, &output, &input);
       packed_.take(input.pos);
       between_frames_ = wanted == 0;
       if (::ZSTD_isError(wanted) != 0) return packed_.damaged("zstd");
-      if (input.size == 0 && output.pos == 0) return packed_.damaged("zstd");
+      is_torn_ = input.size == 0 && output.pos == 0;
+      if (is_torn_ && !options_.may_be_torn) return packed_.damaged("zstd");
     }
     return output.pos;
   }
+  bool is_torn() const override { return is_torn_; }
 
  private:
   PackedBytes packed_;
+  const TraceInputOptions options_;
   ZSTD_DStream* const stream_;
   bool between_frames_ = false;
+  bool is_torn_ = false;
 };
 
 Checked<UniqueFd> open_file(const std::string& path) {
@@ -180,7 +185,7 @@ Checked<UniqueFd> open_file(const std::string& path) {
 
 }  // namespace
 
-Checked<std::unique_ptr<TraceInput>> open_trace(const std::string& path) {
+Checked<std::unique_ptr<TraceInput>> open_trace(const std::string& path, const TraceInputOptions& options) {
   PackedBytes packed(path == "-" ? "standard input" : path, TRY(open_file(path)));
   TRY(packed.fill_to(6));
   const std::string_view start(packed.available().data(), std::min<size_t>(6, packed.available().size()));
@@ -188,7 +193,7 @@ Checked<std::unique_ptr<TraceInput>> open_trace(const std::string& path) {
   if (start.starts_with("\xfd"
                         "7zXZ\0"sv))
     return std::make_unique<XzInput>(std::move(packed));
-  if (start.starts_with("\x28\xb5\x2f\xfd"sv)) return std::make_unique<ZstdInput>(std::move(packed));
+  if (start.starts_with("\x28\xb5\x2f\xfd"sv)) return std::make_unique<ZstdInput>(std::move(packed), options);
   return std::make_unique<PlainInput>(std::move(packed));
 }
 
