@@ -287,10 +287,12 @@ uint64_t BlockCacheImpl::start(std::shared_ptr<ParkedRead> parked, bool is_retry
   if (parked->start_over) {
     parked->alone = is_retry && !parked->expects_others();
   } else {
-    trace(TraceOp::read, *parked->read.file, parked->read.generation, parked->read.pages);
+    const bool is_demand = parked->read.io_class == IoClass::demand;
+    trace(is_demand ? TraceOp::read : TraceOp::readahead, *parked->read.file, parked->read.generation,
+          parked->read.pages);
     asked = launch(collection);
     add(hits_, parked->read.pages.count - asked);
-    if (parked->read.io_class == IoClass::demand) add(misses_, asked);
+    if (is_demand) add(misses_, asked);
   }
   arrive(parked, 0);
   return asked;

@@ -1,9 +1,8 @@
 // TraceRecorder writes what the cache is asked for to a file (cache/trace_format.h), while it serves: for
 // `sluice sim`, which tells from it what another policy or size would have done.
 //
-//   who asks      leaves a record in a buffer of its own thread (cache/trace_lanes.h) and goes on. No system call, but
-//   for
-//                 waking the writer when a buffer is half full.
+//   who asks      leaves a record in a buffer of its own thread (cache/trace_lanes.h) and goes on. No system call,
+//                 but for waking the writer when a buffer is half full.
 //   the writer    a thread that collects all buffers each second, or when it is woken, and writes one block per 8192
 //                 records. A killed process loses at most what the last second brought.
 //   memory        12 MiB at most, all of it only where every thread records faster than the writer writes.

@@ -212,7 +212,7 @@ Checked<CommandLine> parse_command(Command command, const std::vector<std::strin
     return line;
   }
   TRY(parser.apply(line.options));
-  for (std::string* path : {&line.options.control, &line.options.warm_restart}) {
+  for (std::string* path : {&line.options.control, &line.options.trace_out, &line.options.warm_restart}) {
     if (!path->empty()) *path = std::filesystem::absolute(*path).string();  // the gateway goes to "/"
   }
   TRY(take_operands(line, parser.operands()));

@@ -19,6 +19,7 @@ Checked<GatewayPlan> plan_mount(const CommandLine& line) {
   plan.source = TRY(check_source(line.source));
   plan.mountpoint = TRY(check_mountpoint(line.mountpoint, plan.source, read_mounts()));
   TRY(check_fuse(line.options));
+  TRY(check_own_files(line.options, plan.mountpoint));
   TRY(check_memory(line.options.cache_size_bytes));
   if (line.options.http) plan.http_user = TRY(check_http_user(line.options.http_user));
   return plan;

@@ -15,6 +15,7 @@ Checked<GatewayPlan> plan_serve(const CommandLine& line) {
   plan.options = line.options;
   if (!line.options.http) return complain("serve has nothing to do; say where, for example --http 127.0.0.1:8080");
   plan.source = TRY(check_source(line.source));
+  TRY(check_own_files(line.options, ""));
   TRY(check_memory(line.options.cache_size_bytes));
   plan.http_user = TRY(check_http_user(line.options.http_user));
   return plan;

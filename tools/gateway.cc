@@ -16,6 +16,7 @@
 #include "cache/disk.h"
 #include "cache/log.h"
 #include "cache/result.h"
+#include "cache/trace_recorder.h"
 #include "fs/fuse/session.h"
 #include "fs/store/identity.h"
 #include "fs/store/store.h"
@@ -50,11 +51,28 @@ std::string_view name_of(ReleaseProof proof) {
   return proof == ReleaseProof::collapse ? "collapse" : "replace";
 }
 
-Checked<std::unique_ptr<BlockCache>> make_cache(const Options& options, ReleaseProof proof) {
+// None without --trace-out.
+Checked<std::unique_ptr<TraceRecorder>> make_recorder(const Options& options) {
+  if (options.trace_out.empty()) return nullptr;
+  auto recorder = TraceRecorder::open({.path = options.trace_out, .records_per_second_max = options.trace_rate});
+  if (recorder) return std::move(*recorder);
+  switch (recorder.error().number) {
+    case EEXIST:
+      return complain("--trace-out: '{}' exists and is no empty file of yours; give another name or remove it",
+                      options.trace_out);
+    case ELOOP: return complain("--trace-out: '{}' is a symbolic link; give the name of the file", options.trace_out);
+    default:
+      return complain("--trace-out: cannot write '{}': {}; give a file in a directory that you may write",
+                      options.trace_out, error_text(recorder.error().number));
+  }
+}
+
+Checked<std::unique_ptr<BlockCache>> make_cache(const Options& options, ReleaseProof proof, TraceRecorder* recorder) {
   auto cache = BlockCache::create({.size_bytes = options.cache_size_bytes,
                                    .policy = options.cache_policy,
                                    .large_file_bytes = options.large_file_bytes.value_or(options.cache_size_bytes),
-                                   .proof = proof});
+                                   .proof = proof,
+                                   .recorder = recorder});
   if (!cache) {
     return complain("--cache-size: cannot have {} of memory: {}; choose less", format_size(options.cache_size_bytes),
                     error_text(cache.error().number));
@@ -193,7 +211,8 @@ class Gateway {
   // On a complaint, what was built is taken down by the destructor.
   Checked<> start() {
     proof_ = TRY(choose_release_proof(plan_.options.release_proof));
-    cache_ = TRY(make_cache(plan_.options, proof_));
+    recorder_ = TRY(make_recorder(plan_.options));
+    cache_ = TRY(make_cache(plan_.options, proof_, recorder_.get()));
     disk_ = TRY(make_disk(plan_.options));
     store_ = TRY(make_store(plan_, cache_.get(), disk_.get()));
     if (!plan_.options.warm_restart.empty()) warm_restart_ = TRY(make_warm_restart());
@@ -260,6 +279,10 @@ class Gateway {
     status.disk_engine = disk_->name();
     status.store = store_->stats();
     status.send_method = plan_.options.send_method;
+    if (recorder_) {
+      status.trace = recorder_->stats();
+      status.trace_file = plan_.options.trace_out;
+    }
     if (fuse_) status.fuse = fuse_->stats();
     if (http_) {
       status.http = http_->stats();
@@ -274,6 +297,7 @@ class Gateway {
   const std::chrono::nanoseconds started_;
   ReleaseProof proof_ = ReleaseProof::replace;
   // Each uses those above it; the disk goes before the store, since its last completions still refer to files.
+  std::unique_ptr<TraceRecorder> recorder_;
   std::unique_ptr<BlockCache> cache_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<Disk> disk_;

@@ -68,6 +68,10 @@ const std::vector<OptionSpec>& option_table() {
       {"release-proof", 0, kChoice, "auto|collapse|replace", "auto",
        "how memory that was lent to the kernel is known to be free again", kGateway, 0, 0,
        [](Options& o, Value v) { o.release_proof = v.text; }},
+      {"trace-out", 0, kString, "FILE", "", "record what the cache is asked for, for 'sluice sim --format sluice'",
+       kGateway, 0, 0, [](Options& o, Value v) { o.trace_out = v.text; }},
+      {"trace-rate", 0, kInteger, "N", "100000", "requests per second to record at most; 0 for all", kGateway, 0,
+       UINT32_MAX, [](Options& o, Value v) { o.trace_rate = static_cast<uint32_t>(v.number); }},
 
       {"http", 0, kAddress, "ADDR:PORT", "off",
        "export the files by HTTP here; PORT alone means the loopback", kGateway, 0, 0,

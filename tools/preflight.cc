@@ -106,6 +106,19 @@ HttpUser own_user() {
   return user;
 }
 
+Checked<> check_own_file(std::string_view option, const std::string& path, const std::string& mountpoint) {
+  if (path.empty()) return {};
+  const std::string parent = path.substr(0, std::max<size_t>(path.rfind('/'), 1));
+  const std::unique_ptr<char, decltype(&::free)> real(::realpath(parent.c_str(), nullptr), ::free);
+  if (!real) {
+    return complain("{}: cannot write '{}': {}; give a file in a directory that you may write", option, path,
+                    error_text(errno));
+  }
+  const std::string directory = std::string(real.get()) + "/";
+  if (mountpoint.empty() || !directory.starts_with(mountpoint + "/")) return {};
+  return complain("{}: '{}' is below MOUNTPOINT, where the mount would hide it; give a file elsewhere", option, path);
+}
+
 }  // namespace
 
 Checked<std::string> check_source(const std::string& path) {
@@ -159,6 +172,11 @@ Checked<std::string> check_mountpoint(const std::string& path, const std::string
 
 Checked<> check_fuse(const Options& options) {
   return ::geteuid() == 0 ? check_fuse_as_root() : check_fuse_as_user(options);
+}
+
+Checked<> check_own_files(const Options& options, const std::string& mountpoint) {
+  TRY(check_own_file("--trace-out", options.trace_out, mountpoint));
+  return check_own_file("--warm-restart", options.warm_restart, mountpoint);
 }
 
 Checked<> check_memory(uint64_t cache_size_bytes) {

@@ -24,6 +24,10 @@ Checked<std::string> check_mountpoint(const std::string& path, const std::string
 // That we may mount: /dev/fuse for root, fusermount3 for others.
 Checked<> check_fuse(const Options& options);
 
+// The files that the gateway writes by itself: each in a directory that is there, and not below the mountpoint (empty:
+// no mount), where the mount would hide it.
+Checked<> check_own_files(const Options& options, const std::string& mountpoint);
+
 Checked<> check_memory(uint64_t cache_size_bytes);
 
 struct HttpUser {

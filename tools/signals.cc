@@ -20,7 +20,7 @@ sigset_t stop_signals() {
 void block_stop_signals() {
   const sigset_t set = stop_signals();
   ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
-  for (const int number : {SIGPIPE, SIGUSR1, SIGUSR2}) ::signal(number, SIG_IGN);
+  for (const int number : {SIGPIPE, SIGUSR1, SIGUSR2, SIGXFSZ}) ::signal(number, SIG_IGN);
 }
 
 int wait_for_stop_signal() {

@@ -5,6 +5,7 @@
 #include <initializer_list>
 #include <nlohmann/json.hpp>
 
+#include "cache/log.h"
 #include "tools/option_values.h"
 
 namespace sluice {
@@ -110,6 +111,17 @@ Json http_json(const HttpStats& http, const std::string& address) {
   };
 }
 
+Json trace_json(const TraceRecorderStats& trace, const std::string& file) {
+  return {
+      {"file", file},
+      {"records", trace.records},
+      {"written_bytes", trace.written_bytes},
+      {"dropped_rate", trace.dropped.rate},
+      {"dropped_memory", trace.dropped.memory},
+      {"error", trace.error == 0 ? Json() : Json(error_text(trace.error))},
+  };
+}
+
 // nlohmann's accessors throw on a wrong type; what came over a socket may have any.
 uint64_t number_at(const Json& object, const char* key) {
   const auto found = object.find(key);
@@ -206,6 +218,14 @@ std::string fuse_line(const Json& fuse) {
                      number_at(fuse, "open_files"));
 }
 
+std::string trace_line(const Json& trace) {
+  const std::string error = text_at(trace, "error");
+  return fmt::format("{}: {} records, {} written, {} dropped for the rate, {} for want of memory{}",
+                     text_at(trace, "file"), number_at(trace, "records"), bytes_at(trace, "written_bytes"),
+                     number_at(trace, "dropped_rate"), number_at(trace, "dropped_memory"),
+                     error.empty() ? "" : "; ended: " + error);
+}
+
 }  // namespace
 
 std::string status_json(const GatewayStatus& status) {
@@ -224,6 +244,7 @@ std::string status_json(const GatewayStatus& status) {
       {"fuse", status.fuse ? fuse_json(*status.fuse) : Json()},
       {"http", status.http ? http_json(*status.http, status.http_address) : Json()},
       {"nfs", nullptr},
+      {"trace", status.trace ? trace_json(*status.trace, status.trace_file) : Json()},
   };
   // Paths may hold any bytes; JSON may not.
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
@@ -258,6 +279,7 @@ Checked<std::string> status_table(std::string_view json) {
     add("http", http_line(object_at(*status, "http")));
     add("send", send_line(object_at(*status, "send")));
   }
+  if (!object_at(*status, "trace").empty()) add("trace", trace_line(object_at(*status, "trace")));
   return table;
 }
 

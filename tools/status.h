@@ -11,6 +11,7 @@
 
 #include "cache/block_cache.h"
 #include "cache/disk.h"
+#include "cache/trace_recorder.h"
 #include "fs/fuse/session.h"
 #include "fs/store/store.h"
 #include "net/http/server.h"
@@ -34,6 +35,8 @@ struct GatewayStatus {
   std::optional<HttpStats> http;  // nothing: no export
   std::string http_address;
   std::string send_method;
+  std::optional<TraceRecorderStats> trace;  // nothing: no recording
+  std::string trace_file;
 };
 
 std::string status_json(const GatewayStatus& status);

@@ -86,9 +86,10 @@ TEST_CASE("command line: a directory may have the name of a command or of an opt
   CHECK(line.mountpoint == "--ro");
 }
 
-TEST_CASE("command line: a relative control path is taken from here", "[tools][command_line]") {
-  CHECK(parse({"mount", "--control", "c.sock", "s", "m"}).options.control ==
-        (std::filesystem::current_path() / "c.sock").string());
+TEST_CASE("command line: relative paths of what the gateway makes are taken from here", "[tools][command_line]") {
+  const Options options = parse({"mount", "--control", "c.sock", "--trace-out", "t", "s", "m"}).options;
+  CHECK(options.control == (std::filesystem::current_path() / "c.sock").string());
+  CHECK(options.trace_out == (std::filesystem::current_path() / "t").string());
 }
 
 TEST_CASE("command line: mistakes are named", "[tools][command_line]") {

@@ -99,6 +99,7 @@ TEST_CASE("options: the table's defaults are those of Options", "[tools][options
   CHECK(set.direct_io == plain.direct_io);
   CHECK(set.disk_engine == plain.disk_engine);
   CHECK(set.release_proof == plain.release_proof);
+  CHECK(set.trace_rate == plain.trace_rate);
   CHECK(set.http == plain.http);
   CHECK(set.http_threads == plain.http_threads);
   CHECK(set.send_method == plain.send_method);

@@ -1,5 +1,6 @@
 #include "tools/status.h"
 
+#include <cerrno>
 #include <nlohmann/json.hpp>
 
 #include "tests/support/catch.h"
@@ -78,6 +79,27 @@ TEST_CASE("status: without a mount and without an export", "[tools][status]") {
   REQUIRE(table);
   CHECK(table->find("fuse") == std::string::npos);
   CHECK(table->find("http") == std::string::npos);
+}
+
+TEST_CASE("status: a recording says what is in its file, what is not, and why it ended", "[tools][status]") {
+  GatewayStatus status = fake_status();
+  CHECK(nlohmann::json::parse(status_json(status))["trace"].is_null());
+  status.trace = TraceRecorderStats{.records = 7, .written_bytes = 1024, .dropped = {.rate = 3, .memory = 2}};
+  status.trace_file = "/var/tmp/trace";
+  auto json = nlohmann::json::parse(status_json(status));
+  CHECK(json["trace"]["file"] == "/var/tmp/trace");
+  CHECK(json["trace"]["records"] == 7);
+  CHECK(json["trace"]["written_bytes"] == 1024);
+  CHECK(json["trace"]["dropped_rate"] == 3);
+  CHECK(json["trace"]["dropped_memory"] == 2);
+  CHECK(json["trace"]["error"].is_null());
+  status.trace->error = ENOSPC;
+  const std::string text = status_json(status);
+  CHECK(nlohmann::json::parse(text)["trace"]["error"] == "No space left on device");
+  const auto table = status_table(text);
+  REQUIRE(table);
+  CHECK(table->find("7 records, 1.0 KiB written, 3 dropped for the rate, 2 for want of memory; ended: No space") !=
+        std::string::npos);
 }
 
 TEST_CASE("status: a gateway tells who it is", "[tools][status]") {
