@@ -11,8 +11,8 @@
 namespace sluice {
 namespace {
 
-constexpr std::array kCommands = {Command::mount, Command::serve, Command::umount, Command::status,
-                                  Command::cache, Command::sim,   Command::help,   Command::version};
+constexpr std::array kCommands = {Command::mount, Command::serve, Command::umount, Command::status, Command::cache,
+                                  Command::sim,   Command::bench, Command::help,   Command::version};
 
 struct Operands {
   size_t least;
@@ -28,6 +28,7 @@ Operands operands_of(Command command) {
     case Command::status: return {0, 1, "[TARGET]"};
     case Command::cache: return {1, SIZE_MAX, "an action and what it needs"};
     case Command::sim: return {1, 1, "TRACE"};
+    case Command::bench: return {1, 1, "WHAT (cache)"};
     case Command::help: return {0, 1, "[COMMAND]"};
     case Command::version: return {0, 0, "no operands"};
   }
@@ -190,6 +191,10 @@ Checked<> take_operands(CommandLine& line, const std::vector<std::string>& opera
       line.paths.assign(operands.begin() + 1, operands.end());
       break;
     case Command::sim: line.trace = operands[0]; break;
+    case Command::bench:
+      if (operands[0] != "cache") return complain("bench does not measure '{}'; it knows: cache", operands[0]);
+      if (line.options.bench_time.count() == 0) return complain("--seconds: nothing can be measured in no time");
+      break;
     case Command::help:
       if (!operands.empty()) line.topic = TRY(find_command(operands[0]));
       break;

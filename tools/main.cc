@@ -2,6 +2,7 @@
 #include <vector>
 
 #include "tools/background.h"
+#include "tools/command_bench.h"
 #include "tools/command_cache.h"
 #include "tools/command_help.h"
 #include "tools/command_line.h"
@@ -26,6 +27,7 @@ int main(int argc, char** argv) {
     case Command::status: return run_status(*line);
     case Command::cache: return run_cache(*line);
     case Command::sim: return run_sim(*line);
+    case Command::bench: return run_bench(*line);
     case Command::help: return run_help(*line);
     case Command::version: return run_version();
   }

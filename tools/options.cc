@@ -25,7 +25,10 @@ constexpr unsigned kMount = command_bit(Command::mount);
 constexpr unsigned kStatus = command_bit(Command::status);
 constexpr unsigned kUmount = command_bit(Command::umount);
 constexpr unsigned kSim = command_bit(Command::sim);
+constexpr unsigned kBench = command_bit(Command::bench);
 constexpr unsigned kGateway = kGatewayCommands;
+constexpr std::array kCommandsWithOptions = {Command::mount, Command::serve, Command::status, Command::sim,
+                                             Command::bench};
 constexpr uint64_t kMiB = uint64_t{1} << 20;
 constexpr uint64_t kIdMax = UINT32_MAX - 1;  // the last one means "none"
 
@@ -136,7 +139,7 @@ const std::vector<OptionSpec>& option_table() {
       {"config", 0, kString, "FILE", "", "read options from FILE first", kGateway, 0, 0,
        [](Options& o, Value v) { o.config = v.text; }},
 
-      {"json", 0, kBool, "", "false", "print JSON", kStatus | kSim, 0, 0,
+      {"json", 0, kBool, "", "false", "print JSON", kStatus | kSim | kBench, 0, 0,
        [](Options& o, Value v) { o.json = v.truth; }},
       {"lazy", 0, kBool, "", "false", "detach the mount now, even while files are open", kUmount, 0, 0,
        [](Options& o, Value v) { o.lazy = v.truth; }},
@@ -153,6 +156,11 @@ const std::vector<OptionSpec>& option_table() {
        [](Options& o, Value v) { o.sim_format = v.text; }},
       {"block-size", 0, kSize, "SIZE", "", "cut the requests of a vscsi trace into blocks of this size", kSim, 512, 1024 * kMiB,
        [](Options& o, Value v) { o.sim_block_size_bytes = v.number; }},
+
+      {"filter", 0, kString, "REGEX", "", "only rows whose WORKLOAD/CACHE/THREADS matches", kBench, 0, 0,
+       [](Options& o, Value v) { o.bench_filter = v.text; }},
+      {"seconds", 0, kDuration, "S", "1", "time for each row", kBench, 0, 0,
+       [](Options& o, Value v) { o.bench_time = v.duration; }},
   };
   return table;
 }
@@ -241,7 +249,7 @@ Checked<OptionValue> parse_value(const OptionSpec& spec, std::string_view text) 
 
 std::string commands_text(unsigned commands) {
   std::string text;
-  for (const Command command : {Command::mount, Command::serve, Command::status, Command::sim}) {
+  for (const Command command : kCommandsWithOptions) {
     if ((commands & command_bit(command)) == 0) continue;
     text += fmt::format("{}'sluice {}'", text.empty() ? "" : " and ", command_name(command));
   }
@@ -315,6 +323,7 @@ std::string_view command_name(Command command) {
     case Command::status: return "status";
     case Command::cache: return "cache";
     case Command::sim: return "sim";
+    case Command::bench: return "bench";
     case Command::help: return "help";
     case Command::version: return "version";
   }
@@ -417,7 +426,7 @@ std::string suggestion(std::string_view name, unsigned commands) {
   }
   const std::string_view nearest = nearest_word(name, known);
   if (!nearest.empty()) return fmt::format("; did you mean '{}'?", nearest);
-  for (const Command command : {Command::mount, Command::serve, Command::status, Command::sim}) {
+  for (const Command command : kCommandsWithOptions) {
     if ((commands & command_bit(command)) != 0)
       return fmt::format("; 'sluice help {}' lists them", command_name(command));
   }

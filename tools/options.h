@@ -18,7 +18,7 @@
 
 namespace sluice {
 
-enum class Command { mount, serve, umount, status, cache, sim, help, version };
+enum class Command { mount, serve, umount, status, cache, sim, bench, help, version };
 
 struct Options {
   // Cache and disk.
@@ -67,7 +67,7 @@ struct Options {
   std::string control;  // empty: PID.sock in the control directory
   std::string config;
 
-  // `sluice status` and `sluice sim`.
+  // `sluice status`, `sluice sim` and `sluice bench`.
   bool json = false;
   bool watch = false;
   bool lazy = false;
@@ -78,6 +78,10 @@ struct Options {
   std::string sim_cache_bytes;
   std::string sim_format = "lines";
   uint64_t sim_block_size_bytes = 0;  // 0: requests are not cut into blocks
+
+  // `sluice bench`.
+  std::string bench_filter;  // empty: every row
+  std::chrono::nanoseconds bench_time = std::chrono::seconds(1);
 };
 
 enum class OptionKind { boolean, size, duration, integer, octal, choice, string, address };

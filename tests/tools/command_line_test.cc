@@ -78,6 +78,11 @@ TEST_CASE("command line: the other commands", "[tools][command_line]") {
   CHECK(help.command == Command::help);
   CHECK(help.topic == Command::mount);
   CHECK(parse({"help", "serve"}).topic == Command::serve);
+  const CommandLine bench = parse({"bench", "cache", "--filter", "hit-.*", "--seconds", "0.5", "--json"});
+  CHECK(bench.command == Command::bench);
+  CHECK(bench.options.bench_filter == "hit-.*");
+  CHECK(bench.options.bench_time == std::chrono::milliseconds(500));
+  CHECK(bench.options.json);
 }
 
 TEST_CASE("command line: a directory may have the name of a command or of an option", "[tools][command_line]") {
@@ -97,6 +102,9 @@ TEST_CASE("command line: mistakes are named", "[tools][command_line]") {
   CHECK(complaint_of({"frobnicate"}) == "'frobnicate' is not a command; 'sluice help' lists them");
   CHECK(complaint_of({"mount", "s"}) == "mount takes SOURCE MOUNTPOINT; see 'sluice help mount'");
   CHECK(complaint_of({"mount", "s", "m", "x"}) == "mount takes SOURCE MOUNTPOINT; see 'sluice help mount'");
+  CHECK(complaint_of({"bench"}) == "bench takes WHAT (cache); see 'sluice help bench'");
+  CHECK(complaint_of({"bench", "disk"}) == "bench does not measure 'disk'; it knows: cache");
+  CHECK(complaint_of({"bench", "cache", "--seconds", "0"}) == "--seconds: nothing can be measured in no time");
   CHECK(complaint_of({"umount"}) == "umount takes MOUNTPOINT; see 'sluice help umount'");
   CHECK(complaint_of({"mount", "--cache-sise", "4G", "s", "m"}) ==
         "--cache-sise: no such option; did you mean 'cache-size'?");

@@ -168,7 +168,7 @@ TEST_CASE("options: a bad value is a line that names option and remedy", "[tools
         "-o http: 'nowhere' is not an address; write for example 127.0.0.1:8080, 0.0.0.0:8080 or 8080");
   CHECK(complaint_of("cache_size") == "-o cache_size: needs a value, cache_size=SIZE");
   CHECK(complaint_of("fsname=") == "-o fsname: needs a value");
-  CHECK(complaint_of("json") == "-o json: is an option of 'sluice status' and 'sluice sim' only");
+  CHECK(complaint_of("json") == "-o json: is an option of 'sluice status' and 'sluice sim' and 'sluice bench' only");
 }
 
 TEST_CASE("options: an unknown name is answered with the nearest one", "[tools][options]") {
@@ -207,7 +207,8 @@ TEST_CASE("options: a complaint about a file names the line", "[tools][options]"
   CHECK(complaint("cache-sizes = 1G") == "a.conf:1: cache-sizes: no such option; did you mean 'cache-size'?");
   CHECK(complaint("cache-size") == "a.conf:1: cache-size: needs a value, cache-size=SIZE");
   CHECK(complaint("ro\nconfig = b.conf") == "a.conf:2: config: a configuration file cannot name another");
-  CHECK(complaint("json = true") == "a.conf:1: json: is an option of 'sluice status' and 'sluice sim' only");
+  CHECK(complaint("json = true") ==
+        "a.conf:1: json: is an option of 'sluice status' and 'sluice sim' and 'sluice bench' only");
   CHECK(complaint("= 3") == "a.conf:1: : no such option; 'sluice help mount' lists them");
 }
 

@@ -1,0 +1,29 @@
+// The benchmark of caches, on Google Benchmark: every contender under the same workloads, at one thread and at two.
+//
+//   hit-zipf  pages that are all in the cache, the popular ones more often: Zipf, exponent 0.99, shuffled
+//   hit-hot   one page, again and again
+//   mixed     Zipf over four times what the cache holds
+//   miss      a page that was never asked for, every time
+//   compute   no cache: a multiplication that waits for the one before, to see what two threads can be on this machine
+//
+// A row is the median of 15 repetitions, which take turns with those of all other rows in a random order: what else
+// the machine does hits all alike.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "tools/bench/bench_report.h"
+#include "tools/complaint.h"
+
+namespace sluice {
+
+struct CacheBenchOptions {
+  std::string filter;  // a regular expression (POSIX extended); rows are called WORKLOAD/CACHE/THREADS
+  double seconds = 1;  // for each row, its repetitions together
+};
+
+// Rows in a fixed order. Runs in the calling thread and ends with it; once at a time.
+Checked<std::vector<BenchRow>> run_cache_bench(const CacheBenchOptions& options);
+
+}  // namespace sluice

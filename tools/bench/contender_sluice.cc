@@ -1,0 +1,59 @@
+// The cache that serves files, by the calls that the store makes for a read.
+#include <cstdio>
+#include <cstdlib>
+
+#include "cache/block_cache.h"
+#include "tools/bench/contender.h"
+
+namespace sluice {
+namespace {
+
+class InstantSource final : public BlockSource {
+ public:
+  void read(uint64_t, std::vector<iovec> buffers, IoClass, Callback<void(Result<size_t>)> done) override {
+    size_t bytes = 0;
+    for (const iovec& buffer : buffers) bytes += buffer.iov_len;
+    done(bytes);
+  }
+};
+
+class SluiceContender final : public Contender {
+ public:
+  explicit SluiceContender(std::unique_ptr<BlockCache> cache) : cache_(std::move(cache)) {}
+
+  bool read(uint64_t page) override {
+    CacheRead read;
+    read.file = file_.get();
+    read.generation = 1;
+    read.size = UINT64_MAX;
+    read.pages = {page_number(page), 1};
+    if (const auto pages = cache_->read_resident(read)) return true;
+    read.source = source_;
+    cache_->read(std::move(read), [](const Result<PageRefs>&) {});
+    return false;
+  }
+
+ private:
+  // Each in a block of its own, as small files lie: neighbours would share an entry of the index, which the others
+  // cannot.
+  static uint64_t page_number(uint64_t page) { return page * kPagesPerBlock; }
+
+  const std::unique_ptr<BlockCache> cache_;
+  const std::shared_ptr<BlockSource> source_ = std::make_shared<InstantSource>();
+  const std::shared_ptr<CachedFile> file_ = cache_->add_file(1);
+};
+
+std::unique_ptr<Contender> make(uint64_t budget_bytes) {
+  auto cache = BlockCache::create({.size_bytes = budget_bytes});
+  if (!cache) {
+    std::fputs("sluice: no memory for the benchmark\n", stderr);
+    std::exit(EXIT_FAILURE);
+  }
+  return std::make_unique<SluiceContender>(std::move(*cache));
+}
+
+}  // namespace
+
+const ContenderKind kSluiceContender{"sluice", make};
+
+}  // namespace sluice

@@ -1,0 +1,8 @@
+// `sluice bench [--json] [--filter REGEX] [--seconds S] cache`.
+#pragma once
+
+#include "tools/command_line.h"
+
+namespace sluice {
+int run_bench(const CommandLine& line);  // the exit code
+}  // namespace sluice
