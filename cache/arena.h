@@ -21,9 +21,11 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "cache/block.h"
+#include "cache/borrows.h"
 #include "cache/result.h"
 
 namespace sluice {
@@ -61,6 +63,24 @@ class Arena {
   // Gives back one reference on each frame. The last one frees or cools the frame.
   virtual void release(FrameRun run) = 0;
 
+  // A reference without a count, for frames of the index: see borrows.h. No slot: count instead.
+  Borrows::Slot* borrow(FrameRun run) { return borrows_.take(run); }
+  void give_back(Borrows::Slot& slot) {
+    borrows_.give_back(slot, [this](FrameNumber frame) { release({frame, 1}); });
+  }
+  // Before the index gives its references on these frames back: who borrowed them gets references of their own.
+  void settle(std::span<const FrameNumber> frames) {
+    borrows_.settle(
+        frames,
+        [this](FrameNumber frame) {
+          reference({frame, 1});
+        },
+        [this](FrameNumber frame) {
+          release({frame, 1});
+        });
+  }
+  const Borrows& borrows() const { return borrows_; }
+
   // Call before the kernel gets the run by reference, while holding references on it.
   virtual void mark_lent(FrameRun run) = 0;
 
@@ -75,6 +95,7 @@ class Arena {
 
  private:
   std::function<void()> release_listener_;
+  Borrows borrows_;
 };
 
 // Lends a page of a scratch slab to a pipe of our own and looks whether the release test sees it, and sees it return;

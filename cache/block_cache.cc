@@ -3,8 +3,10 @@
 #include <string.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <deque>
+#include <span>
 
 #include "cache/assert.h"
 #include "cache/flight.h"
@@ -80,7 +82,11 @@ class BlockCacheImpl final : public BlockCache, private BlockOwner {
     return std::make_shared<FileBlocks>(number, [this](FileBlocks& file) { drop_all(file); });
   }
 
-  std::optional<PageRefs> read_resident(const CacheRead& read) override;
+  std::optional<PageRefs> read_resident(const CacheRead& read) override {
+    const Borrowed borrowed = borrow_resident(read);
+    if (borrowed.slot == nullptr) return count_resident(read);
+    return std::optional<PageRefs>(std::in_place, arena_.get(), borrowed.run, borrowed.slot);
+  }
   uint64_t read(CacheRead read, Callback<void(Result<PageRefs>)> done) override {
     ASSERT(read.pages.count <= kReadPagesMax);
     return start(std::make_shared<ParkedRead>(std::move(read), arena_.get(), std::move(done)), false);
@@ -112,7 +118,14 @@ class BlockCacheImpl final : public BlockCache, private BlockOwner {
   }
 
   using Flights = std::vector<std::shared_ptr<Flight>>;
-  using Touched = std::vector<BlockId>;
+  struct Touched {  // blocks of one read that were hit
+    std::array<BlockId, kReadPagesMax / kPagesPerBlock + 1> ids;
+    uint32_t count = 0;
+
+    void add(BlockId id) {
+      if (count == 0 || ids[count - 1] != id) ids[count++] = id;
+    }
+  };
   struct Collection {  // what a read finds and starts
     const CacheRead& read;
     std::shared_ptr<ParkedRead> parked;  // empty for a prefetch, which waits for nothing
@@ -123,6 +136,15 @@ class BlockCacheImpl final : public BlockCache, private BlockOwner {
 
     uint64_t missing_pages() const;
   };
+
+  // Hits.
+  struct Borrowed {
+    Borrows::Slot* slot = nullptr;  // none: not found, or not in the usual way
+    FrameRun run{};
+  };
+  Borrowed borrow_resident(const CacheRead& read);
+  std::optional<PageRefs> count_resident(const CacheRead& read);
+  bool count_part(const CacheRead& read, PageRange part, PageRefs& pages, Touched& touched);
 
   // Misses.
   uint64_t start(std::shared_ptr<ParkedRead> parked, bool is_retry);
@@ -153,7 +175,7 @@ class BlockCacheImpl final : public BlockCache, private BlockOwner {
   void detach_flights_of(Shard& shard, const FileBlocks& file, PageRange range) REQUIRES(shard.mutex);
   void drop_pages_of(BlockId id, const FileBlocks& file, PageRange range);
   void free_block(BlockId id) REQUIRES(replacement_mutex_);
-  void drop_frame(Block& block, uint32_t page);
+  void drop_frames(Block& block, PageRange pages);
   void drop_all(FileBlocks& file);
 
   // Pins.
@@ -176,8 +198,10 @@ class BlockCacheImpl final : public BlockCache, private BlockOwner {
   std::unique_ptr<Arena> arena_;
   Index index_;
 
-  Mutex replacement_mutex_;               // outermost: a shard's may be taken under it
   const std::unique_ptr<Policy> policy_;  // under replacement_mutex_, but for is_recent and name
+
+  // What misses write begins a new cache line: hits read what is above.
+  alignas(64) Mutex replacement_mutex_;  // outermost: a shard's may be taken under it
   std::vector<BlockId> free_ids_ GUARDED_BY(replacement_mutex_);
   uint32_t ids_used_ GUARDED_BY(replacement_mutex_) = 0;
 
@@ -186,11 +210,11 @@ class BlockCacheImpl final : public BlockCache, private BlockOwner {
 
   Mutex starving_mutex_;  // leaf
   std::deque<std::shared_ptr<ParkedRead>> starving_ GUARDED_BY(starving_mutex_);
-  std::atomic<uint64_t> starving_count_{0};
-  std::atomic<uint64_t> releases_{0};  // times that memory came back
+  alignas(64) std::atomic<uint64_t> starving_count_{0};  // those in their turn included
+  std::atomic<uint64_t> releases_{0};                    // times that memory came back
   std::atomic<bool> retrying_{false};
 
-  std::atomic<uint64_t> resident_pages_{0}, hits_{0}, misses_{0}, evictions_{0}, blocks_{0};
+  alignas(64) std::atomic<uint64_t> resident_pages_{0}, counted_hits_{0}, misses_{0}, evictions_{0}, blocks_{0};
   std::atomic<uint64_t> readahead_issued_{0}, readahead_used_{0}, readahead_wasted_{0};  // pages
 };
 
@@ -217,43 +241,80 @@ bool BlockCacheImpl::note_first_use(Block& block, uint32_t page) {
   return true;
 }
 
-std::optional<PageRefs> BlockCacheImpl::read_resident(const CacheRead& read) {
-  auto& file = static_cast<FileBlocks&>(*read.file);
-  PageRefs pages(arena_.get());
-  Touched touched;
-  touched.reserve(read.pages.count / kPagesPerBlock + 2);
-  bool complete = true;
-  for_each_group(read.pages, [&](PageRange part) {
-    if (!complete) return;
-    Shard& shard = index_.shard_of(file, read.generation, part.first / kPagesPerBlock);
-    MutexLock lock(&shard.mutex);
-    for (uint64_t page = part.first; complete && page < part.end();) {
-      const BlockId id = index_.find(file, read.generation, page / kPagesPerBlock);
-      if (id == kNoBlock) {
-        complete = false;
-        break;
-      }
-      Block& block = index_.block(id);
-      const uint64_t end = std::min(part.end(), (page / kPagesPerBlock + 1) * kPagesPerBlock);
-      bool first_use = false;
-      for (; complete && page < end; page++) {
-        const uint32_t in_block = page % kPagesPerBlock;
-        complete = reference_page(block, in_block, pages);
-        if (complete) first_use |= note_first_use(block, in_block);
-      }
-      // What readahead brought is used for the first time: no sign that it will be used again.
-      if (!first_use) touched.push_back(id);
-    }
-  });
-  if (!complete) return std::nullopt;
+// The usual hit: the pages are in one block and their frames adjacent. Nothing is locked and nothing is written that
+// another thread reads: see borrows.h. Nothing, too, when anything is not as usual.
+BlockCacheImpl::Borrowed BlockCacheImpl::borrow_resident(const CacheRead& read) {
+  const auto& file = static_cast<const FileBlocks&>(*read.file);
+  const uint64_t number = read.pages.first / kPagesPerBlock;
+  const auto first = static_cast<uint32_t>(read.pages.first % kPagesPerBlock);
+  if (read.pages.empty() || first + read.pages.count > kPagesPerBlock) return {};
+  const Index::Place place = index_.place(file, read.generation, number);
+  const std::atomic<uint64_t>& version = index_.shard(place.shard).version;
+  const uint64_t before = version.load(std::memory_order_acquire);
+  if (before % 2 != 0) return {};
+  const BlockId id = index_.find(place, file, read.generation, number);
+  if (id == kNoBlock) return {};
+
+  const Block& block = index_.block(id);
+  const FrameRun run{block.frames[first], static_cast<uint32_t>(read.pages.count)};
+  const uint32_t wanted = (1u << run.count) - 1;
+  if (run.first == kNoFrame || (block.readahead >> first & wanted) != 0) return {};
+  for (uint32_t i = 1; i < run.count; i++) {
+    if (block.frames[first + i] != run.first + i) return {};
+  }
+  const bool recent = policy_->is_recent(id);  // before the exchange in borrow, which would wait for this cache line
+  Borrows::Slot* const slot = arena_->borrow(run);
+  if (slot == nullptr) return {};
+  if (version.load() != before) {
+    PageRefs(arena_.get(), run, slot).reset();
+    return {};
+  }
   trace(TraceOp::read, file, read.generation, read.pages);
-  add(hits_, read.pages.count);
+  Borrows::note_pages(*slot, run.count);
+  if (!recent) {
+    MutexLock lock(&replacement_mutex_);
+    policy_->touch(id);
+  }
+  return {slot, run};
+}
+
+// Any hit, in the lock of each shard. A read of a MiB takes one or two.
+std::optional<PageRefs> BlockCacheImpl::count_resident(const CacheRead& read) {
+  std::optional<PageRefs> pages(arena_.get());
+  Touched touched;
+  bool complete = true;
+  for_each_group(read.pages, [&](PageRange part) { complete = complete && count_part(read, part, *pages, touched); });
+  if (!complete) return std::nullopt;
+  trace(TraceOp::read, *read.file, read.generation, read.pages);
+  add(counted_hits_, read.pages.count);
   touch(touched);
   return pages;
 }
 
+bool BlockCacheImpl::count_part(const CacheRead& read, PageRange part, PageRefs& pages, Touched& touched) {
+  auto& file = static_cast<FileBlocks&>(*read.file);
+  Shard& shard = index_.shard_of(file, read.generation, part.first / kPagesPerBlock);
+  MutexLock lock(&shard.mutex);
+  for (uint64_t page = part.first; page < part.end();) {
+    const BlockId id = index_.find(file, read.generation, page / kPagesPerBlock);
+    if (id == kNoBlock) return false;
+    Block& block = index_.block(id);
+    const uint64_t end = std::min(part.end(), (page / kPagesPerBlock + 1) * kPagesPerBlock);
+    bool first_use = false;
+    for (; page < end; page++) {
+      const uint32_t in_block = page % kPagesPerBlock;
+      if (!reference_page(block, in_block, pages)) return false;
+      first_use |= note_first_use(block, in_block);
+    }
+    // What readahead brought is used for the first time: no sign that it will be used again.
+    if (!first_use) touched.add(id);
+  }
+  return true;
+}
+
 // A hit is told to the policy after the shard's lock is gone, and only when it would change something.
-void BlockCacheImpl::touch(const Touched& blocks) {
+void BlockCacheImpl::touch(const Touched& touched) {
+  const auto blocks = std::span(touched.ids).first(touched.count);
   if (std::all_of(blocks.begin(), blocks.end(), [&](BlockId id) { return policy_->is_recent(id); })) return;
   MutexLock lock(&replacement_mutex_);
   for (const BlockId id : blocks) policy_->touch(id);
@@ -278,7 +339,7 @@ PageRefs BlockCacheImpl::peek(CachedFile& cached, uint32_t generation, uint64_t 
 uint64_t BlockCacheImpl::start(std::shared_ptr<ParkedRead> parked, bool is_retry) {
   static_cast<FileBlocks&>(*parked->read.file).note_size(parked->read.size);
   Collection collection{
-      .read = parked->read, .parked = parked, .missing = {}, .memory = {}, .launched = {}, .touched = {}};
+      .read = parked->read, .parked = parked, .missing = {}, .memory = {}, .launched = {}, .touched = {.ids = {}}};
   collect(collection);
   const uint64_t missing = collection.missing_pages();
   collection.memory = take_memory(missing);
@@ -291,7 +352,7 @@ uint64_t BlockCacheImpl::start(std::shared_ptr<ParkedRead> parked, bool is_retry
     trace(is_demand ? TraceOp::read : TraceOp::readahead, *parked->read.file, parked->read.generation,
           parked->read.pages);
     asked = launch(collection);
-    add(hits_, parked->read.pages.count - asked);
+    add(counted_hits_, parked->read.pages.count - asked);
     if (is_demand) add(misses_, asked);
   }
   arrive(parked, 0);
@@ -301,7 +362,8 @@ uint64_t BlockCacheImpl::start(std::shared_ptr<ParkedRead> parked, bool is_retry
 void BlockCacheImpl::prefetch(CacheRead read) {
   ASSERT(read.pages.count <= kReadPagesMax);
   read.io_class = IoClass::readahead;
-  Collection collection{.read = read, .parked = {}, .missing = {}, .memory = {}, .launched = {}, .touched = {}};
+  Collection collection{
+      .read = read, .parked = {}, .missing = {}, .memory = {}, .launched = {}, .touched = {.ids = {}}};
   collect(collection);
   const uint64_t missing = collection.missing_pages();
   collection.memory = allocate(missing);
@@ -320,7 +382,7 @@ uint64_t BlockCacheImpl::Collection::missing_pages() const {
 void BlockCacheImpl::collect(Collection& collection) {
   for_each_group(collection.read.pages, [&](PageRange part) { collect_part(collection, part); });
   touch(collection.touched);
-  collection.touched.clear();
+  collection.touched.count = 0;
 }
 
 void BlockCacheImpl::collect_part(Collection& collection, PageRange part) {
@@ -389,8 +451,7 @@ void BlockCacheImpl::take_page(Collection& collection, BlockId id, uint64_t page
   arena_->reference({block.frames[in_block], 1});
   collection.parked->supply(page, block.frames[in_block]);
   const bool first_use = note_first_use(block, in_block);
-  Touched& touched = collection.touched;
-  if (!first_use && (touched.empty() || touched.back() != id)) touched.push_back(id);
+  if (!first_use) collection.touched.add(id);
 }
 
 void BlockCacheImpl::join(Collection& collection, Flight& flight, uint64_t page) {
@@ -496,6 +557,7 @@ void BlockCacheImpl::arrive(const std::shared_ptr<ParkedRead>& parked, int error
 // without another try, and what it gave back itself is no reason for one: else two that are short would wake each other
 // for ever.
 void BlockCacheImpl::retry_starving() {
+  if (starving_count_.load() == 0) return;
   releases_.fetch_add(1);
   uint64_t seen = 0;
   do {
@@ -505,9 +567,9 @@ void BlockCacheImpl::retry_starving() {
     {
       MutexLock lock(&starving_mutex_);
       waiting.swap(starving_);
-      starving_count_.store(0);
     }
     for (auto& parked : waiting) start(std::move(parked), true);
+    starving_count_.fetch_sub(waiting.size());
     retrying_.store(false);
   } while (releases_.load() != seen);
 }
@@ -522,7 +584,7 @@ bool BlockCacheImpl::put_part(FileBlocks& file, uint32_t generation, PageRange p
   MutexLock replacement(&replacement_mutex_);
   reserve_ids(part.count / kPagesPerBlock + 2);
   Shard& shard = index_.shard_of(file, generation, part.first / kPagesPerBlock);
-  MutexLock lock(&shard.mutex);
+  ShardChange change(&shard);
   if (flight != nullptr && !flight->registered) return false;
   if (flight == nullptr) detach_flights_of(shard, file, part);
   for (uint64_t page = part.first; page < part.end();) {
@@ -536,12 +598,13 @@ bool BlockCacheImpl::put_part(FileBlocks& file, uint32_t generation, PageRange p
       add(blocks_, 1);
     }
     Block& block = index_.block(id);
+    if (flight == nullptr) drop_frames(block, part);
     for (; page < part.end() && page / kPagesPerBlock == number; page++) {
       const uint32_t in_block = page % kPagesPerBlock;
-      if (flight == nullptr) drop_frame(block, in_block);
       if (block.frames[in_block] != kNoFrame) continue;
-      block.frames[in_block] = pages.frame(page - first_page);
-      arena_->reference({block.frames[in_block], 1});
+      const FrameNumber frame = pages.frame(page - first_page);
+      arena_->reference({frame, 1});
+      block.frames[in_block] = frame;
       add(resident_pages_, 1);
       if (block.pinned) add(pinned_pages_, 1);
       const bool ahead = flight != nullptr && flight->io_class == IoClass::readahead &&
@@ -619,13 +682,9 @@ void BlockCacheImpl::drop_all(FileBlocks& file) {
 void BlockCacheImpl::drop_pages_of(BlockId id, const FileBlocks& file, PageRange range) {
   MutexLock replacement(&replacement_mutex_);
   Block& block = index_.block(id);
-  MutexLock lock(&index_.shard(block.shard).mutex);
+  ShardChange change(&index_.shard(block.shard));
   if (!block.linked || block.file != &file) return;  // evicted meanwhile, the id perhaps in use again
-  const PageRange own{block.number * kPagesPerBlock, kPagesPerBlock};
-  if (!own.overlaps(range)) return;
-  for (uint32_t page = 0; page < kPagesPerBlock; page++) {
-    if (PageRange{own.first + page, 1}.overlaps(range)) drop_frame(block, page);
-  }
+  drop_frames(block, range);
   if (block.pages() > 0) return policy_->charge(id, block.pages());
   policy_->remove(id);
   free_block(id);
@@ -638,15 +697,23 @@ void BlockCacheImpl::free_block(BlockId id) {
   blocks_.fetch_sub(1, std::memory_order_relaxed);
 }
 
-void BlockCacheImpl::drop_frame(Block& block, uint32_t page) {
-  if (block.frames[page] == kNoFrame) return;
-  arena_->release({block.frames[page], 1});
-  block.frames[page] = kNoFrame;
-  if (block.pinned) pinned_pages_.fetch_sub(1, std::memory_order_relaxed);
-  resident_pages_.fetch_sub(1, std::memory_order_relaxed);
-  const uint16_t bit = static_cast<uint16_t>(1u << page);
-  if ((block.readahead & bit) != 0) add(readahead_wasted_, 1);
-  block.readahead = static_cast<uint16_t>(block.readahead & ~bit);
+// Those of the block's pages that are in the range. In a ShardChange.
+void BlockCacheImpl::drop_frames(Block& block, PageRange range) {
+  std::array<FrameNumber, kPagesPerBlock> frames;
+  size_t count = 0;
+  uint32_t dropped = 0;  // a bit per page
+  for (uint32_t page = 0; page < kPagesPerBlock; page++) {
+    if (block.frames[page] == kNoFrame || !range.overlaps({block.number * kPagesPerBlock + page, 1})) continue;
+    frames[count++] = block.frames[page];
+    block.frames[page] = kNoFrame;
+    dropped |= 1u << page;
+  }
+  arena_->settle(std::span(frames).first(count));
+  for (size_t i = 0; i < count; i++) arena_->release({frames[i], 1});
+  if (block.pinned) pinned_pages_.fetch_sub(count, std::memory_order_relaxed);
+  resident_pages_.fetch_sub(count, std::memory_order_relaxed);
+  add(readahead_wasted_, static_cast<uint64_t>(std::popcount(block.readahead & dropped)));
+  block.readahead = static_cast<uint16_t>(block.readahead & ~dropped);
 }
 
 // ---- pins ----
@@ -784,9 +851,9 @@ bool BlockCacheImpl::evict_one() {
   const BlockId id = policy_->evict();
   if (id == kNoBlock) return false;
   Block& block = index_.block(id);
-  MutexLock lock(&index_.shard(block.shard).mutex);
+  ShardChange change(&index_.shard(block.shard));
   ASSERT(block.linked);
-  for (uint32_t page = 0; page < kPagesPerBlock; page++) drop_frame(block, page);
+  drop_frames(block, {0, UINT64_MAX});
   free_block(id);
   add(evictions_, 1);
   return true;
@@ -797,7 +864,7 @@ bool BlockCacheImpl::was_used(BlockId id) const {
   auto& index = const_cast<Index&>(index_);
   const Block& block = index.block(id);
   MutexLock lock(&index.shard(block.shard).mutex);
-  return static_cast<uint32_t>(std::popcount(block.readahead)) < block.pages();
+  return static_cast<uint32_t>(std::popcount<uint16_t>(block.readahead)) < block.pages();
 }
 
 // Called by the policy in insert: under replacement_mutex_ and the shard's.
@@ -829,7 +896,7 @@ CacheStats BlockCacheImpl::stats() const {
   stats.pinned_bytes = pinned_pages_ * kPageSize;
   stats.pinned_max_bytes = pinned_frames_max() * kPageSize;
   stats.blocks = blocks_;
-  stats.hits = hits_;
+  stats.hits = counted_hits_ + arena_->borrows().noted_pages();
   stats.misses = misses_;
   stats.evictions = evictions_;
   stats.readahead_issued_bytes = readahead_issued_ * kPageSize;

@@ -8,6 +8,9 @@
 
 namespace sluice {
 
+FileBlocks::FileBlocks(uint64_t number, Callback<void(FileBlocks&)> drop_all)
+    : number_(number), hash_(XXH3_64bits(&number, sizeof number)), drop_all_(std::move(drop_all)) {}
+
 void FileBlocks::link(LazyArray<Block>& blocks, BlockId id) {
   MutexLock lock(&mutex_);
   blocks[id].previous_in_file = kNoBlock;
@@ -56,55 +59,24 @@ uint64_t Index::memory_bytes(uint32_t blocks_max) {
   return uint64_t{blocks_max} * sizeof(Block) + uint64_t{kShards} * buckets_for(blocks_max) * sizeof(BlockId);
 }
 
-uint64_t Index::hash(const FileBlocks& file, uint32_t generation, uint64_t block) const {
-  const uint64_t words[3] = {file.number(), block, generation};
-  return XXH3_64bits(words, sizeof words);
-}
-
 uint64_t Index::hash(BlockId id) const {
   const Block& entry = blocks_[id];
   ASSERT(entry.linked);
-  return hash(*entry.file, entry.generation, entry.number);
-}
-
-uint32_t Index::shard_number(const FileBlocks& file, uint32_t generation, uint64_t block) const {
-  // The top bits: the bucket takes the low ones.
-  return static_cast<uint32_t>(hash(file, generation, block / kBlocksPerGroup) >> 58);
-}
-static_assert(Index::kShards == 1 << 6);
-
-Shard& Index::shard_of(const FileBlocks& file, uint32_t generation, uint64_t block) {
-  return shards_[shard_number(file, generation, block)];
-}
-
-BlockId& Index::bucket(uint64_t hash, uint32_t shard) {
-  const uint64_t place = (hash & UINT32_MAX) * buckets_per_shard_ >> 32;
-  return buckets_[size_t{shard} * buckets_per_shard_ + place];
-}
-
-BlockId Index::find(const FileBlocks& file, uint32_t generation, uint64_t block) const {
-  const uint32_t shard = shard_number(file, generation, block);
-  BlockId id = const_cast<Index*>(this)->bucket(hash(file, generation, block), shard) - 1;
-  while (id != kNoBlock) {
-    const Block& candidate = blocks_[id];
-    if (candidate.number == block && candidate.file == &file && candidate.generation == generation) return id;
-    id = candidate.next_in_bucket;
-  }
-  return kNoBlock;
+  return place(*entry.file, entry.generation, entry.number).hash;
 }
 
 void Index::link(BlockId id, FileBlocks& file, uint32_t generation, uint64_t block) {
   Block& entry = blocks_[id];
   ASSERT(!entry.linked);
-  const uint32_t shard = shard_number(file, generation, block);
-  BlockId& head = bucket(hash(file, generation, block), shard);
+  const Place own = place(file, generation, block);
+  Watched<BlockId>& head = buckets_[bucket(own)];
   entry.file = &file;
   entry.number = block;
   entry.generation = generation;
   entry.next_in_bucket = head - 1;
   entry.readahead = 0;
   entry.pinned = false;
-  entry.shard = static_cast<uint8_t>(shard);
+  entry.shard = static_cast<uint8_t>(own.shard);
   entry.linked = true;
   std::fill(std::begin(entry.frames), std::end(entry.frames), kNoFrame);
   head = id + 1;
@@ -114,14 +86,15 @@ void Index::link(BlockId id, FileBlocks& file, uint32_t generation, uint64_t blo
 void Index::unlink(BlockId id) {
   Block& entry = blocks_[id];
   ASSERT(entry.linked);
-  entry.file->unlink(blocks_, id);
-  BlockId& head = bucket(hash(id), entry.shard);
+  FileBlocks& file = *entry.file;
+  file.unlink(blocks_, id);
+  Watched<BlockId>& head = buckets_[bucket(place(file, entry.generation, entry.number))];
   if (head == id + 1) {
     head = entry.next_in_bucket + 1;
   } else {
     BlockId before = head - 1;
     while (blocks_[before].next_in_bucket != id) before = blocks_[before].next_in_bucket;
-    blocks_[before].next_in_bucket = entry.next_in_bucket;
+    blocks_[before].next_in_bucket = BlockId{entry.next_in_bucket};
   }
   entry.linked = false;
 }

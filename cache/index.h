@@ -27,10 +27,11 @@ struct Block;
 class FileBlocks final : public CachedFile {
  public:
   // `drop_all` runs in the destructor: the file leaves no block behind.
-  FileBlocks(uint64_t number, Callback<void(FileBlocks&)> drop_all) : number_(number), drop_all_(std::move(drop_all)) {}
+  FileBlocks(uint64_t number, Callback<void(FileBlocks&)> drop_all);
   ~FileBlocks() override { drop_all_(*this); }
 
   uint64_t number() const override { return number_; }
+  uint64_t hash() const { return hash_; }
   uint64_t blocks() const override { return count_.load(std::memory_order_relaxed); }
 
   // Its blocks do not pass by the policy however large it is.
@@ -52,6 +53,7 @@ class FileBlocks final : public CachedFile {
 
  private:
   const uint64_t number_;
+  const uint64_t hash_;  // of the number
   Callback<void(FileBlocks&)> drop_all_;
   std::atomic<uint64_t> count_{0};
   std::atomic<uint64_t> size_{0};
@@ -60,26 +62,57 @@ class FileBlocks final : public CachedFile {
   BlockId head_ GUARDED_BY(mutex_) = kNoBlock;
 };
 
-struct Block {  // guarded by its shard's mutex, `shard` excepted (fixed while the id is in use)
-  FileBlocks* file;
-  uint64_t number;
-  uint32_t generation;
-  BlockId next_in_bucket;
+// A value that readers without the lock may look at while it changes; what they saw counts only when the shard's
+// version tells that nothing did. Who reads a new value also sees the version that it came with.
+template <typename T>
+class Watched {
+ public:
+  operator T() const { return value_.load(std::memory_order_acquire); }  // NOLINT(google-explicit-constructor)
+  void operator=(T value) { value_.store(value, std::memory_order_release); }
+
+ private:
+  std::atomic<T> value_;
+};
+
+struct Block {  // changes in its shard's mutex only; `shard` is fixed while the id is in use
+  Watched<FileBlocks*> file;
+  Watched<uint64_t> number;
+  Watched<uint32_t> generation;
+  Watched<BlockId> next_in_bucket;
   BlockId previous_in_file;  // both guarded by the file's mutex
   BlockId next_in_file;
-  uint16_t readahead;  // bit per page: read ahead, not asked for yet
+  Watched<uint16_t> readahead;  // bit per page: read ahead, not asked for yet
   uint8_t shard;
   bool linked;
   bool pinned;  // the policy does not know it
-  FrameNumber frames[kPagesPerBlock];
+  Watched<FrameNumber> frames[kPagesPerBlock];
 
   uint32_t pages() const;
 };
 static_assert(sizeof(Block) <= 104);
 
-struct Shard {
+struct alignas(64) Shard {
   Mutex mutex;
+  std::atomic<uint64_t> version{0};  // odd while its blocks change; see borrows.h
   std::vector<std::shared_ptr<Flight>> flights GUARDED_BY(mutex);
+};
+
+// The lock of a shard to change its blocks. To look at them, and for the flights, its mutex is enough.
+class SCOPED_CAPABILITY ShardChange {
+ public:
+  explicit ShardChange(Shard* shard) ACQUIRE(shard->mutex) : shard_(*shard) {
+    shard_.mutex.lock();
+    shard_.version.fetch_add(1);
+  }
+  ~ShardChange() RELEASE() {
+    shard_.version.fetch_add(1);
+    shard_.mutex.unlock();
+  }
+  ShardChange(const ShardChange&) = delete;
+  ShardChange& operator=(const ShardChange&) = delete;
+
+ private:
+  Shard& shard_;
 };
 
 class Index {
@@ -90,27 +123,64 @@ class Index {
   // Bytes this index may come to use for that many blocks.
   static uint64_t memory_bytes(uint32_t blocks_max);
 
-  Shard& shard_of(const FileBlocks& file, uint32_t generation, uint64_t block);
+  struct Place {
+    uint64_t hash;  // by which policies' ghosts know the block as well
+    uint32_t shard;
+  };
+  static Place place(const FileBlocks& file, uint32_t generation, uint64_t block);
+
+  Shard& shard_of(const FileBlocks& file, uint32_t generation, uint64_t block) {
+    return shards_[place(file, generation, block).shard];
+  }
   Shard& shard(uint32_t number) { return shards_[number]; }
   LazyArray<Block>& blocks() { return blocks_; }
   Block& block(BlockId id) { return blocks_[id]; }
   // Identifies a linked block across evictions, for the policies' ghosts. Its key does not change while it is linked.
   uint64_t hash(BlockId id) const;
 
-  // All three under the shard's mutex.
-  BlockId find(const FileBlocks& file, uint32_t generation, uint64_t block) const;
+  // In the shard's mutex, or without: then it is true only if the shard's version was even before and is the same
+  // after.
+  BlockId find(Place place, const FileBlocks& file, uint32_t generation, uint64_t block) const;
+  BlockId find(const FileBlocks& file, uint32_t generation, uint64_t block) const {
+    return find(place(file, generation, block), file, generation, block);
+  }
+  // Both in a ShardChange.
   void link(BlockId id, FileBlocks& file, uint32_t generation, uint64_t block);
   void unlink(BlockId id);
 
  private:
-  uint64_t hash(const FileBlocks& file, uint32_t generation, uint64_t block) const;
-  BlockId& bucket(uint64_t hash, uint32_t shard);
-  uint32_t shard_number(const FileBlocks& file, uint32_t generation, uint64_t block) const;
+  size_t bucket(Place place) const {
+    return size_t{place.shard} * buckets_per_shard_ + ((place.hash & UINT32_MAX) * buckets_per_shard_ >> 32);
+  }
 
   const uint32_t buckets_per_shard_;
   LazyArray<Block> blocks_;
-  LazyArray<BlockId> buckets_;  // 0 is empty: ids are stored plus one
+  LazyArray<Watched<BlockId>> buckets_;  // 0 is empty: ids are stored plus one
   std::vector<Shard> shards_{kShards};
 };
+
+// One hash for all 16 blocks of a group: its top bits are the shard, in which the group lies as a whole. An odd
+// multiple of the block's place in the group spreads them over the buckets, which take the low half. The file's number
+// is hashed once and for all; what is left is one multiplication to 128 bits, folded, as xxHash does it for its short
+// inputs.
+inline Index::Place Index::place(const FileBlocks& file, uint32_t generation, uint64_t block) {
+  constexpr uint64_t odd = 0x9e3779b97f4a7c15;
+  const uint64_t group = block / kBlocksPerGroup ^ 0xd6e8feb86659fd93;
+  const auto product = static_cast<unsigned __int128>(file.hash() + generation * odd) * group;
+  const auto hash = static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
+  return {hash + block % kBlocksPerGroup * odd, static_cast<uint32_t>(hash >> 58)};
+}
+static_assert(Index::kShards == 1 << 6);
+
+// Without the lock the chain may change underfoot and lead to other buckets, but it ends: no chain is ever a ring.
+inline BlockId Index::find(Place place, const FileBlocks& file, uint32_t generation, uint64_t block) const {
+  BlockId id = buckets_[bucket(place)] - 1;
+  while (id != kNoBlock) {
+    const Block& candidate = blocks_[id];
+    if (candidate.number == block && candidate.file == &file && candidate.generation == generation) return id;
+    id = candidate.next_in_bucket;
+  }
+  return kNoBlock;
+}
 
 }  // namespace sluice

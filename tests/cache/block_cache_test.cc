@@ -489,6 +489,90 @@ TEST_CASE("block cache: random schedules serve only bytes that were true", "[cac
   }
 }
 
+TEST_CASE("block cache: a hit keeps its bytes when its pages are overwritten, dropped and evicted", "[cache]") {
+  Fixture f(uint64_t{16} << 20);
+  f.source->run_immediately();
+  for (const PageRange range : {PageRange{35, 1}, PageRange{32, 16}, PageRange{40, 20}}) {
+    INFO(range.first << " + " << range.count);
+    REQUIRE(f.read({32, 32}));
+    const auto held = f.cache->read_resident(f.request(range));
+    REQUIRE(held);
+    auto also_held = f.cache->read_resident(f.request(range));
+    PageRefs front = also_held->take_front(1);  // parts of a hit are references like any others
+    also_held.reset();
+    f.cache->publish(*f.file, 1, {36, 1}, f.written({36, 1}, 5));
+    f.cache->drop(*f.file, 1, {32, 4});
+    for (uint64_t page = 64; page < 4096; page += 64) f.read({page, 64});
+    CHECK_FALSE(f.cache->read_resident(f.request({35, 1})));
+    CHECK(f.shows(*held, range, 0));
+    CHECK(f.shows(front, {range.first, 1}, 0));
+  }
+  f.cache->drop(*f.file, 1, {0, 4096});
+  const ArenaStats arena = f.cache->stats().arena;
+  CHECK(arena.frames_free == arena.frames_max);
+}
+
+TEST_CASE("block cache: hits are counted, whichever way they go", "[cache]") {
+  Fixture f(uint64_t{1} << 20);
+  f.source->run_immediately();
+  f.read({0, 64});
+  const uint64_t before = f.cache->stats().hits;
+  const auto one = f.cache->read_resident(f.request({3, 1}));
+  const auto block = f.cache->read_resident(f.request({16, 16}));
+  const auto across = f.cache->read_resident(f.request({10, 40}));
+  CHECK_FALSE(f.cache->read_resident(f.request({60, 5})));
+  CHECK(f.cache->stats().hits == before + 1 + 16 + 40);
+}
+
+TEST_CASE("block cache: more hits at once than a thread has slots for are hits all the same", "[cache]") {
+  Fixture f(uint64_t{1} << 20);
+  f.source->run_immediately();
+  f.read({0, 1});
+  std::vector<PageRefs> held;
+  for (int i = 0; i < 100; i++) {
+    auto pages = f.cache->read_resident(f.request({0, 1}));
+    REQUIRE(pages);
+    held.push_back(std::move(*pages));
+  }
+  f.cache->drop(*f.file, 1, {0, 1});
+  for (const PageRefs& pages : held) CHECK(f.shows(pages, {0, 1}, 0));
+  held.clear();
+  const ArenaStats arena = f.cache->stats().arena;
+  CHECK(arena.frames_free == arena.frames_max);
+}
+
+TEST_CASE("block cache: threads that hit what others evict, write and drop see whole pages", "[cache][threads]") {
+  Fixture f(uint64_t{16} << 20);  // twice the cache
+  f.source->run_immediately();
+  const uint64_t hot_pages = 64;
+  std::atomic<int> torn{0};
+  std::atomic<bool> stop{false};
+  const auto read_hot = [&](uint64_t seed) {
+    std::mt19937_64 random(seed);
+    while (!stop) {
+      const uint64_t first = random() % hot_pages;
+      const PageRange range{first, 1 + random() % (kPagesPerBlock - first % kPagesPerBlock)};
+      const auto pages = f.cache->read_resident(f.request(range));
+      if (!pages) f.cache->read(f.request(range), [](const Result<PageRefs>&) {});
+      if (pages && !f.shows(*pages, range, 0)) torn++;
+    }
+  };
+  std::thread first(read_hot, test_seed()), second(read_hot, test_seed() + 1);
+  for (uint64_t i = 0; i < 300; i++) {
+    f.cache->read(f.request({hot_pages + i % 16 * 240, 240}), [](const Result<PageRefs>&) {});
+    const PageRange changed{i % hot_pages, 1};
+    if (i % 2 == 0) f.cache->publish(*f.file, 1, changed, f.written(changed, 0));
+    if (i % 3 == 0) f.cache->drop(*f.file, 1, {i % hot_pages, 20});
+  }
+  stop = true;
+  first.join();
+  second.join();
+  CHECK(torn == 0);
+  f.cache->drop(*f.file, 1, {0, 4096});
+  const ArenaStats arena = f.cache->stats().arena;
+  CHECK(arena.frames_free == arena.frames_max);
+}
+
 TEST_CASE("block cache: threads that read, write and drop at once see whole pages", "[cache][threads]") {
   Fixture f(uint64_t{4} << 20);
   f.source->run_immediately();
