@@ -67,7 +67,7 @@ class StoreImpl final : public Store {
   StoreStats stats() const override;
 
   // One round of what the store's own thread does every second: closes idle descriptors, tidies files, drops inodes
-  // that nobody needs any more. Rounds are the store's measure of time.
+  // that nobody needs any more. Rounds are the store's measure of time. One thread at a time.
   void housekeep();
   const Root& root() const { return root_; }
 

@@ -306,7 +306,9 @@ TEST_CASE("store: threads that make, move, open and remove the same few files di
               if (opened) allow(outcome(read_all(*opened->file)));
               break;
             }
-            case 4: store->housekeep(); break;
+            case 4:
+              if (seed == test_seed()) store->housekeep();  // by one of them, as it is for
+              break;
             default: {
               const auto entry = store->lookup(kRootInode, name());
               allow(outcome(entry));
