@@ -10,6 +10,7 @@
 
 #include "cache/block.h"
 #include "cache/block_cache.h"
+#include "cache/mutex.h"
 #include "cache/page_refs.h"
 
 namespace sluice {
@@ -61,6 +62,13 @@ struct Flight {
   IoClass io_class = IoClass::demand;
   std::shared_ptr<BlockSource> source;
   PageRefs memory;
+
+  // Reading. What cannot be read as a whole is read in parts, so that a bad page is told from its neighbours.
+  std::atomic<uint32_t> parts_under_way{0};
+  uint64_t part_pages = 0;  // how long they are at most
+  Mutex mutex;              // leaf
+  std::vector<PageRange> failed GUARDED_BY(mutex);
+  int error GUARDED_BY(mutex) = 0;  // the first
 
   // Guarded by the shard's mutex while the flight is registered there.
   bool registered = true;  // false: a change began over its pages; the result is for those who wait, not for the index

@@ -121,6 +121,51 @@ TEST_CASE("block cache: all who wait share the error, and the next read tries ag
   CHECK(f.shows(*f.read({5, 3}), {5, 3}, 0));
 }
 
+TEST_CASE("block cache: a bad page fails those who ask for it, and nobody else", "[cache][flight]") {
+  Fixture f(1 << 20);
+  f.source->fail_page(100, EIO);
+  auto all = f.start({0, 256});
+  auto before = f.start({0, 100});
+  auto bad = f.start({100, 1});
+  auto after = f.start({101, 155});
+  f.source->run_all();
+  CHECK((*all)->error() == Error{EIO});
+  CHECK((*bad)->error() == Error{EIO});
+  CHECK(f.shows(***before, {0, 100}, 0));
+  CHECK(f.shows(***after, {101, 155}, 0));
+  CHECK(f.source->read_count() == 1 + 16 + 16);
+
+  f.read({90, 10});  // cached, as all but the bad one
+  CHECK(f.source->read_count() == 1 + 16 + 16);
+  CHECK(f.cache->peek(*f.file, 1, 100).pages() == 0);
+  f.source->fail_page(100, 0);
+  CHECK(f.shows(*f.read({99, 3}), {99, 3}, 0));
+}
+
+TEST_CASE("block cache: a bad page in what is read ahead costs only itself", "[cache][flight][readahead]") {
+  Fixture f(1 << 20);
+  f.source->fail_page(3, EIO);
+  f.source->fail_page(40, EIO);
+  f.cache->prefetch(f.request({0, 64}));
+  f.source->run_all();
+  CHECK(f.cache->stats().resident_bytes == 62 * kPageSize);
+}
+
+TEST_CASE("block cache: a disk that reads nothing at all is not asked page by page", "[cache][flight]") {
+  Fixture f(1 << 20);
+  for (uint64_t page = 0; page < 256; page++) f.source->fail_page(page, EIO);
+  CHECK(f.read({0, 256}).error() == Error{EIO});
+  CHECK(f.source->read_count() == 1 + 16);
+  CHECK(f.cache->stats().resident_bytes == 0);
+}
+
+TEST_CASE("block cache: other errors than the medium's are not asked for again", "[cache][flight]") {
+  Fixture f(1 << 20);
+  f.source->fail_page(7, ENOMEM);
+  CHECK(f.read({0, 256}).error() == Error{ENOMEM});
+  CHECK(f.source->read_count() == 1);
+}
+
 TEST_CASE("block cache: bytes past the end of the file are zeros", "[cache]") {
   Fixture f(2 * kPageSize + 100);
   const auto pages = *f.read({0, 3});
@@ -391,6 +436,20 @@ TEST_CASE("block cache: pins are promised half of the cache and no more", "[cach
   }
   CHECK(f.cache->stats().pinned_bytes <= half);
   CHECK(f.cache->stats().pinned_bytes > half / 2);
+}
+
+TEST_CASE("block cache: pinned blocks that fill up do not take more than half of the cache", "[cache][pin]") {
+  Fixture f(uint64_t{64} << 20);
+  const uint64_t half = f.cache->stats().pinned_max_bytes;
+  REQUIRE(f.cache->pin(*f.file, kPageSize));
+  for (uint64_t block = 0; block < 700; block++) f.read({block * kPagesPerBlock, 1});
+  for (uint64_t block = 0; block < 700; block++) f.read({block * kPagesPerBlock, kPagesPerBlock});
+  CHECK(f.cache->stats().pinned_bytes <= half);
+  CHECK(f.cache->stats().pinned_bytes > half / 2);
+  f.cache->unpin(*f.file);
+  f.cache->clear();
+  CHECK(f.cache->stats().resident_bytes == 0);
+  CHECK(f.cache->stats().pinned_bytes == 0);
 }
 
 TEST_CASE("block cache: a file that goes leaves no block behind", "[cache]") {

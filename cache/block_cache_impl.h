@@ -1,0 +1,206 @@
+// The one BlockCache. Its parts: block_cache.cc the budget and the counters; block_cache_hit.cc finding pages;
+// block_cache_miss.cc reads that wait for the disk or for memory; block_cache_flight.cc a read of the disk;
+// block_cache_change.cc what enters and leaves the
+// index; block_cache_memory.cc frames, evictions and pins.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "cache/assert.h"
+#include "cache/block_cache.h"
+#include "cache/flight.h"
+#include "cache/index.h"
+#include "cache/mutex.h"
+#include "cache/policy.h"
+#include "cache/trace_recorder.h"
+
+namespace sluice {
+
+// How the budget is spent.
+struct CacheSizes {
+  uint32_t slabs = 0;
+  uint32_t frames = 0;
+  uint64_t metadata_bytes = 0;
+};
+
+inline uint64_t group_end(uint64_t page) {
+  return (page / kPagesPerGroup + 1) * kPagesPerGroup;
+}
+
+// Calls visit(PageRange) for the part of the range in each group, in order.
+template <typename Visit>
+void for_each_group(PageRange range, Visit visit) {
+  for (uint64_t page = range.first; page < range.end();) {
+    const uint64_t end = std::min(range.end(), group_end(page));
+    visit(PageRange{page, end - page});
+    page = end;
+  }
+}
+
+class BlockCacheImpl final : public BlockCache, private BlockOwner {
+ public:
+  BlockCacheImpl(const BlockCacheOptions& options, const CacheSizes& sizes, std::unique_ptr<Arena> arena,
+                 const PolicyKind& policy)
+      : options_(options), sizes_(sizes), arena_(std::move(arena)), index_(sizes.frames), policy_(make_policy(policy)) {
+    arena_->on_release([this] { retry_starving(); });
+  }
+
+  std::shared_ptr<CachedFile> add_file(uint64_t number) override {
+    return std::make_shared<FileBlocks>(number, [this](FileBlocks& file) { drop_all(file); });
+  }
+
+  std::optional<PageRefs> read_resident(const CacheRead& read) override {
+    const Borrowed borrowed = borrow_resident(read);
+    if (borrowed.slot == nullptr) return count_resident(read);
+    return std::optional<PageRefs>(std::in_place, arena_.get(), borrowed.run, borrowed.slot);
+  }
+  uint64_t read(CacheRead read, Callback<void(Result<PageRefs>)> done) override {
+    ASSERT(read.pages.count <= kReadPagesMax);
+    return start(std::make_shared<ParkedRead>(std::move(read), arena_.get(), std::move(done)), false);
+  }
+  void prefetch(CacheRead read) override;
+
+  PageRefs allocate(uint64_t pages) override;
+  void begin_change(CachedFile& file, PageRange range) override;
+  void publish(CachedFile& file, uint32_t generation, PageRange range, const PageRefs& pages) override;
+  void drop(CachedFile& file, uint32_t generation, PageRange range) override;
+  PageRefs peek(CachedFile& file, uint32_t generation, uint64_t page) override;
+
+  void want(CachedFile& file) override { static_cast<FileBlocks&>(file).want(); }
+  Result<void> pin(CachedFile& file, uint64_t bytes) override;
+  void unpin(CachedFile& file) override;
+  std::vector<PageRange> used_pages(CachedFile& file, uint32_t generation) override;
+  void clear() override;
+
+  Arena& arena() override { return *arena_; }
+  CacheStats stats() const override;
+  std::string_view policy_name() const override { return policy_->name(); }
+
+ private:
+  // Just before the pages are claimed for good, so that the order of records is that of claims.
+  void trace(TraceOp op, const CachedFile& file, uint32_t generation, PageRange pages) {
+    if (options_.recorder == nullptr) [[likely]]
+      return;
+    options_.recorder->record(op, file.number(), generation, pages);
+  }
+
+  using Flights = std::vector<std::shared_ptr<Flight>>;
+  struct Touched {  // blocks of one read that were hit
+    std::array<BlockId, kReadPagesMax / kPagesPerBlock + 1> ids;
+    uint32_t count = 0;
+
+    void add(BlockId id) {
+      if (count == 0 || ids[count - 1] != id) ids[count++] = id;
+    }
+  };
+  struct Collection {  // what a read finds and starts
+    const CacheRead& read;
+    std::shared_ptr<ParkedRead> parked;  // empty for a prefetch, which waits for nothing
+    std::vector<PageRange> missing;      // each inside one group
+    PageRefs memory;                     // for what is missing
+    Flights launched;
+    Touched touched;
+
+    uint64_t missing_pages() const;
+  };
+
+  // Hits.
+  struct Borrowed {
+    Borrows::Slot* slot = nullptr;  // none: not found, or not in the usual way
+    FrameRun run{};
+  };
+  Borrowed borrow_resident(const CacheRead& read);
+  std::optional<PageRefs> count_resident(const CacheRead& read);
+  bool count_part(const CacheRead& read, PageRange part, PageRefs& pages, Touched& touched);
+
+  // Misses.
+  uint64_t start(std::shared_ptr<ParkedRead> parked, bool is_retry);
+  void collect(Collection& collection);
+  void collect_part(Collection& collection, PageRange part);
+  uint64_t launch(Collection& collection);
+  void launch_part(Collection& collection, PageRange part);
+  void claim_part(Collection& collection, Shard& shard, PageRange part, std::vector<PageRange>& missing)
+      REQUIRES(shard.mutex);
+  bool claim(Collection& collection, Shard& shard, uint64_t page) REQUIRES(shard.mutex);
+  void take_page(Collection& collection, BlockId id, uint64_t page);
+  void join(Collection& collection, Flight& flight, uint64_t page);
+  void wait_for(Collection& collection, Flight& flight, PageRange pages);
+  void start_flight(Collection& collection, Shard& shard, PageRange run) REQUIRES(shard.mutex);
+  void issue(std::shared_ptr<Flight> flight);
+  void read_parts(const std::shared_ptr<Flight>& flight, const std::vector<PageRange>& parts);
+  void end_part(const std::shared_ptr<Flight>& flight, PageRange part, const Result<size_t>& outcome);
+  std::vector<PageRange> parts_to_try(Flight& flight);
+  void land(const std::shared_ptr<Flight>& flight);
+  void arrive(const std::shared_ptr<ParkedRead>& parked, int error);
+  void retry_starving();
+
+  // The index.
+  uint64_t hash_of(BlockId id) const override { return index_.hash(id); }  // under replacement_mutex_, as it is linked
+  bool was_used(BlockId id) const override;
+  bool is_large(BlockId id) const override;
+  bool reference_page(Block& block, uint32_t page, PageRefs& into);
+  bool note_first_use(Block& block, uint32_t page);
+  void touch(const Touched& blocks);
+  void put_pages(FileBlocks& file, uint32_t generation, PageRange range, const PageRefs& pages, uint64_t first_page,
+                 const Flight* flight);
+  bool put_part(FileBlocks& file, uint32_t generation, PageRange part, const PageRefs& pages, uint64_t first_page,
+                const Flight* flight);
+  void detach_flights_of(Shard& shard, const FileBlocks& file, PageRange range) REQUIRES(shard.mutex);
+  void drop_pages_of(BlockId id, const FileBlocks& file, PageRange range);
+  void free_block(BlockId id) REQUIRES(replacement_mutex_);
+  void drop_frames(Block& block, PageRange pages);
+  void drop_all(FileBlocks& file);
+
+  // Pins.
+  uint64_t pinned_frames_max() const { return sizes_.frames / 2; }
+  void set_pinned(Block& block, bool pinned);
+  bool is_to_be_pinned(const FileBlocks& file) const REQUIRES(replacement_mutex_);
+  template <typename Change>
+  void for_each_block(FileBlocks& file, Change change) REQUIRES(replacement_mutex_);
+
+  // Memory.
+  std::unique_ptr<Policy> make_policy(const PolicyKind& kind);
+  void trim();
+  PageRefs take_memory(uint64_t pages);
+  bool make_room(uint64_t frames) EXCLUDES(replacement_mutex_);
+  bool evict_one() REQUIRES(replacement_mutex_);
+  void reserve_ids(uint64_t count) REQUIRES(replacement_mutex_);
+  BlockId take_id() REQUIRES(replacement_mutex_);
+
+  const BlockCacheOptions options_;
+  const CacheSizes sizes_;
+  std::unique_ptr<Arena> arena_;
+  Index index_;
+
+  const std::unique_ptr<Policy> policy_;  // under replacement_mutex_, but for is_recent and name
+
+  // What misses write begins a new cache line: hits read what is above.
+  alignas(64) Mutex replacement_mutex_;  // outermost: a shard's may be taken under it
+  std::vector<BlockId> free_ids_ GUARDED_BY(replacement_mutex_);
+  uint32_t ids_used_ GUARDED_BY(replacement_mutex_) = 0;
+
+  uint64_t pinned_promised_ GUARDED_BY(replacement_mutex_) = 0;  // frames
+  std::atomic<uint64_t> pinned_pages_{0};                        // changed under replacement_mutex_
+
+  Mutex starving_mutex_;  // leaf
+  std::deque<std::shared_ptr<ParkedRead>> starving_ GUARDED_BY(starving_mutex_);
+  alignas(64) std::atomic<uint64_t> starving_count_{0};  // those in their turn included
+  std::atomic<uint64_t> releases_{0};                    // times that memory came back
+  std::atomic<bool> retrying_{false};
+
+  alignas(64) std::atomic<uint64_t> resident_pages_{0}, counted_hits_{0}, misses_{0}, evictions_{0}, blocks_{0};
+  std::atomic<uint64_t> readahead_issued_{0}, readahead_used_{0}, readahead_wasted_{0};  // pages
+};
+
+inline void add(std::atomic<uint64_t>& counter, uint64_t by) {
+  counter.fetch_add(by, std::memory_order_relaxed);
+}
+
+}  // namespace sluice

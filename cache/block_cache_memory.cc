@@ -1,0 +1,176 @@
+// Frames for pages: taking them, evicting for them, and keeping some from that.
+#include <bit>
+#include <utility>
+
+#include "cache/block_cache_impl.h"
+
+namespace sluice {
+
+// Evicts what the policy will not keep although there is memory.
+void BlockCacheImpl::trim() {
+  MutexLock lock(&replacement_mutex_);
+  while (policy_->overfull() && evict_one()) {
+  }
+}
+
+PageRefs BlockCacheImpl::allocate(uint64_t pages) {
+  PageRefs refs = take_memory(pages);
+  if (refs.pages() < pages) retry_starving();  // what this call held for a moment, another missed
+  return refs;
+}
+
+// All pages or none; gives back what did not suffice.
+PageRefs BlockCacheImpl::take_memory(uint64_t pages) {
+  std::vector<FrameRun> runs;
+  uint64_t got = 0;
+  while (got < pages) {
+    got += arena_->allocate(static_cast<uint32_t>(pages - got), runs);
+    if (got < pages && !make_room(pages - got)) break;
+  }
+  PageRefs refs(arena_.get());
+  for (const FrameRun run : runs) {
+    if (got < pages) arena_->release(run);
+    if (got == pages) refs.append(run);
+  }
+  return refs;
+}
+
+// Evicts blocks of at least that many pages, and of a slab's worth when the cache is large: lent memory comes back by a
+// test per slab, which should pay for more than one block. False when there is nothing to evict.
+bool BlockCacheImpl::make_room(uint64_t frames) {
+  frames = std::max<uint64_t>(frames, std::min<uint64_t>(kFramesPerSlab, sizes_.frames / 64));
+  MutexLock lock(&replacement_mutex_);
+  const uint64_t before = resident_pages_.load(std::memory_order_relaxed);
+  bool evicted = false;
+  while (evict_one()) {
+    evicted = true;
+    if (resident_pages_.load(std::memory_order_relaxed) + frames <= before) break;
+  }
+  return evicted;
+}
+
+bool BlockCacheImpl::evict_one() {
+  const BlockId id = policy_->evict();
+  if (id == kNoBlock) return false;
+  Block& block = index_.block(id);
+  ShardChange change(&index_.shard(block.shard));
+  ASSERT(block.linked);
+  drop_frames(block, {0, UINT64_MAX});
+  free_block(id);
+  add(evictions_, 1);
+  return true;
+}
+
+// Called by the policy while it evicts: under replacement_mutex_, no shard locked.
+bool BlockCacheImpl::was_used(BlockId id) const {
+  auto& index = const_cast<Index&>(index_);
+  const Block& block = index.block(id);
+  MutexLock lock(&index.shard(block.shard).mutex);
+  return static_cast<uint32_t>(std::popcount<uint16_t>(block.readahead)) < block.pages();
+}
+
+// Called by the policy in insert: under replacement_mutex_ and the shard's.
+bool BlockCacheImpl::is_large(BlockId id) const {
+  const FileBlocks& file = *const_cast<Index&>(index_).block(id).file;
+  return file.size() >= options_.large_file_bytes && !file.wanted();
+}
+
+void BlockCacheImpl::reserve_ids(uint64_t count) {
+  while (free_ids_.size() + (sizes_.frames - ids_used_) < count && evict_one()) {
+  }
+}
+
+BlockId BlockCacheImpl::take_id() {
+  if (free_ids_.empty()) {
+    ASSERT(ids_used_ < sizes_.frames);
+    return ids_used_++;
+  }
+  const BlockId id = free_ids_.back();
+  free_ids_.pop_back();
+  return id;
+}
+
+// ---- pins ----
+
+bool BlockCacheImpl::is_to_be_pinned(const FileBlocks& file) const {
+  return file.pinned_frames > 0 && pinned_pages_.load(std::memory_order_relaxed) < pinned_frames_max();
+}
+
+void BlockCacheImpl::set_pinned(Block& block, bool pinned) {
+  if (block.pinned == pinned) return;
+  block.pinned = pinned;
+  const uint64_t pages = block.pages();
+  add(pinned_pages_, pinned ? pages : -pages);
+}
+
+// Those that are in the index now; others wait for replacement_mutex_.
+template <typename Change>
+void BlockCacheImpl::for_each_block(FileBlocks& file, Change change) {
+  for (const BlockId id : file.ids(index_.blocks())) {
+    Block& block = index_.block(id);
+    MutexLock lock(&index_.shard(block.shard).mutex);
+    change(id, block);
+  }
+}
+
+Result<void> BlockCacheImpl::pin(CachedFile& cached, uint64_t bytes) {
+  auto& file = static_cast<FileBlocks&>(cached);
+  MutexLock lock(&replacement_mutex_);
+  const uint64_t frames = std::max<uint64_t>(1, pages_of(0, bytes).count);
+  const uint64_t promised = pinned_promised_ - file.pinned_frames + frames;
+  if (promised > pinned_frames_max()) return fail(ENOSPC);
+  pinned_promised_ = promised;
+  file.pinned_frames = frames;
+  file.want();
+  for_each_block(file, [&](BlockId id, Block& block) {
+    if (block.pinned || !is_to_be_pinned(file)) return;
+    policy_->remove(id);
+    set_pinned(block, true);
+  });
+  return {};
+}
+
+void BlockCacheImpl::unpin(CachedFile& cached) {
+  auto& file = static_cast<FileBlocks&>(cached);
+  MutexLock lock(&replacement_mutex_);
+  if (file.pinned_frames == 0) return;
+  pinned_promised_ -= std::exchange(file.pinned_frames, 0);
+  for_each_block(file, [&](BlockId id, Block& block) {
+    if (!block.pinned) return;
+    set_pinned(block, false);
+    policy_->insert(id, block.pages());
+  });
+}
+
+std::vector<PageRange> BlockCacheImpl::used_pages(CachedFile& cached, uint32_t generation) {
+  auto& file = static_cast<FileBlocks&>(cached);
+  std::vector<std::pair<uint64_t, uint32_t>> blocks;  // number, a bit per page
+  {
+    MutexLock lock(&replacement_mutex_);
+    for_each_block(file, [&](BlockId, const Block& block) {
+      if (block.generation != generation) return;
+      uint32_t pages = 0;
+      for (uint32_t page = 0; page < kPagesPerBlock; page++)
+        pages |= (block.frames[page] != kNoFrame ? 1u : 0u) << page;
+      blocks.emplace_back(block.number, pages & ~block.readahead);
+    });
+  }
+  std::sort(blocks.begin(), blocks.end());
+  std::vector<PageRange> ranges;
+  for (const auto& [number, pages] : blocks) {
+    for (uint32_t page = 0; page < kPagesPerBlock; page++) {
+      if ((pages >> page & 1) == 0) continue;
+      const uint64_t first = number * kPagesPerBlock + page;
+      if (ranges.empty() || ranges.back().end() != first) ranges.push_back({first, 0});
+      ranges.back().count++;
+    }
+  }
+  return ranges;
+}
+
+void BlockCacheImpl::clear() {
+  while (make_room(kFramesPerSlab)) {
+  }
+}
+
+}  // namespace sluice
