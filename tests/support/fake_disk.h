@@ -12,6 +12,8 @@
 // Thread-safe; completions run in run_*() (or in read(), after run_immediately) with no lock held.
 #pragma once
 
+#include <string.h>
+
 #include <algorithm>
 #include <cstdint>
 #include <map>
@@ -161,13 +163,15 @@ class FakeSource final : public BlockSource {
 
   // Fills `bytes` with what the file holds at `offset` when its pages have `stamp`. What a writer would publish.
   void fill(uint64_t offset, char* bytes, size_t length, uint64_t stamp) const {
-    for (size_t i = 0; i < length; ++i) bytes[i] = byte_at(offset + i, stamp);
+    for_each_word(offset, length, stamp, [&](size_t at, const char* word, size_t count) {
+      ::memcpy(bytes + at, word, count);
+      return true;
+    });
   }
   bool shows(uint64_t offset, const char* bytes, size_t length, uint64_t stamp) const {
-    for (size_t i = 0; i < length; ++i) {
-      if (bytes[i] != byte_at(offset + i, stamp)) return false;
-    }
-    return true;
+    return for_each_word(offset, length, stamp, [&](size_t at, const char* word, size_t count) {
+      return ::memcmp(bytes + at, word, count) == 0;
+    });
   }
   // The one stamp that all these bytes show; none: they are torn or not from here. Needs more than a few bytes to be
   // sure.
@@ -250,13 +254,32 @@ class FakeSource final : public BlockSource {
     return length;
   }
 
-  char byte_at(uint64_t offset, uint64_t stamp) const {
-    // splitmix64 of what identifies the eight bytes around `offset`.
-    uint64_t x = (offset / 8 + 1) * 0x9e3779b97f4a7c15 + stamp * 0xd1342543de82ef95 + seed_ * 0xaf251af3b0f025b5;
+  // Calls visit(place in the range, bytes, how many) for each aligned word of the file that the range touches, until it
+  // returns false. True when it never did.
+  template <typename Visit>
+  bool for_each_word(uint64_t offset, size_t length, uint64_t stamp, Visit visit) const {
+    uint64_t page = UINT64_MAX, page_word = 0;
+    for (size_t at = 0; at < length;) {
+      const uint64_t here = offset + at;
+      if (here / kPageSize != page) {
+        page = here / kPageSize;
+        page_word = word_of_page(page, stamp);
+      }
+      const uint64_t word = page_word ^ (here % kPageSize / 8 * 0xd1342543de82ef95);
+      const size_t skip = here % 8;
+      const size_t count = std::min<size_t>(8 - skip, length - at);
+      if (!visit(at, reinterpret_cast<const char*>(&word) + skip, count)) return false;
+      at += count;
+    }
+    return true;
+  }
+
+  // splitmix64 of what identifies the page's content.
+  uint64_t word_of_page(uint64_t page, uint64_t stamp) const {
+    uint64_t x = (page + 1) * 0x9e3779b97f4a7c15 + stamp * 0xd1342543de82ef95 + seed_ * 0xaf251af3b0f025b5;
     x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
     x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
-    x ^= x >> 31;
-    return static_cast<char>(x >> (offset % 8 * 8));
+    return x ^ (x >> 31);
   }
 
   const uint64_t seed_;

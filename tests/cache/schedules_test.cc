@@ -1,0 +1,220 @@
+// Random schedules of everything that can happen to the cache, against a model: reads, writes, drops, readahead, pins,
+// pages that cannot be read, reads that hang, and a file that shrinks and grows again behind the cache's back. One
+// thread runs them, so a seed tells everything.
+//
+//   every page that is served shows one stamp, the newest that was complete when the read was asked or one since
+//   a read of what is all there is served at once, whatever hangs
+//   a read fails only for a page that could not be read, or in the MiB of one that was cut off while it was under way
+//   in the end, with nothing hanging, every read has its answer
+//
+// The suite runs some thousands of short schedules. A campaign: SLUICE_SCHEDULES=1000000 test_cache "[schedules]".
+#include <memory>
+#include <random>
+#include <set>
+
+#include "cache/block_cache.h"
+#include "tests/support/catch.h"
+#include "tests/support/fake_disk.h"
+#include "tests/support/manual_clock.h"
+#include "tests/support/seed.h"
+
+namespace sluice {
+namespace {
+
+constexpr uint64_t kFilePages = 4096;  // twice and a half what the cache holds
+
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+constexpr uint64_t kSchedules = 100;  // some 20 times as slow
+#else
+constexpr uint64_t kSchedules = 2000;
+#endif
+
+class Schedule {
+ public:
+  Schedule(uint64_t seed, const char* policy) : random_(seed), newest_(kFilePages, 0) {
+    const uint64_t large_file = one_in(3) ? uint64_t{1} << 20 : 0;
+    cache_ = *BlockCache::create(
+        {.size_bytes = kCacheSizeMin, .policy = policy, .large_file_bytes = large_file, .clock = &clock_});
+    file_ = cache_->add_file(42);
+  }
+  ~Schedule() {
+    source_->release_hung();
+    source_->run_all();
+  }
+
+  void run(int steps) {
+    for (step_ = 0; step_ < steps; step_++) {
+      step();
+      source_->take_bytes_of(one_in(2) ? FakeSource::BytesOf::submission : FakeSource::BytesOf::completion);
+      // Readers that are served keep their pages meanwhile: others may find no memory, and must neither spin nor be
+      // lost.
+      if (reads_.size() > 40) source_->run_all(random_);
+      judge();
+    }
+    source_->release_hung();
+    while (!reads_.empty()) {
+      const size_t before = reads_.size();
+      source_->run_all(random_);
+      judge();
+      REQUIRE(reads_.size() < before);
+    }
+  }
+
+ private:
+  struct Read {
+    PageRange range;
+    std::vector<uint64_t> oldest_right;
+    std::shared_ptr<std::optional<Result<PageRefs>>> box;
+  };
+
+  bool one_in(uint64_t n) { return random_() % n == 0; }
+  uint64_t pages() const { return source_->size() / kPageSize; }
+  PageRange some_pages(uint64_t most) {
+    const uint64_t first = random_() % pages();
+    return {first, std::min(1 + random_() % most, pages() - first)};
+  }
+  CacheRead request(PageRange range) {
+    return {.file = file_.get(), .generation = 1, .size = source_->size(), .pages = range, .source = source_};
+  }
+
+  void step() {
+    const uint64_t dice = random_() % 100;
+    if (dice < 58) return read(some_pages(dice < 10 ? 512 : 20));
+    if (dice < 68) return write(some_pages(40));
+    if (dice < 73) return cache_->prefetch(request(some_pages(300)));
+    if (dice < 74) return one_in(2) ? cache_->unpin(*file_) : pin();
+    if (dice < 76) return fail_or_heal(random_() % kFilePages);
+    if (dice < 77) return one_in(3) ? source_->hang(some_pages(64)) : source_->release_hung();
+    if (dice < 78) return shrink_or_grow();
+    source_->run_one(random_);
+  }
+
+  void read(PageRange range) {
+    bool all_there = true;
+    for (uint64_t page = range.first; all_there && page < range.end(); page++) {
+      all_there = cache_->peek(*file_, 1, page).pages() == 1;
+    }
+    auto box = std::make_shared<std::optional<Result<PageRefs>>>();
+    cache_->read(request(range), [box](Result<PageRefs> result) { box->emplace(std::move(result)); });
+    INFO("step " << step_ << ", pages " << range.first << " + " << range.count);
+    if (all_there) REQUIRE((box->has_value() && **box));
+    reads_.push_back({range, {newest_.begin() + range.first, newest_.begin() + range.end()}, std::move(box)});
+  }
+
+  void write(PageRange range) {
+    PageRefs fresh = cache_->allocate(range.count);
+    cache_->begin_change(*file_, range);
+    const uint64_t stamp = source_->change(range);
+    for (uint64_t i = 0; i < fresh.pages(); i++) {
+      source_->fill((range.first + i) * kPageSize, cache_->arena().address(fresh.frame(i)), kPageSize, stamp);
+    }
+    if (fresh.pages() == range.count && !one_in(4)) {
+      cache_->publish(*file_, 1, range, fresh);
+    } else {
+      cache_->drop(*file_, 1, range);
+    }
+    for (uint64_t page = range.first; page < range.end(); page++) newest_[page] = stamp;
+  }
+
+  void pin() { (void)cache_->pin(*file_, random_() % cache_->stats().pinned_max_bytes); }
+
+  void fail_or_heal(uint64_t page) {
+    const bool fails = one_in(2);
+    source_->fail_page(page, fails ? EIO : 0);
+    if (fails) ever_bad_.insert(page);
+  }
+
+  // As somebody else would do it; the cache is told when the file is whole again, as the store tells it.
+  void shrink_or_grow() {
+    if (pages() == kFilePages) {
+      source_->resize((kFilePages - 1 - random_() % 500) * kPageSize);
+      cut_from_ = std::min(cut_from_, pages());
+      return;
+    }
+    const PageRange back{pages(), kFilePages - pages()};
+    cache_->begin_change(*file_, back);
+    const uint64_t stamp = source_->change(back);
+    source_->resize(kFilePages * kPageSize);
+    cache_->drop(*file_, 1, back);
+    for (uint64_t page = back.first; page < back.end(); page++) newest_[page] = stamp;
+  }
+
+  // ---- judging ----
+
+  void judge() {
+    std::erase_if(reads_, [&](Read& read) {
+      if (!read.box->has_value()) return false;
+      if (**read.box) {
+        judge_pages(read, ***read.box);
+      } else {
+        judge_error(read, (**read.box).error().number);
+      }
+      return true;
+    });
+    if (reads_.empty() && source_->pending() == 0) cut_from_ = pages();
+  }
+
+  void judge_pages(const Read& read, const PageRefs& served) {
+    REQUIRE(served.pages() == read.range.count);
+    for (uint64_t i = 0; i < read.range.count; i++) {
+      const uint64_t page = read.range.first + i;
+      const char* bytes = cache_->arena().address(served.frame(i));
+      bool right = false;
+      for (uint64_t stamp = newest_[page]; !right && stamp + 1 > read.oldest_right[i]; stamp--) {
+        right = source_->shows(page * kPageSize, bytes, kPageSize, stamp);
+        if (stamp == 0) break;
+      }
+      if (right) continue;
+      INFO("page " << page << " step " << step_);
+      REQUIRE(right);
+    }
+  }
+
+  void judge_error(const Read& read, int error) {
+    INFO("step " << step_ << ", pages " << read.range.first << " + " << read.range.count << ", error " << error);
+    if (error == ESTALE) REQUIRE(end_of_group(read.range) > cut_from_);
+    if (error != ESTALE) REQUIRE((error == EIO && may_be_bad(read.range)));
+  }
+
+  static uint64_t end_of_group(PageRange range) { return (range.end() + 255) / 256 * 256; }
+
+  // It has a bad page, or lies in a run with so many bad blocks that they are not told apart.
+  bool may_be_bad(PageRange range) const {
+    const auto bad = ever_bad_.lower_bound(range.first);
+    if (bad != ever_bad_.end() && *bad < range.end()) return true;
+    const uint64_t first = range.first / 256 * 256;
+    const uint64_t end = end_of_group(range);
+    std::set<uint64_t> blocks;
+    for (auto page = ever_bad_.lower_bound(first); page != ever_bad_.end() && *page < end; ++page) {
+      blocks.insert(*page / kPagesPerBlock);
+    }
+    return blocks.size() > 4;
+  }
+
+  std::mt19937_64 random_;
+  ManualClock clock_;
+  std::shared_ptr<FakeSource> source_ =
+      std::make_shared<FakeSource>(FakeSourceOptions{.size = kFilePages * kPageSize, .seed = 7});
+  std::unique_ptr<BlockCache> cache_;
+  std::shared_ptr<CachedFile> file_;
+  std::vector<uint64_t> newest_;  // by page: the last stamp
+  std::set<uint64_t> ever_bad_;
+  uint64_t cut_from_ = kFilePages;  // the least that the file had since nothing was under way
+  std::vector<Read> reads_;
+  int step_ = 0;
+};
+
+TEST_CASE("schedules: only bytes that were true are served, and every read ends", "[cache][random][schedules]") {
+  const char* given = std::getenv("SLUICE_SCHEDULES");
+  const uint64_t schedules = given != nullptr ? std::strtoull(given, nullptr, 0) : kSchedules;
+  const char* const policies[] = {"s3fifo", "lru", "midpoint", "arc"};
+  for (uint64_t i = 0; i < schedules; i++) {
+    const uint64_t seed = test_seed() + i;
+    INFO("alone: SLUICE_SCHEDULES=1 SLUICE_SEED=" << seed);
+    const int steps = i % 100 == 0 ? 2000 : 100;
+    Schedule(seed, policies[seed % 4]).run(steps);
+  }
+}
+
+}  // namespace
+}  // namespace sluice
