@@ -24,7 +24,7 @@ bool BlockCacheImpl::put_part(FileBlocks& file, uint32_t generation, PageRange p
     if (is_new) {
       id = take_id();
       index_.link(id, file, generation, number);
-      index_.block(id).pinned = is_to_be_pinned(file);
+      index_.block(id).pinned = file.pinned_frames > 0 && may_pin_more();
       add(blocks_, 1);
     }
     Block& block = index_.block(id);

@@ -161,7 +161,7 @@ class BlockCacheImpl final : public BlockCache, private BlockOwner {
   // Pins.
   uint64_t pinned_frames_max() const { return sizes_.frames / 2; }
   void set_pinned(Block& block, bool pinned);
-  bool is_to_be_pinned(const FileBlocks& file) const REQUIRES(replacement_mutex_);
+  bool may_pin_more() const { return pinned_pages_.load(std::memory_order_relaxed) < pinned_frames_max(); }
   template <typename Change>
   void for_each_block(FileBlocks& file, Change change) REQUIRES(replacement_mutex_);
 

@@ -92,10 +92,6 @@ BlockId BlockCacheImpl::take_id() {
 
 // ---- pins ----
 
-bool BlockCacheImpl::is_to_be_pinned(const FileBlocks& file) const {
-  return file.pinned_frames > 0 && pinned_pages_.load(std::memory_order_relaxed) < pinned_frames_max();
-}
-
 void BlockCacheImpl::set_pinned(Block& block, bool pinned) {
   if (block.pinned == pinned) return;
   block.pinned = pinned;
@@ -123,7 +119,7 @@ Result<void> BlockCacheImpl::pin(CachedFile& cached, uint64_t bytes) {
   file.pinned_frames = frames;
   file.want();
   for_each_block(file, [&](BlockId id, Block& block) {
-    if (block.pinned || !is_to_be_pinned(file)) return;
+    if (block.pinned || !may_pin_more()) return;
     policy_->remove(id);
     set_pinned(block, true);
   });

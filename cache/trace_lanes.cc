@@ -17,9 +17,9 @@ uint32_t lane_of_this_thread() {
 }  // namespace
 
 TraceLanes::TraceLanes(const TraceLanesOptions& options)
-    : options_(options),
-      permits_at_once_(std::clamp<uint32_t>(options.records_per_second_max / (16 * kLanes), 1, 256)),
-      start_(options.clock->monotonic()) {
+    : start_(options.clock->monotonic()),
+      options_(options),
+      permits_at_once_(std::clamp<uint32_t>(options.records_per_second_max / (16 * kLanes), 1, 256)) {
   for (Lane& lane : lanes_) {
     MutexLock lock(&lane.mutex);
     lane.records.reserve(options.lane_records_max);

@@ -48,12 +48,13 @@ class TraceLanes {
 
   bool take_permit(Lane& lane, uint64_t time_ns) REQUIRES(lane.mutex);
 
-  const TraceLanesOptions options_;
-  const uint32_t permits_at_once_;
-  const std::chrono::nanoseconds start_;
-  mutable std::array<Lane, kLanes> lanes_;
+  // Written once for hundreds of records, so what is read with it stays in the caches.
   alignas(64) std::atomic<uint64_t> permits_given_{0};  // second << 32 | how many in it
-  std::vector<TraceRecord> spare_;                      // the collector's: takes the place of a lane's
+  const std::chrono::nanoseconds start_;
+  const TraceLanesOptions options_;
+  std::vector<TraceRecord> spare_;  // the collector's: takes the place of a lane's
+  const uint32_t permits_at_once_;
+  mutable std::array<Lane, kLanes> lanes_;
 };
 
 }  // namespace sluice
