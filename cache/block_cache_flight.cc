@@ -12,30 +12,26 @@
 namespace sluice {
 namespace {
 
-constexpr size_t kBadBlocksMax = 4;
+constexpr std::ptrdiff_t kBadBlocksMax = 4;
 
 // Of the medium or the way to it. Others (no memory, a stale handle) would come again.
 bool may_be_one_page(int error) {
   return error == EIO || error == EILSEQ || error == ENODATA || error == EREMOTEIO || error == EBADMSG;
 }
 
-std::vector<PageRange> split(const std::vector<PageRange>& ranges, uint64_t pages) {
-  std::vector<PageRange> parts;
-  for (const PageRange& range : ranges) {
-    for (uint64_t page = range.first; page < range.end();) {
-      const uint64_t end = std::min(range.end(), (page / pages + 1) * pages);
-      parts.push_back({page, end - page});
-      page = end;
-    }
+void split(PageRange range, uint64_t pages, std::vector<PageRange>& parts) {
+  for (uint64_t page = range.first; page < range.end();) {
+    const uint64_t end = std::min(range.end(), (page / pages + 1) * pages);
+    parts.push_back({page, end - page});
+    page = end;
   }
-  return parts;
 }
 
-// What of the range none of `holes` (in order, apart) covers.
-std::vector<PageRange> without(PageRange range, std::vector<PageRange>& holes) {
-  std::sort(holes.begin(), holes.end(), [](const PageRange& a, const PageRange& b) { return a.first < b.first; });
+// What of the range did not fail. Failures do not overlap.
+std::vector<PageRange> without(PageRange range, std::vector<Flight::Failure>& failed) {
+  std::sort(failed.begin(), failed.end(), [](const auto& a, const auto& b) { return a.pages.first < b.pages.first; });
   std::vector<PageRange> rest;
-  for (const PageRange& hole : holes) {
+  for (const auto& [hole, error] : failed) {
     if (hole.first > range.first) rest.push_back({range.first, hole.first - range.first});
     range = {hole.end(), range.end() - hole.end()};
   }
@@ -79,8 +75,7 @@ void BlockCacheImpl::read_parts(const std::shared_ptr<Flight>& flight, const std
 void BlockCacheImpl::end_part(const std::shared_ptr<Flight>& flight, PageRange part, const Result<size_t>& outcome) {
   if (const int error = outcome_error(*flight, part, outcome); error != 0) {
     MutexLock lock(&flight->mutex);
-    flight->failed.push_back(part);
-    if (flight->error == 0) flight->error = error;
+    flight->failed.push_back({part, error});
   }
   if (flight->parts_under_way.fetch_sub(1) > 1) return;
   const std::vector<PageRange> again = parts_to_try(*flight);
@@ -91,23 +86,24 @@ void BlockCacheImpl::end_part(const std::shared_ptr<Flight>& flight, PageRange p
 // All parts are through. Those that are worth a second try, in smaller ones; none when this is the result.
 std::vector<PageRange> BlockCacheImpl::parts_to_try(Flight& flight) {
   MutexLock lock(&flight.mutex);
-  if (!may_be_one_page(flight.error)) return {};
+  const auto worth_it = [](const Flight::Failure& failure) { return may_be_one_page(failure.error); };
+  const auto count = std::count_if(flight.failed.begin(), flight.failed.end(), worth_it);
   const bool as_blocks = flight.part_pages > kPagesPerBlock && flight.pages.count > kPagesPerBlock;
-  if (!as_blocks && (flight.part_pages == 1 || flight.pages.count == 1 || flight.failed.size() > kBadBlocksMax)) {
-    return {};
-  }
+  if (!as_blocks && (flight.part_pages == 1 || flight.pages.count == 1 || count > kBadBlocksMax)) return {};
   flight.part_pages = as_blocks ? kPagesPerBlock : 1;
-  flight.error = 0;
-  return split(std::exchange(flight.failed, {}), flight.part_pages);
+  std::vector<PageRange> parts;
+  for (const Flight::Failure& failure : flight.failed) {
+    if (worth_it(failure)) split(failure.pages, flight.part_pages, parts);
+  }
+  std::erase_if(flight.failed, worth_it);
+  return parts;
 }
 
 void BlockCacheImpl::land(const std::shared_ptr<Flight>& flight) {
-  std::vector<PageRange> failed;
-  int error = 0;
+  std::vector<Flight::Failure> failed;
   {
     MutexLock lock(&flight->mutex);
     failed.swap(flight->failed);
-    error = flight->error;
   }
   zero_tail(*flight);
   for (const PageRange& good : without(flight->pages, failed)) {
@@ -120,11 +116,13 @@ void BlockCacheImpl::land(const std::shared_ptr<Flight>& flight) {
     std::erase(shard.flights, flight);
     waiters.swap(flight->waiters);
   }
-  const auto is_bad = [&](const PageRange& pages) {
-    return std::any_of(failed.begin(), failed.end(), [&](const PageRange& hole) { return hole.overlaps(pages); });
+  const auto error_of = [&](const PageRange& pages) {
+    const auto hole =
+        std::find_if(failed.begin(), failed.end(), [&](const auto& failure) { return failure.pages.overlaps(pages); });
+    return hole == failed.end() ? 0 : hole->error;
   };
   for (const auto& [parked, pages] : waiters) {
-    if (is_bad(pages)) continue;
+    if (error_of(pages) != 0) continue;
     for (uint64_t page = pages.first; page < pages.end(); page++) {
       const FrameNumber frame = flight->memory.frame(page - flight->pages.first);
       arena_->reference({frame, 1});
@@ -132,7 +130,7 @@ void BlockCacheImpl::land(const std::shared_ptr<Flight>& flight) {
     }
   }
   flight->memory.reset();
-  for (const auto& waiter : waiters) arrive(waiter.parked, is_bad(waiter.pages) ? error : 0);
+  for (const auto& waiter : waiters) arrive(waiter.parked, error_of(waiter.pages));
 }
 
 }  // namespace sluice

@@ -55,6 +55,11 @@ struct Flight {
     PageRange pages;  // which this flight supplies
   };
 
+  struct Failure {
+    PageRange pages;
+    int error = 0;
+  };
+
   FileBlocks* file = nullptr;  // kept alive by `source` or by the reader
   uint32_t generation = 0;
   uint64_t size = 0;
@@ -67,8 +72,7 @@ struct Flight {
   std::atomic<uint32_t> parts_under_way{0};
   uint64_t part_pages = 0;  // how long they are at most
   Mutex mutex;              // leaf
-  std::vector<PageRange> failed GUARDED_BY(mutex);
-  int error GUARDED_BY(mutex) = 0;  // the first
+  std::vector<Failure> failed GUARDED_BY(mutex);
 
   // Guarded by the shard's mutex while the flight is registered there.
   bool registered = true;  // false: a change began over its pages; the result is for those who wait, not for the index
