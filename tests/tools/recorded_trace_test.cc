@@ -121,7 +121,7 @@ void check_same_hits(const std::string& path, const CacheStats& live, uint64_t p
   INFO(policy->name << ": live " << live.hits << " of " << live.hits + live.misses << ", replayed " << counts.hits
                     << " of " << counts.requests);
   CHECK(counts.requests == live.hits + live.misses);
-  CHECK(ratio(counts.hits, counts.requests) == Approx(ratio(live.hits, counts.requests)).margin(0.005));
+  CHECK(ratio(counts.hits, counts.requests) == Catch::Approx(ratio(live.hits, counts.requests)).margin(0.005));
   CHECK(live.evictions > 1000);
 }
 
