@@ -24,7 +24,7 @@ constexpr std::array<std::pair<CacheVerb, std::string_view>, 4> kVerbs = {
 // An inode that was looked up, known until this goes.
 class Known {
  public:
-  Known(Store* store, Entry entry) : store_(store), entry_(std::move(entry)) {}
+  Known(Store* store, const Entry& entry) : store_(store), entry_(entry) {}
   Known(Known&& other) noexcept : store_(std::exchange(other.store_, nullptr)), entry_(other.entry_) {}
   Known& operator=(Known&& other) noexcept {
     std::swap(store_, other.store_);
@@ -115,7 +115,7 @@ class Worker {
       const auto entry = store_.lookup(directory, name);
       if (!entry) continue;  // gone, or a mount below
       Known known(&store_, *entry);
-      std::string below = path.empty() ? name : path + "/" + name;
+      std::string below = path.empty() ? name : fmt::format("{}/{}", path, name);
       if (S_ISDIR(known.mode())) walk(known.number(), below);
       if (S_ISREG(known.mode())) add(std::move(known), std::move(below));
     }

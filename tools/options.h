@@ -60,17 +60,15 @@ struct Options {
   std::optional<std::string> fsname;  // nothing: SOURCE
   std::string subtype = "sluice";
 
-  // The process.
+  // The process, and what its commands print.
   bool foreground = false;
   bool debug = false;  // foreground, and the log at its finest
-  std::string log_level = "info";
-  std::string control;  // empty: PID.sock in the control directory
-  std::string config;
-
-  // `sluice status`, `sluice sim` and `sluice bench`.
   bool json = false;
   bool watch = false;
   bool lazy = false;
+  std::string log_level = "info";
+  std::string control;  // empty: PID.sock in the control directory
+  std::string config;
 
   // `sluice sim`; lists are comma separated.
   std::string sim_policies;  // empty: all
