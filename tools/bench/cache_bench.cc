@@ -195,7 +195,7 @@ class Collector final : public benchmark::BenchmarkReporter {
 };
 
 // Registers what the filter lets through; returns how many rows.
-size_t register_rows(const Bench& bench, const std::regex& filter, double seconds) {
+size_t register_rows(const Bench& bench, const std::regex& filter, [[maybe_unused]] double seconds) {
   size_t count = 0;
   for (const Row& row : bench.rows()) {
     for (const int threads : kThreads) {
