@@ -82,6 +82,7 @@ class WarmRestartImpl final : public WarmRestart {
     }
     std::sort(positions.begin(), positions.end());
     std::vector<CachedContent> sorted;
+    sorted.reserve(positions.size());
     for (const auto& [position, i] : positions) sorted.push_back(std::move(contents[i]));
     contents.swap(sorted);
   }
