@@ -2,6 +2,7 @@
 #include "cache/block_cache_impl.h"
 
 namespace sluice {
+
 // A read goes in three steps: it takes what is present and joins what is in flight, gets the memory for all the rest,
 // and launches flights for that. What it claimed in the first step cannot go missing again, so the memory always
 // suffices; and when there is not enough it has launched nothing, gives back what it holds and waits in `starving_`. A

@@ -13,6 +13,7 @@
 
 #include "cache/log.h"
 #include "cache/unique_fd.h"
+#include "tools/text_file.h"
 
 namespace sluice {
 namespace {
@@ -28,16 +29,6 @@ std::string read_to_end(int fd) {
     if (count <= 0) return text;
     text.append(piece.data(), static_cast<size_t>(count));
   }
-}
-
-bool write_all(int fd, std::string_view text) {
-  while (!text.empty()) {
-    const ssize_t count = ::write(fd, text.data(), text.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) return false;
-    text.remove_prefix(static_cast<size_t>(count));
-  }
-  return true;
 }
 
 std::string how_it_ended(pid_t child) {
@@ -79,7 +70,7 @@ void open_standard_descriptors() {
 
 bool StartReport::ready() {
   if (pipe_ < 0) return true;
-  const bool heard = write_all(pipe_, kReady);
+  const bool heard = write_all(pipe_, kReady).has_value();
   ::close(pipe_);
   redirect({STDERR_FILENO});
   return heard;

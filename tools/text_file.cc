@@ -23,4 +23,14 @@ Result<std::string> read_text_file(const std::string& path) {
   }
 }
 
+Result<void> write_all(int fd, std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t count = ::write(fd, text.data(), text.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) return fail(count < 0 ? errno : EIO);
+    text.remove_prefix(static_cast<size_t>(count));
+  }
+  return {};
+}
+
 }  // namespace sluice

@@ -113,14 +113,8 @@ Checked<> save_warm_list(const std::string& path, const std::vector<CachedConten
   const std::string fresh = path + ".new";
   ::unlink(fresh.c_str());
   const UniqueFd fd(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
-  bool good = static_cast<bool>(fd);
-  for (std::string_view rest = text; good && !rest.empty();) {
-    const ssize_t written = ::write(fd.get(), rest.data(), rest.size());
-    if (written < 0 && errno == EINTR) continue;
-    good = written > 0;
-    if (good) rest.remove_prefix(static_cast<size_t>(written));
-  }
-  if (good && ::fsync(fd.get()) == 0 && ::rename(fresh.c_str(), path.c_str()) == 0) return {};
+  if (fd && write_all(fd.get(), text) && ::fsync(fd.get()) == 0 && ::rename(fresh.c_str(), path.c_str()) == 0)
+    return {};
   const int error = errno;
   if (fd) ::unlink(fresh.c_str());
   return complain("--warm-restart: cannot write '{}': {}", path, error_text(error));

@@ -4,15 +4,7 @@
 source "$(dirname "$0")/lib.sh"
 need "$PYTHON"
 
-refused() {  # CODE PATTERN ARGUMENT...
-  local code=$1 pattern=$2 got=0
-  shift 2
-  "$SLUICE" bench "$@" >"$WORK/out" 2>"$WORK/err" || got=$?
-  equal "exit code of 'bench $*'" "$got" "$code"
-  equal "lines on standard error of 'bench $*'" "$(wc -l <"$WORK/err")" 1
-  empty "standard output of 'bench $*'" "$(cat "$WORK/out")"
-  grep -q -e "$pattern" "$WORK/err" || fail "bench $*: '$(cat "$WORK/err")' says nothing of '$pattern'"
-}
+refused() { refuses "$1" "$2" bench "${@:3}"; }  # CODE PATTERN ARGUMENT...
 
 refused 2 "bench takes WHAT"
 refused 2 "bench does not measure 'disk'; it knows: cache" disk

@@ -53,6 +53,17 @@ at_least() { (($2 >= $3)) || fail "$1: $2 is less than $3"; }                # W
 same_bytes() { cmp -- "$1" "$2" >&2 || fail "$1 and $2 differ"; }
 empty() { [[ -z $2 ]] || fail "$1: $(head -n 5 <<<"$2")"; }                   # WHAT TEXT
 
+# Sluice ends with this code and one line on standard error that matches; nothing on standard output.
+refuses() {  # CODE PATTERN ARGUMENT...
+  local code=$1 pattern=$2 got=0
+  shift 2
+  "$SLUICE" "$@" >"$WORK/out" 2>"$WORK/err" || got=$?
+  equal "exit code of '$*'" "$got" "$code"
+  equal "lines on standard error of '$*'" "$(wc -l <"$WORK/err")" 1
+  empty "standard output of '$*'" "$(cat "$WORK/out")"
+  grep -q -e "$pattern" "$WORK/err" || fail "$*: '$(cat "$WORK/err")' says nothing of '$pattern'"
+}
+
 wait_until() {  # SECONDS COMMAND...
   local deadline=$((SECONDS + $1))
   shift

@@ -3,15 +3,7 @@
 source "$(dirname "$0")/lib.sh"
 need "$PYTHON" gzip
 
-refused() {  # CODE PATTERN ARGUMENT...
-  local code=$1 pattern=$2 got=0
-  shift 2
-  "$SLUICE" sim "$@" >"$WORK/out" 2>"$WORK/err" || got=$?
-  equal "exit code of 'sim $*'" "$got" "$code"
-  equal "lines on standard error of 'sim $*'" "$(wc -l <"$WORK/err")" 1
-  empty "standard output of 'sim $*'" "$(cat "$WORK/out")"
-  grep -q -e "$pattern" "$WORK/err" || fail "sim $*: '$(cat "$WORK/err")' says nothing of '$pattern'"
-}
+refused() { refuses "$1" "$2" sim "${@:3}"; }  # CODE PATTERN ARGUMENT...
 
 # a b c a b c ...: a cache of 3 misses three times, one of 2 always by LRU.
 for ((i = 0; i < 10; i++)); do printf 'a\nb\nc\n'; done >"$WORK/loop"

@@ -125,7 +125,9 @@ void check_same_hits(const std::string& path, const CacheStats& live, uint64_t p
   CHECK(live.evictions > 1000);
 }
 
-TEST_CASE("recorded trace: random reads replayed have the hits of the live cache", "[tools][trace]") {
+// 30,000 random asks of a live cache of each policy, recorded and replayed.
+template <typename Do>
+void check_replay_of(Do do_ask) {
   for (const PolicyKind* policy : policy_kinds()) {
     std::mt19937_64 random(test_seed());
     const TemporaryDirectory directory;
@@ -133,10 +135,7 @@ TEST_CASE("recorded trace: random reads replayed have the hits of the live cache
     uint64_t page_bytes = 0;
     {
       LiveCache live(directory / "trace", std::string(policy->name));
-      for (int i = 0; i < 30'000; i++) {
-        const Ask ask = random_ask(random);
-        live.read(ask.file, ask.pages);
-      }
+      for (int i = 0; i < 30'000; i++) do_ask(live, random_ask(random), random);
       stats = live.stats();
       page_bytes = live.page_bytes();
     }
@@ -144,27 +143,18 @@ TEST_CASE("recorded trace: random reads replayed have the hits of the live cache
   }
 }
 
+TEST_CASE("recorded trace: random reads replayed have the hits of the live cache", "[tools][trace]") {
+  check_replay_of([](LiveCache& live, const Ask& ask, std::mt19937_64&) { live.read(ask.file, ask.pages); });
+}
+
 TEST_CASE("recorded trace: readahead and writes fill the cache and are no requests", "[tools][trace]") {
-  for (const PolicyKind* policy : policy_kinds()) {
-    std::mt19937_64 random(test_seed());
-    const TemporaryDirectory directory;
-    CacheStats stats;
-    uint64_t page_bytes = 0;
-    {
-      LiveCache live(directory / "trace", std::string(policy->name));
-      for (int i = 0; i < 30'000; i++) {
-        const Ask ask = random_ask(random);
-        switch (random() % 8) {
-          case 0: live.prefetch(ask.file, ask.pages); break;
-          case 1: live.write(ask.file, ask.pages); break;
-          default: live.read(ask.file, ask.pages);
-        }
-      }
-      stats = live.stats();
-      page_bytes = live.page_bytes();
+  check_replay_of([](LiveCache& live, const Ask& ask, std::mt19937_64& random) {
+    switch (random() % 8) {
+      case 0: live.prefetch(ask.file, ask.pages); break;
+      case 1: live.write(ask.file, ask.pages); break;
+      default: live.read(ask.file, ask.pages);
     }
-    check_same_hits(directory / "trace", stats, page_bytes, policy);
-  }
+  });
 }
 
 TEST_CASE("recorded trace: what fits is missed once, in blocks and in bytes", "[tools][trace]") {
