@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -163,14 +164,14 @@ class FakeSource final : public BlockSource {
 
   // Fills `bytes` with what the file holds at `offset` when its pages have `stamp`. What a writer would publish.
   void fill(uint64_t offset, char* bytes, size_t length, uint64_t stamp) const {
-    for_each_word(offset, length, stamp, [&](size_t at, const char* word, size_t count) {
-      ::memcpy(bytes + at, word, count);
+    for_each_piece(offset, length, stamp, [&](size_t at, const char* piece, size_t count) {
+      ::memcpy(bytes + at, piece, count);
       return true;
     });
   }
   bool shows(uint64_t offset, const char* bytes, size_t length, uint64_t stamp) const {
-    return for_each_word(offset, length, stamp, [&](size_t at, const char* word, size_t count) {
-      return ::memcmp(bytes + at, word, count) == 0;
+    return for_each_piece(offset, length, stamp, [&](size_t at, const char* piece, size_t count) {
+      return ::memcmp(bytes + at, piece, count) == 0;
     });
   }
   // The one stamp that all these bytes show; none: they are torn or not from here. Needs more than a few bytes to be
@@ -254,10 +255,11 @@ class FakeSource final : public BlockSource {
     return length;
   }
 
-  // Calls visit(place in the range, bytes, how many) for each aligned word of the file that the range touches, until it
-  // returns false. True when it never did.
+  // Calls visit(place in the range, bytes, how many) for each aligned piece of the file that the range touches, until
+  // it returns false. True when it never did.
   template <typename Visit>
-  bool for_each_word(uint64_t offset, size_t length, uint64_t stamp, Visit visit) const {
+  bool for_each_piece(uint64_t offset, size_t length, uint64_t stamp, Visit visit) const {
+    std::array<uint64_t, kPieceBytes / 8> piece;
     uint64_t page = UINT64_MAX, page_word = 0;
     for (size_t at = 0; at < length;) {
       const uint64_t here = offset + at;
@@ -265,14 +267,17 @@ class FakeSource final : public BlockSource {
         page = here / kPageSize;
         page_word = word_of_page(page, stamp);
       }
-      const uint64_t word = page_word ^ (here % kPageSize / 8 * 0xd1342543de82ef95);
-      const size_t skip = here % 8;
-      const size_t count = std::min<size_t>(8 - skip, length - at);
-      if (!visit(at, reinterpret_cast<const char*>(&word) + skip, count)) return false;
+      uint64_t place = here % kPageSize / kPieceBytes * piece.size() * kWordStep;
+      for (uint64_t& word : piece) word = page_word ^ std::exchange(place, place + kWordStep);
+      const size_t skip = here % kPieceBytes;
+      const size_t count = std::min<size_t>(kPieceBytes - skip, length - at);
+      if (!visit(at, reinterpret_cast<const char*>(piece.data()) + skip, count)) return false;
       at += count;
     }
     return true;
   }
+  static constexpr size_t kPieceBytes = 512;
+  static constexpr uint64_t kWordStep = 0xd1342543de82ef95;
 
   // splitmix64 of what identifies the page's content.
   uint64_t word_of_page(uint64_t page, uint64_t stamp) const {
