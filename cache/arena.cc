@@ -20,6 +20,9 @@
 // Why a test may free what cooled before it began, and only that: a cooling frame has no owner, so nobody can lend it
 // again; references on it only go away. A frame that starts to cool while the test walks may have been passed already.
 //
+// A slab beyond the limit retires: it is in no free list and its free frames are not counted as free, but in its map,
+// so that a limit that is raised again finds them. Cooling frames in it are tested like all others.
+//
 // A frame's word counts its owners, with a bit on top once it was lent. An owner who reads a count of one is
 // alone: nobody else may take a reference, so the last release needs no atomic exchange.
 #include "cache/arena.h"
@@ -77,6 +80,8 @@ struct Slab {
   uint64_t rests_until;   // by the count of reclaims
   uint16_t longest_free;
   uint16_t cooling_frames;
+  bool present;
+  bool retiring;
   bool resting;
   bool half_replaced;  // the replaced part of its huge page may still be charged to us
 };
@@ -107,6 +112,8 @@ class SlabArena final : public Arena {
   void reference(FrameRun run) override;
   void release(FrameRun run) override;
   void mark_lent(FrameRun run) override;
+  void set_limit(uint32_t slabs) override;
+  void cool_retiring() override;
   char* address(FrameNumber frame) const override;
   ArenaStats stats() const override;
 
@@ -118,16 +125,24 @@ class SlabArena final : public Arena {
   Run take_run(uint32_t slab, uint32_t wanted) REQUIRES(mutex_);
   void add_free(uint32_t slab, Run run) REQUIRES(mutex_);
   void set_longest_free(uint32_t slab, uint32_t run) REQUIRES(mutex_);
+  void put_in_list(uint32_t slab, uint32_t run) REQUIRES(mutex_);
+  void take_from_list(uint32_t slab, uint32_t run) REQUIRES(mutex_);
+  void retire(uint32_t slab) REQUIRES(mutex_);
+  void use_again(uint32_t slab) REQUIRES(mutex_);
+  void leave_if_empty(uint32_t slab) REQUIRES(mutex_);
 
   // Ways to more free frames. Each returns false, or no answer, when it has none left to try.
   bool add_slab() REQUIRES(reclaim_mutex_);
   std::optional<ReleaseAnswer> test_one_slab() REQUIRES(reclaim_mutex_);
+  ReleaseAnswer test(uint32_t slab) REQUIRES(reclaim_mutex_);
   bool replace_some(uint32_t wanted) REQUIRES(reclaim_mutex_);
+  void replace(uint32_t slab, uint32_t wanted) REQUIRES(reclaim_mutex_);
   ReleaseAnswer test_with_witness(uint32_t slab) REQUIRES(reclaim_mutex_);
   void stop_testing(const char* reason) REQUIRES(reclaim_mutex_);
 
   std::optional<uint32_t> slab_to_test() const REQUIRES(mutex_);
   std::optional<uint32_t> slab_to_replace() const REQUIRES(mutex_);
+  std::vector<uint32_t> retiring_and_cooling() const;
   void add_cooling(uint32_t slab, Run run) REQUIRES(mutex_);
   void cooling_becomes_free(uint32_t slab, const FrameMap& frames) REQUIRES(mutex_);
   void set_cooling_frames(uint32_t slab, uint32_t frames) REQUIRES(mutex_);
@@ -144,15 +159,18 @@ class SlabArena final : public Arena {
   std::optional<ReleaseWitness> witness_ GUARDED_BY(reclaim_mutex_);
   uint64_t reclaims_ GUARDED_BY(reclaim_mutex_) = 0;  // the time by which slabs rest
   uint64_t tests_resume_at_ GUARDED_BY(reclaim_mutex_) = 0;
+  uint32_t limit_ GUARDED_BY(reclaim_mutex_);
 
-  mutable Mutex mutex_;  // leaf
+  mutable Mutex mutex_;  // a leaf but for the supply's
   LazyArray<Slab> slab_table_ GUARDED_BY(mutex_);
   std::array<FreeList, kFreeLists> free_lists_ GUARDED_BY(mutex_);
   uint32_t free_lists_used_ GUARDED_BY(mutex_) = 0;  // a bit per list that is not empty
   std::array<CoolingList, kCoolingLists> cooling_lists_ GUARDED_BY(mutex_);
-  CoolingList resting_ GUARDED_BY(mutex_);  // in order of rests_until
-  uint32_t slabs_max_ GUARDED_BY(mutex_);
-  uint32_t slabs_ GUARDED_BY(mutex_) = 0;
+  CoolingList resting_ GUARDED_BY(mutex_);     // in order of rests_until
+  uint32_t slabs_max_ GUARDED_BY(mutex_);      // the limit, or what the system gave
+  uint32_t slabs_end_ GUARDED_BY(mutex_) = 0;  // all that are present are below
+  uint32_t slabs_ GUARDED_BY(mutex_) = 0;      // present
+  uint32_t retiring_ GUARDED_BY(mutex_) = 0;   // of them
   uint64_t free_frames_ GUARDED_BY(mutex_) = 0;
   uint64_t cooling_frames_ GUARDED_BY(mutex_) = 0;
   uint64_t release_tests_ GUARDED_BY(mutex_) = 0;
@@ -163,12 +181,15 @@ class SlabArena final : public Arena {
 SlabArena::SlabArena(const ArenaOptions& options, SlabMemory memory)
     : options_(options),
       memory_(std::move(memory)),
-      supply_(&memory_, {.slabs_max = options.slabs_max, .guards = options.proof == ReleaseProof::collapse}),
+      supply_(
+          &memory_,
+          {.slabs_max = options.slabs_max, .limit = options.limit, .guards = options.proof == ReleaseProof::collapse}),
       counts_(size_t{options.slabs_max} * kFramesPerSlab),
       proof_(options.proof),
+      limit_(options.limit),
       slab_table_(options.slabs_max),
       resting_(&slab_table_[0]),
-      slabs_max_(options.slabs_max) {
+      slabs_max_(options.limit) {
   free_lists_.fill(FreeList(&slab_table_[0]));
   cooling_lists_.fill(CoolingList(&slab_table_[0]));
 }
@@ -242,22 +263,104 @@ FrameMap::Run SlabArena::take_run(uint32_t slab, uint32_t wanted) {
 void SlabArena::add_free(uint32_t slab, Run run) {
   Slab& state = slab_table_[slab];
   state.free.set(run);
-  free_frames_ += run.count;
+  if (!state.retiring) free_frames_ += run.count;
   set_longest_free(slab, std::max<uint32_t>(state.longest_free, state.free.run_around(run.first).count));
+  if (state.retiring) leave_if_empty(slab);
 }
 
 void SlabArena::set_longest_free(uint32_t slab, uint32_t run) {
-  const uint32_t before = std::exchange(slab_table_[slab].longest_free, static_cast<uint16_t>(run));
-  if (before > 0 && run > 0 && free_list_of(before) == free_list_of(run)) return;
-  if (before > 0) {
-    FreeList& list = free_lists_[free_list_of(before)];
-    list.remove(slab);
-    if (list.empty()) free_lists_used_ &= ~(uint32_t{1} << free_list_of(before));
+  Slab& state = slab_table_[slab];
+  const uint32_t before = std::exchange(state.longest_free, static_cast<uint16_t>(run));
+  if (state.retiring || (before > 0 && run > 0 && free_list_of(before) == free_list_of(run))) return;
+  take_from_list(slab, before);
+  put_in_list(slab, run);
+}
+
+void SlabArena::put_in_list(uint32_t slab, uint32_t run) {
+  if (run == 0) return;
+  free_lists_[free_list_of(run)].push_front(slab);
+  free_lists_used_ |= uint32_t{1} << free_list_of(run);
+}
+
+void SlabArena::take_from_list(uint32_t slab, uint32_t run) {
+  if (run == 0) return;
+  FreeList& list = free_lists_[free_list_of(run)];
+  list.remove(slab);
+  if (list.empty()) free_lists_used_ &= ~(uint32_t{1} << free_list_of(run));
+}
+
+// ---- the limit ----
+
+void SlabArena::set_limit(uint32_t slabs) {
+  ASSERT(slabs > 0 && slabs <= options_.slabs_max);
+  MutexLock reclaim(&reclaim_mutex_);  // no slab is on its way
+  supply_.set_limit(slabs);
+  limit_ = slabs;
+  MutexLock lock(&mutex_);
+  slabs_max_ = slabs;
+  for (uint32_t slab = 0; slab < slabs_end_; slab++) {
+    if (!slab_table_[slab].present || slab_table_[slab].retiring == (slab >= slabs)) continue;
+    if (slab < slabs) {
+      use_again(slab);
+    } else {
+      retire(slab);
+    }
   }
-  if (run > 0) {
-    free_lists_[free_list_of(run)].push_front(slab);
-    free_lists_used_ |= uint32_t{1} << free_list_of(run);
+}
+
+void SlabArena::retire(uint32_t slab) {
+  Slab& state = slab_table_[slab];
+  take_from_list(slab, state.longest_free);
+  free_frames_ -= state.free.count();
+  state.retiring = true;
+  retiring_++;
+  leave_if_empty(slab);
+}
+
+void SlabArena::use_again(uint32_t slab) {
+  Slab& state = slab_table_[slab];
+  state.retiring = false;
+  retiring_--;
+  free_frames_ += state.free.count();
+  put_in_list(slab, state.longest_free);
+}
+
+void SlabArena::leave_if_empty(uint32_t slab) {
+  Slab& state = slab_table_[slab];
+  if (state.longest_free < kUsableFrames) return;
+  state.free.clear({0, kUsableFrames});
+  state.longest_free = 0;
+  state.present = false;
+  state.retiring = false;
+  slabs_--;
+  retiring_--;
+  supply_.give_back(slab);
+}
+
+void SlabArena::cool_retiring() {
+  MutexLock reclaim(&reclaim_mutex_);
+  reclaims_++;
+  for (const uint32_t slab : retiring_and_cooling()) {
+    if (proof_ == ReleaseProof::collapse) {
+      if (test(slab) == ReleaseAnswer::refused) return;
+    } else {
+      replace(slab, kFramesPerSlab);
+    }
   }
+  {
+    MutexLock lock(&mutex_);
+    if (retiring_ > 0) return;
+  }
+  counts_.forget_from(size_t{limit_} * kFramesPerSlab);
+}
+
+std::vector<uint32_t> SlabArena::retiring_and_cooling() const {
+  std::vector<uint32_t> slabs;
+  MutexLock lock(&mutex_);
+  for (uint32_t slab = 0; slab < slabs_end_; slab++) {
+    if (slab_table_[slab].retiring && slab_table_[slab].cooling_frames > 0) slabs.push_back(slab);
+  }
+  return slabs;
 }
 
 // ---- references ----
@@ -302,35 +405,44 @@ bool SlabArena::add_slab() {
   uint32_t slabs;
   {
     MutexLock lock(&mutex_);
-    slabs = slabs_;
+    slabs = slabs_ - retiring_;
     if (slabs == slabs_max_) return false;
   }
   const Result<SlabSupply::Slab> slab = supply_.take();
   if (!slab) {
     log(LogLevel::warning, "the system gives no memory for more than {} MiB of cache", slabs * (kSlabSize >> 20));
     MutexLock lock(&mutex_);
-    slabs_max_ = slabs_;
+    slabs_max_ = slabs;
     return false;
   }
   // Without its guard a slab could be collapsed in earnest.
   if (proof_ == ReleaseProof::collapse && !slab->guarded) stop_testing("a guard page was refused");
   MutexLock lock(&mutex_);
   slabs_++;
+  slabs_end_ = std::max(slabs_end_, slab->number + 1);
+  slab_table_[slab->number].present = true;
   add_free(slab->number, {0, kUsableFrames});
   return true;
 }
 
 std::optional<ReleaseAnswer> SlabArena::test_one_slab() {
   if (proof_ != ReleaseProof::collapse || reclaims_ < tests_resume_at_) return std::nullopt;
-  uint32_t slab;
+  std::optional<uint32_t> candidate;
+  {
+    MutexLock lock(&mutex_);
+    wake_rested();
+    candidate = slab_to_test();
+  }
+  if (!candidate) return std::nullopt;
+  return test(*candidate);
+}
+
+// Of a slab with cooling frames.
+ReleaseAnswer SlabArena::test(uint32_t slab) {
   FrameMap cooling;
   bool half_replaced;
   {
     MutexLock lock(&mutex_);
-    wake_rested();
-    const std::optional<uint32_t> candidate = slab_to_test();
-    if (!candidate) return std::nullopt;
-    slab = *candidate;
     cooling = slab_table_[slab].cooling;
     half_replaced = slab_table_[slab].half_replaced;
   }
@@ -364,14 +476,23 @@ void SlabArena::stop_testing(const char* reason) {
 }
 
 bool SlabArena::replace_some(uint32_t wanted) {
-  uint32_t slab, other;
+  std::optional<uint32_t> candidate;
+  {
+    MutexLock lock(&mutex_);
+    candidate = slab_to_replace();
+  }
+  if (!candidate) return false;
+  replace(*candidate, wanted);
+  return true;
+}
+
+// Up to that many of a slab's cooling frames.
+void SlabArena::replace(uint32_t slab, uint32_t wanted) {
+  uint32_t other;
   FrameMap chosen;
   uint32_t count = 0;
   {
     MutexLock lock(&mutex_);
-    const std::optional<uint32_t> candidate = slab_to_replace();
-    if (!candidate) return false;
-    slab = *candidate;
     const Slab& state = slab_table_[slab];
     const FrameMap& cooling = state.cooling;
     for (Run run = cooling.next_run(0); run.count > 0 && count < wanted; run = cooling.next_run(run.end())) {
@@ -390,7 +511,6 @@ bool SlabArena::replace_some(uint32_t wanted) {
   slab_table_[slab].half_replaced = true;
   frames_replaced_ += count;
   cooling_becomes_free(slab, chosen);
-  return true;
 }
 
 // ---- cooling frames ----
@@ -439,7 +559,7 @@ void SlabArena::set_cooling_frames(uint32_t slab, uint32_t frames) {
 
 void SlabArena::rest(uint32_t slab) {
   Slab& state = slab_table_[slab];
-  cooling_lists_[cooling_list_of(state.cooling_frames)].remove(slab);
+  (state.resting ? resting_ : cooling_lists_[cooling_list_of(state.cooling_frames)]).remove(slab);
   resting_.push_back(slab);
   state.resting = true;
   state.rests_until = reclaims_ + kRestAllocates;
@@ -465,9 +585,10 @@ ArenaStats SlabArena::stats() const {
   MutexLock lock(&mutex_);
   ArenaStats stats;
   stats.frames_max = uint64_t{slabs_max_} * kUsableFrames;
-  stats.frames_free = free_frames_ + uint64_t{slabs_max_ - slabs_} * kUsableFrames;
+  stats.frames_free = free_frames_ + uint64_t{slabs_max_ - (slabs_ - retiring_)} * kUsableFrames;
   stats.frames_cooling = cooling_frames_;
   stats.slabs = slabs_;
+  stats.slabs_retiring = retiring_ + supply_.going_back();
   stats.release_tests = release_tests_;
   stats.release_tests_busy = release_tests_busy_;
   stats.frames_replaced = frames_replaced_;
@@ -476,8 +597,10 @@ ArenaStats SlabArena::stats() const {
 
 }  // namespace
 
-Result<std::unique_ptr<Arena>> Arena::create(const ArenaOptions& options) {
+Result<std::unique_ptr<Arena>> Arena::create(ArenaOptions options) {
   ASSERT(options.slabs_max > 0);
+  if (options.limit == 0) options.limit = options.slabs_max;
+  ASSERT(options.limit <= options.slabs_max);
   if (options.slabs_max > kSlabsMax) return fail(ENOMEM);
   // One more slab of address space, for the release test's witness.
   auto arena = std::make_unique<SlabArena>(options, TRY(SlabMemory::reserve(options.slabs_max + 1)));

@@ -10,7 +10,9 @@
 //             is (10-20 us per 2 MiB). Nothing moves.
 //   replace   MADV_DONTNEED of exactly the cooling pages: the reader keeps the old pages, we get fresh ones. Exact and
 //             expensive; also the last resort under `collapse`, when memory is needed and nothing has cooled.
-// Slabs are taken one by one as they are needed, some touched ahead (slab_supply.h), and never returned before the end.
+// Slabs are taken one by one as they are needed, some touched ahead (slab_supply.h). They go back to the system when
+// the limit is lowered: those beyond it *retire*. Their free frames are given to nobody any more, and a slab of which
+// all frames are free is returned. To empty them is the business of those who hold frames.
 //
 // Cost: 4 bytes of metadata per frame, and one guard page per slab (0.2 %).
 // Thread-safe. The mutex is a leaf lock.
@@ -34,14 +36,16 @@ enum class ReleaseProof { collapse, replace };
 
 struct ArenaOptions {
   uint32_t slabs_max = 0;                      // hard limit of the arena, in slabs of 2 MiB
+  uint32_t limit = 0;                          // slabs that may be used, until set_limit says otherwise; 0: all
   ReleaseProof proof = ReleaseProof::replace;  // by `probe_release_proof`, once at start
 };
 
 struct ArenaStats {
-  uint64_t frames_max = 0;      // usable frames when every slab is there
+  uint64_t frames_max = 0;      // usable frames when every slab below the limit is there
   uint64_t frames_free = 0;     // of the slabs taken so far and those still to come
   uint64_t frames_cooling = 0;  // lent, unused by us, not yet proven released
-  uint64_t slabs = 0;           // taken so far
+  uint64_t slabs = 0;           // taken so far, those that retire included
+  uint64_t slabs_retiring = 0;  // beyond the limit, and their memory not yet the system's
   uint64_t release_tests = 0;
   uint64_t release_tests_busy = 0;  // ... that said EAGAIN
   uint64_t frames_replaced = 0;
@@ -50,7 +54,7 @@ struct ArenaStats {
 class Arena {
  public:
   // Errors: ENOMEM when the address space or the first slab is refused.
-  static Result<std::unique_ptr<Arena>> create(const ArenaOptions& options);
+  static Result<std::unique_ptr<Arena>> create(ArenaOptions options);
   virtual ~Arena() = default;
 
   // Appends up to `wanted` frames to `runs`, each frame with one reference that the caller owns, in as few runs as
@@ -89,6 +93,12 @@ class Arena {
   void tell_release() const {
     if (release_listener_) release_listener_();
   }
+
+  // From now on only the first `slabs` slabs are used, at least one and at most slabs_max: frames below
+  // `slabs * kFramesPerSlab`. Any thread.
+  virtual void set_limit(uint32_t slabs) = 0;
+  // Proves what it can of the lent frames in retiring slabs released. For a thread that waits for these to go.
+  virtual void cool_retiring() = 0;
 
   virtual char* address(FrameNumber frame) const = 0;
   virtual ArenaStats stats() const = 0;

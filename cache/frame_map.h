@@ -69,6 +69,12 @@ class FrameMap {
     return longest;
   }
 
+  uint32_t count() const {
+    uint32_t count = 0;
+    for (const uint64_t word : words_) count += static_cast<uint32_t>(std::popcount(word));
+    return count;
+  }
+
   // The first frame that is neither in this map nor in `other`; kFramesPerSlab when there is none.
   uint32_t first_in_neither(const FrameMap& other) const {
     FrameMap both = *this;

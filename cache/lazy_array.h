@@ -3,9 +3,12 @@
 // address space is refused.
 #pragma once
 
+#include <string.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <type_traits>
 
 #include "cache/assert.h"
@@ -35,7 +38,19 @@ class LazyArray {
   T* data() { return entries_; }
   size_t size() const { return size_; }
 
+  // Entries from there on are zeros again, and their memory the system's.
+  void forget_from(size_t index) {
+    const uintptr_t first = reinterpret_cast<uintptr_t>(entries_ + index);
+    const uintptr_t page = (first + kSystemPage - 1) / kSystemPage * kSystemPage;
+    const uintptr_t end = reinterpret_cast<uintptr_t>(entries_ + size_);
+    if (index >= size_) return;
+    ::memset(static_cast<void*>(entries_ + index), 0, std::min(page, end) - first);
+    if (page < end) ::madvise(reinterpret_cast<void*>(page), end - page, MADV_DONTNEED);
+  }
+
  private:
+  static constexpr uintptr_t kSystemPage = 4096;
+
   const size_t size_;
   T* entries_;
 };

@@ -15,6 +15,7 @@
 #endif
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102
+#define MADV_GUARD_REMOVE 103
 #endif
 
 namespace sluice {
@@ -78,6 +79,10 @@ bool sees_lent_page(char* slab, uint32_t frame) {
 
 bool install_guard(char* slab) {
   return ::madvise(slab + kSlabSize - kPageSize, kPageSize, MADV_GUARD_INSTALL) == 0;
+}
+
+void remove_guard(char* slab) {
+  ::madvise(slab + kSlabSize - kPageSize, kPageSize, MADV_GUARD_REMOVE);
 }
 
 ReleaseAnswer test_release(char* slab) {

@@ -26,6 +26,9 @@ enum class ReleaseAnswer {
 
 // Makes the slab's last page the guard. False where the kernel cannot (before 6.13).
 bool install_guard(char* slab);
+// The page is as any other. A guard outlives the memory of its slab, and a slab with a guard cannot be touched as a
+// whole.
+void remove_guard(char* slab);
 
 // 15 to 50 us when released, less when busy; may be much more when refused. Any thread.
 ReleaseAnswer test_release(char* slab);

@@ -47,6 +47,10 @@ Result<> SlabMemory::touch(uint32_t slab) {
   return {};
 }
 
+void SlabMemory::give_back(uint32_t slab) {
+  ::madvise(address(slab), kSlabSize, MADV_DONTNEED);
+}
+
 void SlabMemory::replace(uint32_t slab, uint32_t first, uint32_t count) {
   ASSERT(first + count < kFramesPerSlab);
   const int result = ::madvise(address(slab) + size_t{first} * kPageSize, size_t{count} * kPageSize, MADV_DONTNEED);

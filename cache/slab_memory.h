@@ -25,6 +25,8 @@ class SlabMemory {
 
   // Gives the slab its memory, as one huge page where there is one: some 200 us. Errors: ENOMEM.
   Result<> touch(uint32_t slab);
+  // The slab is as it was before `touch`. Who reads its pages by reference keeps them.
+  void give_back(uint32_t slab);
   // Puts fresh pages in the place of these; who reads the old ones keeps them. Never the slab's last page.
   void replace(uint32_t slab, uint32_t first, uint32_t count);
   // A replaced part of a huge page goes back to the system only once the rest is split into small pages. `frame` is any

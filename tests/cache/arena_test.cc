@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstring>
 #include <map>
 #include <optional>
@@ -279,9 +280,11 @@ TEST_CASE("arena: a child process does not inherit the memory", "[cache][arena]"
 class Model {
  public:
   Model(Arena& arena, uint32_t slabs_max, uint64_t seed)
-      : arena_(arena), frames_max_(slabs_max * kUsable), random_(seed) {}
+      : arena_(arena), slabs_max_(slabs_max), limit_(slabs_max), random_(seed) {}
 
   void step() {
+    if (random_() % 200 == 0) return set_limit(static_cast<uint32_t>(1 + random_() % slabs_max_));
+    if (random_() % 200 == 0) return arena_.cool_retiring();
     switch (random_() % 6) {
       case 0: return allocate();
       case 1: return reference();
@@ -293,9 +296,18 @@ class Model {
   void finish() {
     while (!held_.empty()) release();
     while (!pipes_.empty()) read_a_pipe();
+    // What is lent to nobody leaves the slabs that retire, and the memory the process.
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (arena_.stats().slabs_retiring > 0) {
+      arena_.cool_retiring();
+      REQUIRE(std::chrono::steady_clock::now() < deadline);
+    }
+    REQUIRE(arena_.stats().slabs <= limit_);
+    set_limit(slabs_max_);
     const ArenaStats stats = arena_.stats();
-    REQUIRE(stats.frames_free + stats.frames_cooling == frames_max_);
-    REQUIRE(frames_of(take(arena_, static_cast<uint32_t>(frames_max_))).size() == frames_max_);
+    const uint32_t frames_max = slabs_max_ * kUsable;
+    REQUIRE(stats.frames_free + stats.frames_cooling == frames_max);
+    REQUIRE(frames_of(take(arena_, frames_max)).size() == frames_max);
   }
 
  private:
@@ -305,15 +317,24 @@ class Model {
     char byte;
   };
 
+  void set_limit(uint32_t slabs) {
+    limit_ = slabs;
+    arena_.set_limit(slabs);
+    REQUIRE(arena_.stats().frames_max == slabs * kUsable);
+  }
+
   void allocate() {
     const auto wanted = static_cast<uint32_t>(1 + random_() % 40);
     std::vector<FrameRun> runs;
+    const auto used =
+        static_cast<uint32_t>(std::distance(counts_.begin(), counts_.lower_bound(limit_ * kFramesPerSlab)));
     const uint32_t given = arena_.allocate(wanted, runs);
-    REQUIRE(given == std::min<uint64_t>(wanted, frames_max_ - counts_.size()));
+    REQUIRE(given == std::min(wanted, limit_ * kUsable - used));
     uint32_t total = 0;
     for (const FrameRun run : runs) {
       total += run.count;
       const char byte = static_cast<char>(random_());
+      REQUIRE(run.first < limit_ * kFramesPerSlab);
       fill(arena_, run, byte);
       for (uint32_t i = 0; i < run.count; i++) {
         REQUIRE(counts_.emplace(run.first + i, 1).second);
@@ -368,7 +389,8 @@ class Model {
   }
 
   Arena& arena_;
-  const uint64_t frames_max_;
+  const uint32_t slabs_max_;
+  uint32_t limit_;
   std::mt19937_64 random_;
   std::map<FrameNumber, uint32_t> counts_;
   std::map<FrameNumber, char> bytes_;
@@ -379,8 +401,8 @@ class Model {
 TEST_CASE("arena: agrees with a model of its counts over random requests, and no reader sees a changed byte",
           "[cache][arena]") {
   for (ReleaseProof proof : proofs()) {
-    auto arena = make_arena(3, proof);
-    Model model(*arena, 3, test_seed());
+    auto arena = make_arena(4, proof);
+    Model model(*arena, 4, test_seed());
     for (int step = 0; step < 20'000; step++) model.step();
     model.finish();
   }
@@ -427,6 +449,30 @@ TEST_CASE("arena: readers keep their bytes while threads fight for memory", "[ca
     CHECK(stats.slabs == 2);
     CHECK(stats.frames_free + stats.frames_cooling == stats.frames_max);
     CHECK(frames_of(take(*arena, 2 * kUsable)).size() == 2 * kUsable);
+  }
+}
+
+TEST_CASE("arena: a limit that changes all the time does not hurt those who use the memory", "[cache][arena]") {
+  for (ReleaseProof proof : proofs()) {
+    auto arena = make_arena(4, proof);
+    std::atomic<int> intact = 0;
+    std::atomic<int> running = 3;
+    std::vector<std::thread> threads;
+    for (uint64_t t = 0; t < 3; t++) {
+      threads.emplace_back([&, t] {
+        intact += borrow_for_a_while(*arena, test_seed() + t, 500);
+        running--;
+      });
+    }
+    std::mt19937_64 random(test_seed());
+    while (running > 0) {
+      arena->set_limit(static_cast<uint32_t>(1 + random() % 4));
+      arena->cool_retiring();
+    }
+    for (std::thread& thread : threads) thread.join();
+    CHECK(intact == 3);
+    arena->set_limit(4);
+    CHECK(frames_of(take(*arena, 4 * kUsable)).size() == 4 * kUsable);
   }
 }
 

@@ -21,12 +21,17 @@ bool has_memory(const SlabMemory& memory, uint32_t slab) {
   return (resident & 1) != 0;
 }
 
-void wait_for_memory(const SlabMemory& memory, uint32_t slab) {
+template <typename Condition>
+void wait_until(Condition condition) {
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-  while (!has_memory(memory, slab)) {
+  while (!condition()) {
     REQUIRE(std::chrono::steady_clock::now() < deadline);
     std::this_thread::yield();
   }
+}
+
+void wait_for_memory(const SlabMemory& memory, uint32_t slab) {
+  wait_until([&] { return has_memory(memory, slab); });
 }
 
 SlabMemory reserve() {
@@ -38,7 +43,7 @@ SlabMemory reserve() {
 TEST_CASE("slab supply: a cache of one slab takes the memory of one", "[cache][slab_supply]") {
   SlabMemory memory = reserve();
   {
-    SlabSupply supply(&memory, {.slabs_max = kSlabs, .ready_max = 4});
+    SlabSupply supply(&memory, {.slabs_max = kSlabs, .limit = kSlabs, .ready_max = 4});
     REQUIRE(supply.take()->number == 0);
   }  // the thread has ended: what it would touch is touched
   CHECK(has_memory(memory, 0));
@@ -48,7 +53,7 @@ TEST_CASE("slab supply: a cache of one slab takes the memory of one", "[cache][s
 TEST_CASE("slab supply: a growing cache finds its next slabs touched, and no more than those", "[cache][slab_supply]") {
   SlabMemory memory = reserve();
   {
-    SlabSupply supply(&memory, {.slabs_max = kSlabs, .ready_max = 4});
+    SlabSupply supply(&memory, {.slabs_max = kSlabs, .limit = kSlabs, .ready_max = 4});
     for (uint32_t slab = 0; slab < 2; slab++) REQUIRE(supply.take()->number == slab);
     for (uint32_t slab = 0; slab < 6; slab++) wait_for_memory(memory, slab);
   }
@@ -57,7 +62,7 @@ TEST_CASE("slab supply: a growing cache finds its next slabs touched, and no mor
 
 TEST_CASE("slab supply: gives every slab once, in order, down to the last", "[cache][slab_supply]") {
   SlabMemory memory = reserve();
-  SlabSupply supply(&memory, {.slabs_max = kSlabs, .ready_max = 4});
+  SlabSupply supply(&memory, {.slabs_max = kSlabs, .limit = kSlabs, .ready_max = 4});
   for (uint32_t slab = 0; slab < kSlabs; slab++) {
     const auto taken = supply.take();
     REQUIRE(taken.has_value());
@@ -73,13 +78,46 @@ TEST_CASE("slab supply: slabs that are touched ahead have their guard", "[cache]
     return;
   }
   SlabMemory memory = reserve();
-  SlabSupply supply(&memory, {.slabs_max = kSlabs, .ready_max = 4, .guards = true});
+  SlabSupply supply(&memory, {.slabs_max = kSlabs, .limit = kSlabs, .ready_max = 4, .guards = true});
   for (uint32_t slab = 0; slab < 2; slab++) REQUIRE(supply.take()->guarded);
   wait_for_memory(memory, 4);
   for (uint32_t slab = 2; slab < kSlabs; slab++) {
     REQUIRE(supply.take()->guarded);
     CHECK(test_release(memory.address(slab)) == ReleaseAnswer::released);
   }
+}
+
+TEST_CASE("slab supply: what is given back is the system's again, and is handed out again", "[cache][slab_supply]") {
+  SlabMemory memory = reserve();
+  SlabSupply supply(&memory, {.slabs_max = kSlabs, .limit = kSlabs, .ready_max = 0});
+  for (uint32_t slab = 0; slab < 6; slab++) {
+    REQUIRE(supply.take()->number == slab);
+    memory.address(slab)[0] = 'x';
+  }
+  supply.give_back(2);
+  supply.give_back(4);
+  wait_until([&] { return supply.going_back() == 0; });
+  CHECK_FALSE(has_memory(memory, 2));
+  CHECK_FALSE(has_memory(memory, 4));
+  CHECK(memory.address(3)[0] == 'x');
+  CHECK(supply.take()->number == 2);
+  CHECK(has_memory(memory, 2));
+  CHECK(supply.take()->number == 4);
+  CHECK(supply.take()->number == 6);
+}
+
+TEST_CASE("slab supply: nothing beyond the limit is handed out, or kept ready", "[cache][slab_supply]") {
+  SlabMemory memory = reserve();
+  SlabSupply supply(&memory, {.slabs_max = kSlabs, .limit = kSlabs, .ready_max = 4});
+  for (uint32_t slab = 0; slab < 3; slab++) REQUIRE(supply.take()->number == slab);
+  for (uint32_t slab = 3; slab < 7; slab++) wait_for_memory(memory, slab);
+  supply.set_limit(4);
+  wait_until([&] { return supply.going_back() == 0; });
+  for (uint32_t slab = 4; slab < 7; slab++) CHECK_FALSE(has_memory(memory, slab));
+  CHECK(supply.take()->number == 3);
+  supply.set_limit(6);
+  CHECK(supply.take()->number == 4);
+  CHECK(supply.take()->number == 5);
 }
 
 }  // namespace
