@@ -9,8 +9,8 @@
 //   generation  part of the key. When the store notices a foreign change it moves the generation: old blocks
 //               are never found again and are dropped.
 //
-// Thread-safe. Locks, outer to inner: replacement (policy, free block ids) -> shard (index, flights) -> file list /
-// arena. No lock is held across the disk or a callback.
+// Thread-safe. Locks, outer to inner: resize -> replacement (policy, free block ids) -> shard (index, flights) -> file
+// list / arena. No lock is held across the disk or a callback.
 #pragma once
 
 #include <atomic>
@@ -33,8 +33,10 @@ class TraceRecorder;
 
 struct BlockCacheOptions {
   uint64_t size_bytes = uint64_t{256} << 20;  // all of it: pages, guard pages, index, policy
+  uint64_t size_max_bytes = 0;  // what it may grow to by `resize`; takes address space only. Less: size_bytes
   std::string policy = "s3fifo";
-  uint64_t large_file_bytes = 0;  // streams through files of this size and more hold a small share; 0: none is large
+  // Streams through files of this size and more hold a small share. 0: none is large; no value: the cache's size.
+  std::optional<uint64_t> large_file_bytes = 0;
   ReleaseProof proof = ReleaseProof::replace;
   const Clock* clock = &system_clock();
   TraceRecorder* recorder = nullptr;  // is told what the cache is asked for; outlives it
@@ -43,6 +45,7 @@ inline constexpr uint64_t kCacheSizeMin = uint64_t{8} << 20;
 
 struct CacheStats {
   uint64_t size_bytes = 0;      // the budget
+  uint64_t size_max_bytes = 0;  // what it may be
   uint64_t resident_bytes = 0;  // valid pages
   uint64_t metadata_bytes = 0;  // reserved for index and policy inside the budget
   uint64_t pinned_bytes = 0;    // of them, those that are not evicted
@@ -118,6 +121,14 @@ class BlockCache {
 
   // The page, if present. Counts nothing, moves nothing.
   virtual PageRefs peek(CachedFile& file, uint32_t generation, uint64_t page) = 0;
+
+  // Makes the cache larger, or smaller, while it serves. A smaller one evicts what is too much, moves the rest out of
+  // the slabs that go, and is then within its budget but for pages that somebody holds: these go when they are let go,
+  // by `finish_resize`. Errors: EINVAL (below kCacheSizeMin), ERANGE (above the largest), ENOSPC (pinned files are
+  // promised more than half of it). Blocks for some 100 ms per GiB. Any thread.
+  virtual Result<void> resize(uint64_t size_bytes) = 0;
+  // Returns how many bytes are still to go back to the system after a resize. Call it now and then until it says 0.
+  virtual uint64_t finish_resize() = 0;
 
   virtual Arena& arena() = 0;
   virtual CacheStats stats() const = 0;

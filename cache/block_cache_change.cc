@@ -90,6 +90,14 @@ void BlockCacheImpl::begin_change(CachedFile& cached, PageRange range) {
 void BlockCacheImpl::drop(CachedFile& cached, uint32_t generation, PageRange range) {
   auto& file = static_cast<FileBlocks&>(cached);
   begin_change(file, range);
+  uint64_t moves;
+  do {
+    moves = id_moves_.load();
+    drop_blocks(file, generation, range);
+  } while (id_moves_.load() != moves);  // a block may have been passed over that got another id meanwhile
+}
+
+void BlockCacheImpl::drop_blocks(FileBlocks& file, uint32_t generation, PageRange range) {
   const uint64_t blocks = range.count / kPagesPerBlock + 2;
   if (blocks >= file.blocks()) {
     for (const BlockId id : file.ids(index_.blocks())) drop_pages_of(id, file, range);
@@ -125,7 +133,7 @@ void BlockCacheImpl::drop_pages_of(BlockId id, const FileBlocks& file, PageRange
 // Empty, and the policy knows it no more. Under the mutexes of replacement and of its shard.
 void BlockCacheImpl::free_block(BlockId id) {
   index_.unlink(id);
-  free_ids_.push_back(id);
+  if (id < sizes_.frames) free_ids_.push_back(id);
   blocks_.fetch_sub(1, std::memory_order_relaxed);
 }
 

@@ -1,7 +1,7 @@
 // The one BlockCache. Its parts: block_cache.cc the budget and the counters; block_cache_hit.cc finding pages;
 // block_cache_miss.cc reads that wait for the disk or for memory; block_cache_flight.cc a read of the disk;
-// block_cache_change.cc what enters and leaves the
-// index; block_cache_memory.cc frames, evictions and pins.
+// block_cache_change.cc what enters and leaves the index; block_cache_memory.cc frames, evictions and pins;
+// block_cache_resize.cc another size.
 #pragma once
 
 #include <algorithm>
@@ -25,10 +25,13 @@ namespace sluice {
 
 // How the budget is spent.
 struct CacheSizes {
+  uint64_t bytes = 0;  // all of it
   uint32_t slabs = 0;
   uint32_t frames = 0;
   uint64_t metadata_bytes = 0;
 };
+// Between slabs and the metadata that their frames may come to need, so that both together never exceed it.
+CacheSizes split_budget(uint64_t bytes, const PolicyKind& policy, bool has_large_files);
 
 inline uint64_t group_end(uint64_t page) {
   return (page / kPagesPerGroup + 1) * kPagesPerGroup;
@@ -46,9 +49,16 @@ void for_each_group(PageRange range, Visit visit) {
 
 class BlockCacheImpl final : public BlockCache, private BlockOwner {
  public:
-  BlockCacheImpl(const BlockCacheOptions& options, const CacheSizes& sizes, std::unique_ptr<Arena> arena,
-                 const PolicyKind& policy)
-      : options_(options), sizes_(sizes), arena_(std::move(arena)), index_(sizes.frames), policy_(make_policy(policy)) {
+  BlockCacheImpl(const BlockCacheOptions& options, const PolicyKind& policy, const CacheSizes& sizes,
+                 const CacheSizes& largest, std::unique_ptr<Arena> arena)
+      : options_(options),
+        kind_(policy),
+        largest_(largest),
+        arena_(std::move(arena)),
+        index_(largest.frames, sizes.frames),
+        policy_(make_policy(sizes.frames)),
+        sizes_(sizes),
+        size_bytes_(sizes.bytes) {
     arena_->on_release([this] { retry_starving(); });
   }
 
@@ -78,6 +88,8 @@ class BlockCacheImpl final : public BlockCache, private BlockOwner {
   void unpin(CachedFile& file) override;
   std::vector<PageRange> used_pages(CachedFile& file, uint32_t generation) override;
   void clear() override;
+  Result<void> resize(uint64_t size_bytes) override;
+  uint64_t finish_resize() override;
 
   Arena& arena() override { return *arena_; }
   CacheStats stats() const override;
@@ -153,41 +165,58 @@ class BlockCacheImpl final : public BlockCache, private BlockOwner {
   bool put_part(FileBlocks& file, uint32_t generation, PageRange part, const PageRefs& pages, uint64_t first_page,
                 const Flight* flight);
   void detach_flights_of(Shard& shard, const FileBlocks& file, PageRange range) REQUIRES(shard.mutex);
+  void drop_blocks(FileBlocks& file, uint32_t generation, PageRange range);
   void drop_pages_of(BlockId id, const FileBlocks& file, PageRange range);
   void free_block(BlockId id) REQUIRES(replacement_mutex_);
   void drop_frames(Block& block, PageRange pages);
   void drop_all(FileBlocks& file);
 
   // Pins.
-  uint64_t pinned_frames_max() const { return sizes_.frames / 2; }
+  uint64_t pinned_frames_max() const REQUIRES(replacement_mutex_) { return sizes_.frames / 2; }
   void set_pinned(Block& block, bool pinned);
-  bool may_pin_more() const { return pinned_pages_.load(std::memory_order_relaxed) < pinned_frames_max(); }
+  bool may_pin_more() const REQUIRES(replacement_mutex_) {
+    return pinned_pages_.load(std::memory_order_relaxed) < pinned_frames_max();
+  }
   template <typename Change>
   void for_each_block(FileBlocks& file, Change change) REQUIRES(replacement_mutex_);
 
   // Memory.
-  std::unique_ptr<Policy> make_policy(const PolicyKind& kind);
+  std::unique_ptr<Policy> make_policy(uint32_t frames);
   void trim();
   PageRefs take_memory(uint64_t pages);
   bool make_room(uint64_t frames) EXCLUDES(replacement_mutex_);
   bool evict_one() REQUIRES(replacement_mutex_);
   void reserve_ids(uint64_t count) REQUIRES(replacement_mutex_);
   BlockId take_id() REQUIRES(replacement_mutex_);
+  uint64_t ids_left() const REQUIRES(replacement_mutex_);
+
+  // Another size.
+  bool has_large_files() const { return options_.large_file_bytes != 0; }
+  void move_ids(uint32_t ids_max) REQUIRES(resize_mutex_);
+  void move_id(BlockId from) REQUIRES(resize_mutex_) EXCLUDES(replacement_mutex_);
+  void leave_slabs_from(uint32_t slab) REQUIRES(resize_mutex_);
+  void move_pages(BlockId id, FrameNumber end) EXCLUDES(replacement_mutex_);
+  void replace_frame(Block& block, FrameNumber old, FrameNumber fresh);
 
   const BlockCacheOptions options_;
-  const CacheSizes sizes_;
+  const PolicyKind& kind_;
+  const CacheSizes largest_;
   std::unique_ptr<Arena> arena_;
   Index index_;
 
   const std::unique_ptr<Policy> policy_;  // under replacement_mutex_, but for is_recent and name
 
   // What misses write begins a new cache line: hits read what is above.
-  alignas(64) Mutex replacement_mutex_;  // outermost: a shard's may be taken under it
+  alignas(64) Mutex resize_mutex_;   // outermost
+  mutable Mutex replacement_mutex_;  // a shard's may be taken under it
+  CacheSizes sizes_ GUARDED_BY(replacement_mutex_);
+  std::atomic<uint64_t> size_bytes_;
   std::vector<BlockId> free_ids_ GUARDED_BY(replacement_mutex_);
   uint32_t ids_used_ GUARDED_BY(replacement_mutex_) = 0;
 
   uint64_t pinned_promised_ GUARDED_BY(replacement_mutex_) = 0;  // frames
   std::atomic<uint64_t> pinned_pages_{0};                        // changed under replacement_mutex_
+  std::atomic<uint64_t> id_moves_{0};                            // the same; who keeps ids looks whether they are true
 
   Mutex starving_mutex_;  // leaf
   std::deque<std::shared_ptr<ParkedRead>> starving_ GUARDED_BY(starving_mutex_);

@@ -38,8 +38,8 @@ PageRefs BlockCacheImpl::take_memory(uint64_t pages) {
 // Evicts blocks of at least that many pages, and of a slab's worth when the cache is large: lent memory comes back by a
 // test per slab, which should pay for more than one block. False when there is nothing to evict.
 bool BlockCacheImpl::make_room(uint64_t frames) {
-  frames = std::max<uint64_t>(frames, std::min<uint64_t>(kFramesPerSlab, sizes_.frames / 64));
   MutexLock lock(&replacement_mutex_);
+  frames = std::max<uint64_t>(frames, std::min<uint64_t>(kFramesPerSlab, sizes_.frames / 64));
   const uint64_t before = resident_pages_.load(std::memory_order_relaxed);
   bool evicted = false;
   while (evict_one()) {
@@ -72,12 +72,18 @@ bool BlockCacheImpl::was_used(BlockId id) const {
 // Called by the policy in insert: under replacement_mutex_ and the shard's.
 bool BlockCacheImpl::is_large(BlockId id) const {
   const FileBlocks& file = *const_cast<Index&>(index_).block(id).file;
-  return file.size() >= options_.large_file_bytes && !file.wanted();
+  const uint64_t least = options_.large_file_bytes.value_or(size_bytes_.load(std::memory_order_relaxed));
+  return file.size() >= least && !file.wanted();
 }
 
 void BlockCacheImpl::reserve_ids(uint64_t count) {
-  while (free_ids_.size() + (sizes_.frames - ids_used_) < count && evict_one()) {
+  while (ids_left() < count && evict_one()) {
   }
+}
+
+// More may be in use than there are, for a moment, when the cache shrinks.
+uint64_t BlockCacheImpl::ids_left() const {
+  return free_ids_.size() + (sizes_.frames - std::min(ids_used_, sizes_.frames));
 }
 
 BlockId BlockCacheImpl::take_id() {
@@ -118,8 +124,8 @@ Result<void> BlockCacheImpl::pin(CachedFile& cached, uint64_t bytes) {
   pinned_promised_ = promised;
   file.pinned_frames = frames;
   file.want();
-  for_each_block(file, [&](BlockId id, Block& block) {
-    if (block.pinned || !may_pin_more()) return;
+  for_each_block(file, [&, most = pinned_frames_max()](BlockId id, Block& block) {
+    if (block.pinned || pinned_pages_.load(std::memory_order_relaxed) >= most) return;
     policy_->remove(id);
     set_pinned(block, true);
   });

@@ -75,6 +75,16 @@ class BlockList {
     table_[block].set_list(0);
   }
 
+  // `to`, which is in no list, takes the place of `from`.
+  void move(BlockId from, BlockId to) {
+    ASSERT(holds(from) && table_[to].list() == 0);
+    list_.replace(from, to);
+    table_[to].mark.store(table_[from].mark.load(std::memory_order_relaxed), std::memory_order_relaxed);
+    table_[to].set_charge(table_[from].charge());
+    table_[to].set_list(number_);
+    table_[from].set_list(0);
+  }
+
   void set_charge(BlockId block, uint32_t charge) {
     add(int64_t{charge} - table_[block].charge());
     table_[block].set_charge(charge);

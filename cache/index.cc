@@ -30,6 +30,14 @@ void FileBlocks::unlink(LazyArray<Block>& blocks, BlockId id) {
   count_.fetch_sub(1, std::memory_order_relaxed);
 }
 
+void FileBlocks::move(LazyArray<Block>& blocks, BlockId from, BlockId to) {
+  MutexLock lock(&mutex_);
+  const BlockId previous = blocks[to].previous_in_file = blocks[from].previous_in_file;
+  const BlockId next = blocks[to].next_in_file = blocks[from].next_in_file;
+  (previous == kNoBlock ? head_ : blocks[previous].next_in_file) = to;
+  if (next != kNoBlock) blocks[next].previous_in_file = to;
+}
+
 std::vector<BlockId> FileBlocks::ids(const LazyArray<Block>& blocks) const {
   std::vector<BlockId> ids;
   MutexLock lock(&mutex_);
@@ -44,19 +52,39 @@ uint32_t Block::pages() const {
 
 namespace {
 
-uint32_t buckets_for(uint32_t blocks_max) {
-  return blocks_max / Index::kShards + 1;
+// Of each shard.
+uint32_t buckets_for(uint32_t blocks) {
+  return blocks / Index::kShards + 1;
 }
 
 }  // namespace
 
-Index::Index(uint32_t blocks_max)
-    : buckets_per_shard_(buckets_for(blocks_max)),
-      blocks_(blocks_max),
-      buckets_(size_t{kShards} * buckets_per_shard_) {}
+Index::Index(uint32_t blocks_max, uint32_t blocks)
+    : blocks_(blocks_max), buckets_(size_t{kShards} * buckets_for(blocks_max)) {
+  for (Shard& shard : shards_) shard.buckets = buckets_for(blocks);
+}
 
-uint64_t Index::memory_bytes(uint32_t blocks_max) {
-  return uint64_t{blocks_max} * sizeof(Block) + uint64_t{kShards} * buckets_for(blocks_max) * sizeof(BlockId);
+uint64_t Index::memory_bytes(uint32_t blocks) {
+  return uint64_t{blocks} * sizeof(Block) + uint64_t{kShards} * buckets_for(blocks) * sizeof(BlockId);
+}
+
+void Index::resize(uint32_t blocks) {
+  for (uint32_t number = 0; number < kShards; number++) resize_shard(number, buckets_for(blocks));
+  buckets_.forget_from(size_t{kShards} * buckets_for(blocks));
+  blocks_.forget_from(blocks);
+}
+
+void Index::resize_shard(uint32_t number, uint32_t buckets) {
+  Shard& shard = shards_[number];
+  ShardChange change(&shard);
+  std::vector<BlockId> linked;
+  for (uint32_t i = 0; i < shard.buckets; i++) {
+    Watched<BlockId>& head = buckets_[size_t{i} * kShards + number];
+    for (BlockId id = head - 1; id != kNoBlock; id = blocks_[id].next_in_bucket) linked.push_back(id);
+    head = 0;
+  }
+  shard.buckets = buckets;
+  for (const BlockId id : linked) push(id, place(*blocks_[id].file, blocks_[id].generation, blocks_[id].number));
 }
 
 uint64_t Index::hash(BlockId id) const {
@@ -69,18 +97,22 @@ void Index::link(BlockId id, FileBlocks& file, uint32_t generation, uint64_t blo
   Block& entry = blocks_[id];
   ASSERT(!entry.linked);
   const Place own = place(file, generation, block);
-  Watched<BlockId>& head = buckets_[bucket(own)];
   entry.file = &file;
   entry.number = block;
   entry.generation = generation;
-  entry.next_in_bucket = head - 1;
   entry.readahead = 0;
   entry.pinned = false;
   entry.shard = static_cast<uint8_t>(own.shard);
   entry.linked = true;
   std::fill(std::begin(entry.frames), std::end(entry.frames), kNoFrame);
-  head = id + 1;
+  push(id, own);
   file.link(blocks_, id);
+}
+
+void Index::push(BlockId id, Place place) {
+  Watched<BlockId>& head = buckets_[bucket(place)];
+  blocks_[id].next_in_bucket = head - 1;
+  head = id + 1;
 }
 
 void Index::unlink(BlockId id) {
@@ -88,15 +120,40 @@ void Index::unlink(BlockId id) {
   ASSERT(entry.linked);
   FileBlocks& file = *entry.file;
   file.unlink(blocks_, id);
-  Watched<BlockId>& head = buckets_[bucket(place(file, entry.generation, entry.number))];
-  if (head == id + 1) {
-    head = entry.next_in_bucket + 1;
-  } else {
-    BlockId before = head - 1;
-    while (blocks_[before].next_in_bucket != id) before = blocks_[before].next_in_bucket;
-    blocks_[before].next_in_bucket = BlockId{entry.next_in_bucket};
-  }
+  set_successor(id, entry.next_in_bucket);
   entry.linked = false;
+}
+
+void Index::move(BlockId from, BlockId to) {
+  Block& source = blocks_[from];
+  Block& target = blocks_[to];
+  ASSERT(source.linked && !target.linked);
+  target.file = source.file;
+  target.number = source.number;
+  target.generation = source.generation;
+  target.next_in_bucket = source.next_in_bucket;
+  target.readahead = source.readahead;
+  target.shard = source.shard;
+  target.linked = true;
+  target.pinned = source.pinned;
+  for (uint32_t page = 0; page < kPagesPerBlock; page++) target.frames[page] = source.frames[page];
+  FileBlocks& file = *source.file;
+  file.move(blocks_, from, to);
+  set_successor(from, to);
+  source.linked = false;
+}
+
+// What leads to `id` in its bucket leads to `next` from now on.
+void Index::set_successor(BlockId id, BlockId next) {
+  const Block& entry = blocks_[id];
+  Watched<BlockId>& head = buckets_[bucket(place(*entry.file, entry.generation, entry.number))];
+  if (head == id + 1) {
+    head = next + 1;
+    return;
+  }
+  BlockId before = head - 1;
+  while (blocks_[before].next_in_bucket != id) before = blocks_[before].next_in_bucket;
+  blocks_[before].next_in_bucket = next;
 }
 
 }  // namespace sluice

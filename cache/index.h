@@ -2,7 +2,8 @@
 // lies in, so that a request of up to 1 MiB takes one lock or two. A block holds a frame number per page: pages
 // come and go one by one, and adjacent frames still leave the disk or the socket as one run.
 //
-// Memory: one Block (104 bytes) and 4 bytes of hash table per block, in lazily touched arrays of a size fixed at start.
+// Memory: one Block (104 bytes) and 4 bytes of hash table per block, in lazily touched arrays as long as the largest
+// cache needs. The hash table is as large as the cache is now: `resize` makes it anew, shard by shard.
 #pragma once
 
 #include <atomic>
@@ -49,6 +50,7 @@ class FileBlocks final : public CachedFile {
 
   void link(LazyArray<Block>& blocks, BlockId id);
   void unlink(LazyArray<Block>& blocks, BlockId id);
+  void move(LazyArray<Block>& blocks, BlockId from, BlockId to);
   std::vector<BlockId> ids(const LazyArray<Block>& blocks) const;
 
  private:
@@ -69,6 +71,7 @@ class Watched {
  public:
   operator T() const { return value_.load(std::memory_order_acquire); }  // NOLINT(google-explicit-constructor)
   void operator=(T value) { value_.store(value, std::memory_order_release); }
+  void operator=(const Watched& other) { *this = T(other); }
 
  private:
   std::atomic<T> value_;
@@ -94,6 +97,7 @@ static_assert(sizeof(Block) <= 104);
 struct alignas(64) Shard {
   Mutex mutex;
   std::atomic<uint64_t> version{0};  // odd while its blocks change; see borrows.h
+  Watched<uint32_t> buckets;         // how many of the table are its own
   std::vector<std::shared_ptr<Flight>> flights GUARDED_BY(mutex);
 };
 
@@ -117,11 +121,15 @@ class SCOPED_CAPABILITY ShardChange {
 
 class Index {
  public:
-  explicit Index(uint32_t blocks_max);
+  // For up to `blocks_max` blocks ever, with a hash table for `blocks`.
+  Index(uint32_t blocks_max, uint32_t blocks);
 
   static constexpr uint32_t kShards = 64;
   // Bytes this index may come to use for that many blocks.
-  static uint64_t memory_bytes(uint32_t blocks_max);
+  static uint64_t memory_bytes(uint32_t blocks);
+  // There will be no more than `blocks` blocks, with ids below that, and there are none with others now. Locks one
+  // shard after the other, each for some microseconds per thousand blocks.
+  void resize(uint32_t blocks);
 
   struct Place {
     uint64_t hash;  // by which policies' ghosts know the block as well
@@ -147,13 +155,19 @@ class Index {
   // Both in a ShardChange.
   void link(BlockId id, FileBlocks& file, uint32_t generation, uint64_t block);
   void unlink(BlockId id);
+  // The block has the id `to`, which is in no use, from now on.
+  void move(BlockId from, BlockId to);
 
  private:
+  // The shards' buckets take turns, so that a small table lies together.
   size_t bucket(Place place) const {
-    return size_t{place.shard} * buckets_per_shard_ + ((place.hash & UINT32_MAX) * buckets_per_shard_ >> 32);
+    const uint64_t number = (place.hash & UINT32_MAX) * shards_[place.shard].buckets >> 32;
+    return number * kShards + place.shard;
   }
+  void resize_shard(uint32_t number, uint32_t buckets);
+  void push(BlockId id, Place place);
+  void set_successor(BlockId id, BlockId next);
 
-  const uint32_t buckets_per_shard_;
   LazyArray<Block> blocks_;
   LazyArray<Watched<BlockId>> buckets_;  // 0 is empty: ids are stored plus one
   std::vector<Shard> shards_{kShards};

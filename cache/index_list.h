@@ -35,6 +35,14 @@ class IndexList {
     back_ = index;
   }
 
+  // `to`, which is in no list, takes the place of `from`.
+  void replace(uint32_t from, uint32_t to) {
+    const ListLink place = link(from);
+    link(to) = place;
+    (place.previous == kEnd ? front_ : link(place.previous).next) = to;
+    (place.next == kEnd ? back_ : link(place.next).previous) = to;
+  }
+
   void remove(uint32_t index) {
     const ListLink gone = link(index);
     (gone.previous == kEnd ? front_ : link(gone.previous).next) = gone.next;

@@ -35,7 +35,7 @@ const BlockOwner& plain_owner();
 
 struct PolicyOptions {
   uint64_t capacity = 0;    // what the cache can hold, in the unit of charges; a hint for the size of tables
-  uint32_t blocks_max = 0;  // ids are below this
+  uint32_t blocks_max = 0;  // ids are below this, whatever `resize` says later
   const BlockOwner* owner = &plain_owner();
   const Clock* clock = &system_clock();
 };
@@ -53,6 +53,10 @@ class Policy {
   virtual void remove(BlockId block) = 0;
   // Chooses a victim and forgets it; kNoBlock when empty.
   virtual BlockId evict() = 0;
+  // The block has another id from now on, one that is in no use. Ignores unknown ids.
+  virtual void move(BlockId from, BlockId to) = 0;
+  // The cache holds `capacity` from now on, and no block has an id of `blocks_max` or more. Ghosts may be forgotten.
+  virtual void resize(uint64_t capacity, uint32_t blocks_max) = 0;
   // Some of what it was given may not stay, however much memory there is: evict until this is false.
   virtual bool overfull() const { return false; }
   // True when touching this block now would change nothing worth a lock. Any thread, no lock; may be out of date.

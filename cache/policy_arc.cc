@@ -35,6 +35,7 @@
 // only when they enter is it known which ghosts are too many.
 // Source: Megiddo, Modha: ARC, a self-tuning, low overhead replacement cache, FAST 2003.
 #include <algorithm>
+#include <optional>
 
 #include "cache/assert.h"
 #include "cache/block_list.h"
@@ -55,16 +56,17 @@ class ArcPolicy final : public Policy {
         table_(options.blocks_max),
         recent_(table_, 1),
         frequent_(table_, 2),
-        ghosts_(ghosts_max(std::min<uint64_t>(options.blocks_max, options.capacity))),
-        held_(options.capacity) {}
+        held_(options.capacity) {
+    make_ghosts(options.capacity);
+  }
 
   void insert(BlockId block, uint32_t charge) override {
     ASSERT(block < table_.size() && !knows(block));
     table_[block].set_charge(charge);
     const uint64_t hash = owner_->hash_of(block);
-    if (const std::optional<GhostList> ghost = ghosts_.find(hash)) {
+    if (const std::optional<GhostList> ghost = ghosts_->find(hash)) {
       adapt(*ghost, charge);
-      ghosts_.forget(hash);
+      ghosts_->forget(hash);
       frequent_.push_fresh(block);
     } else {
       recent_.push_fresh(block);
@@ -96,9 +98,17 @@ class ArcPolicy final : public Policy {
     list.remove(victim);
     if (owner_->was_used(victim)) {
       const GhostList ghosts = from_recent ? GhostList::recent : GhostList::frequent;
-      ghosts_.push(ghosts, owner_->hash_of(victim), table_[victim].charge());
+      ghosts_->push(ghosts, owner_->hash_of(victim), table_[victim].charge());
     }
     return victim;
+  }
+
+  void move(BlockId from, BlockId to) override {
+    if (knows(from)) list_of(from).move(from, to);
+  }
+  void resize(uint64_t capacity, uint32_t blocks_max) override {
+    table_.forget_from(blocks_max);
+    make_ghosts(capacity);
   }
 
   bool is_recent(BlockId block) const override {
@@ -112,10 +122,12 @@ class ArcPolicy final : public Policy {
   bool knows(BlockId block) const { return block < table_.size() && (recent_.holds(block) || frequent_.holds(block)); }
   BlockList& list_of(BlockId block) { return recent_.holds(block) ? recent_ : frequent_; }
 
+  void make_ghosts(uint64_t capacity) { ghosts_.emplace(ghosts_max(std::min<uint64_t>(table_.size(), capacity))); }
+
   // Called while the ghost that was missed is still in its list, which is therefore not empty.
   void adapt(GhostList missed, uint32_t charge) {
-    const auto recent = static_cast<double>(ghosts_.charge(GhostList::recent));
-    const auto frequent = static_cast<double>(ghosts_.charge(GhostList::frequent));
+    const auto recent = static_cast<double>(ghosts_->charge(GhostList::recent));
+    const auto frequent = static_cast<double>(ghosts_->charge(GhostList::frequent));
     if (missed == GhostList::recent) {
       const double step = charge * std::max(1.0, frequent / recent);
       recent_target_ = std::min(recent_target_ + step, static_cast<double>(held_));
@@ -126,22 +138,22 @@ class ArcPolicy final : public Policy {
   }
 
   void trim_ghosts() {
-    while (!ghosts_.empty(GhostList::recent) && recent_.charge() + ghosts_.charge(GhostList::recent) > held_) {
-      ghosts_.forget_oldest(GhostList::recent);
+    while (!ghosts_->empty(GhostList::recent) && recent_.charge() + ghosts_->charge(GhostList::recent) > held_) {
+      ghosts_->forget_oldest(GhostList::recent);
     }
-    const uint64_t blocks = recent_.charge() + frequent_.charge() + ghosts_.charge(GhostList::recent);
-    while (!ghosts_.empty(GhostList::frequent) && blocks + ghosts_.charge(GhostList::frequent) > 2 * held_) {
-      ghosts_.forget_oldest(GhostList::frequent);
+    const uint64_t blocks = recent_.charge() + frequent_.charge() + ghosts_->charge(GhostList::recent);
+    while (!ghosts_->empty(GhostList::frequent) && blocks + ghosts_->charge(GhostList::frequent) > 2 * held_) {
+      ghosts_->forget_oldest(GhostList::frequent);
     }
   }
 
   const BlockOwner* const owner_;
   BlockTable table_;
-  BlockList recent_;          // T1 in the paper
-  BlockList frequent_;        // T2
-  GhostLists ghosts_;         // B1, B2
-  double recent_target_ = 0;  // p
-  uint64_t held_;             // c
+  BlockList recent_;                  // T1 in the paper
+  BlockList frequent_;                // T2
+  std::optional<GhostLists> ghosts_;  // B1, B2
+  double recent_target_ = 0;          // p
+  uint64_t held_;                     // c
 };
 
 std::unique_ptr<Policy> make(const PolicyOptions& options) {

@@ -21,16 +21,18 @@
 //
 // What was read ahead and not asked for yet goes round once more: what readers have passed is worth less.
 //
-// What streams leave is remembered for `ghost_span`. It is counted in what streams read, so that a re-read of a file
-// several times that long leaves no trace: its blocks were forgotten before they came again.
+// What streams leave is remembered for as long as they fill the cache once. It is counted in what streams read, so that
+// a re-read of a file several times that long leaves no trace: its blocks were forgotten before they came again.
 //
 // Cost: a block of the queue needs no lock on a hit (is_recent). 4 bytes per block of the cache, and for each of those
-// that the share can hold 48 bytes in the queue. 8 per ghost, one for every 4 pages of the span.
+// that the share can hold 48 bytes in the queue. 8 per ghost, one for every 4 pages of the cache.
 // Source: the two queues are Johnson and Shasha: 2Q, VLDB 1994; that a file's size decides about the first is ours.
 #include "cache/policy_large_files.h"
 
+#include <algorithm>
 #include <atomic>
 #include <deque>
+#include <optional>
 
 #include "cache/assert.h"
 #include "cache/ghost_table.h"
@@ -43,8 +45,8 @@ constexpr uint32_t kStreamed = uint32_t{1} << 31;
 constexpr uint64_t kChargePerGhost = 4;  // smaller blocks are remembered less long
 constexpr size_t kHolesMin = 1024;       // and as many as there are blocks
 
-uint32_t ghosts_of(const LargeFilesOptions& options) {
-  return static_cast<uint32_t>(options.ghost_span / kChargePerGhost + 1);
+uint32_t ghosts_of(uint64_t capacity) {
+  return static_cast<uint32_t>(capacity / kChargePerGhost + 1);
 }
 
 class LargeFiles final : public Policy {
@@ -57,14 +59,13 @@ class LargeFiles final : public Policy {
   };
 
   LargeFiles(std::unique_ptr<Policy> inner, const LargeFilesOptions& options)
-      : options_(options),
-        inner_(std::move(inner)),
-        places_(options.blocks_max),
-        ghosts_({.ghosts_max = ghosts_of(options), .span = options.ghost_span}) {}
+      : options_(options), inner_(std::move(inner)), places_(options.blocks_max) {
+    set_capacity(options.capacity);
+  }
 
   void insert(BlockId block, uint32_t charge) override {
     added_ += charge;
-    if (!options_.owner->is_large(block) || ghosts_.take(options_.owner->hash_of(block), options_.ghost_span)) {
+    if (!options_.owner->is_large(block) || ghosts_->take(options_.owner->hash_of(block), capacity_)) {
       return inner_->insert(block, charge);
     }
     ASSERT(!is_streamed(block));
@@ -90,11 +91,22 @@ class LargeFiles final : public Policy {
     if (queue_.size() > kHolesMin + 2 * blocks_) close_holes();
   }
 
-  bool overfull() const override { return charge_ > options_.share; }
+  void move(BlockId from, BlockId to) override {
+    if (!is_streamed(from)) return inner_->move(from, to);
+    entry_of(from).block = to;
+    places_[to].store(places_[from].exchange(0, std::memory_order_relaxed), std::memory_order_relaxed);
+  }
+  void resize(uint64_t capacity, uint32_t blocks_max) override {
+    places_.forget_from(blocks_max);
+    set_capacity(capacity);
+    inner_->resize(capacity, blocks_max);
+  }
+
+  bool overfull() const override { return charge_ > share_; }
 
   BlockId evict() override {
     drop_holes_in_front();
-    const bool out_of_date = !queue_.empty() && added_ - queue_.front().added > options_.share;
+    const bool out_of_date = !queue_.empty() && added_ - queue_.front().added > share_;
     if (overfull() || out_of_date) return evict_streamed();
     const BlockId victim = inner_->evict();
     return victim != kNoBlock ? victim : evict_streamed();
@@ -104,6 +116,12 @@ class LargeFiles final : public Policy {
   std::string_view name() const override { return inner_->name(); }
 
  private:
+  void set_capacity(uint64_t capacity) {
+    capacity_ = capacity;
+    share_ = options_.share_of(capacity);
+    ghosts_.emplace(GhostTableOptions{.ghosts_max = ghosts_of(capacity), .span = capacity});
+  }
+
   bool is_streamed(BlockId block) const { return places_[block].load(std::memory_order_relaxed) != 0; }
   Entry& entry_of(BlockId block) {
     return queue_[(places_[block].load(std::memory_order_relaxed) - first_place_) & ~kStreamed];
@@ -137,7 +155,7 @@ class LargeFiles final : public Policy {
       if (was_used || entry.spared) {
         take_out(queue_.front());
         pop_front();
-        if (was_used) ghosts_.add(options_.owner->hash_of(entry.block), entry.charge);
+        if (was_used) ghosts_->add(options_.owner->hash_of(entry.block), entry.charge);
         return entry.block;
       }
       pop_front();
@@ -156,7 +174,9 @@ class LargeFiles final : public Policy {
   const LargeFilesOptions options_;
   const std::unique_ptr<Policy> inner_;
   LazyArray<std::atomic<uint32_t>> places_;  // by block: kStreamed and the place, or 0
-  GhostTable ghosts_;
+  uint64_t capacity_ = 0;
+  uint64_t share_ = 0;
+  std::optional<GhostTable> ghosts_;
   std::deque<Entry> queue_;
   uint32_t first_place_ = 0;  // of the front of the queue; counts on for ever, of which 31 bits matter
   uint64_t charge_ = 0;       // of the queue
@@ -166,13 +186,18 @@ class LargeFiles final : public Policy {
 
 }  // namespace
 
+uint64_t streams_share(uint64_t frames) {
+  constexpr uint64_t enough = 4096;
+  return std::max(frames / 16, std::min(enough, frames / 8));
+}
+
 std::unique_ptr<Policy> guard_against_large_files(std::unique_ptr<Policy> inner, const LargeFilesOptions& options) {
   return std::make_unique<LargeFiles>(std::move(inner), options);
 }
 
 uint64_t large_files_memory_bytes(const LargeFilesOptions& options) {
-  return options.blocks_max * sizeof(uint32_t) + uint64_t{ghosts_of(options)} * GhostTable::kBytesPerGhost +
-         (options.share * 2 + kHolesMin) * sizeof(LargeFiles::Entry);
+  return options.blocks_max * sizeof(uint32_t) + uint64_t{ghosts_of(options.capacity)} * GhostTable::kBytesPerGhost +
+         (options.share_of(options.capacity) * 2 + kHolesMin) * sizeof(LargeFiles::Entry);
 }
 
 }  // namespace sluice

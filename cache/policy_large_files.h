@@ -8,11 +8,16 @@
 
 namespace sluice {
 
+// What streams may hold of a cache: a sixteenth, but enough for the readahead of some of them where an eighth gives
+// that.
+uint64_t streams_share(uint64_t frames);
+
 struct LargeFilesOptions {
-  uint64_t share = 0;       // what streams may hold, in the unit of charges
-  uint64_t ghost_span = 0;  // a block that comes back within that much of what streams read is no stream
+  uint64_t capacity = 0;  // of the cache, in the unit of charges; a block that comes back before that much was read by
+                          // streams is of none
   uint32_t blocks_max = 0;  // ids are below this
-  const BlockOwner* owner = nullptr;
+  const BlockOwner* owner = &plain_owner();
+  uint64_t (*share_of)(uint64_t capacity) = &streams_share;
 };
 
 // `inner` gets all blocks but those of streams.

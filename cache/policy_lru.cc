@@ -46,6 +46,11 @@ class LruPolicy final : public Policy {
     return victim;
   }
 
+  void move(BlockId from, BlockId to) override {
+    if (knows(from)) list_.move(from, to);
+  }
+  void resize(uint64_t /*capacity*/, uint32_t blocks_max) override { table_.forget_from(blocks_max); }
+
   bool is_recent(BlockId block) const override { return !knows(block) || list_.is_fresh(block); }
   std::string_view name() const override { return "lru"; }
 

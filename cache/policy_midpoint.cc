@@ -82,6 +82,11 @@ class MidpointPolicy final : public Policy {
     return victim;
   }
 
+  void move(BlockId from, BlockId to) override {
+    if (knows(from)) list_of(from).move(from, to);
+  }
+  void resize(uint64_t /*capacity*/, uint32_t blocks_max) override { table_.forget_from(blocks_max); }
+
   bool is_recent(BlockId block) const override {
     if (!knows(block)) return true;
     return young_.holds(block) ? young_.is_fresh(block) : is_too_early(block);

@@ -35,6 +35,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <optional>
 
 #include "cache/assert.h"
 #include "cache/ghost_table.h"
@@ -66,17 +67,16 @@ class S3FifoPolicy final : public Policy {
   explicit S3FifoPolicy(const PolicyOptions& options)
       : owner_(options.owner),
         entries_(options.blocks_max),
-        ghosts_({.ghosts_max = static_cast<uint32_t>(std::min<uint64_t>(options.blocks_max, options.capacity)),
-                 .span = ghost_span(options.capacity)}),
         small_{.list = Fifo(entries_.data())},
         main_{.list = Fifo(entries_.data())} {
+    make_ghosts(options.capacity);
     for (std::atomic<BlockId>& block : last_hit_) block.store(kNoBlock, std::memory_order_relaxed);
   }
 
   void insert(BlockId block, uint32_t charge) override {
     ASSERT(block < entries_.size() && !knows(block));
     ASSERT(charge > 0 && charge <= kChargeMax);
-    const bool was_here = ghosts_.take(owner_->hash_of(block), ghost_span(held_));
+    const bool was_here = ghosts_->take(owner_->hash_of(block), ghost_span(held_));
     push(block, {was_here ? Queue::main : Queue::small, 0, charge});
   }
 
@@ -111,7 +111,7 @@ class S3FifoPolicy final : public Policy {
       const BlockId block = small_.list.back();
       const State state = pull(block);
       if (state.hits < kHitsToMain) {
-        if (owner_->was_used(block)) ghosts_.add(owner_->hash_of(block), state.charge);
+        if (owner_->was_used(block)) ghosts_->add(owner_->hash_of(block), state.charge);
         return block;
       }
       push(block, {Queue::main, 0, state.charge});
@@ -122,6 +122,18 @@ class S3FifoPolicy final : public Policy {
       if (state.hits == 0) return block;
       push(block, {Queue::main, state.hits - 1, state.charge});
     }
+  }
+
+  void move(BlockId from, BlockId to) override {
+    if (!knows(from)) return;
+    const State state = get(from);
+    queue_of(state).list.replace(from, to);
+    set(to, state);
+    set(from, {Queue::none, 0, 0});
+  }
+  void resize(uint64_t capacity, uint32_t blocks_max) override {
+    entries_.forget_from(blocks_max);
+    make_ghosts(capacity);
   }
 
   bool is_recent(BlockId block) const override {
@@ -142,6 +154,11 @@ class S3FifoPolicy final : public Policy {
   };
 
   static uint64_t ghost_span(uint64_t held) { return held - held / 10; }
+  void make_ghosts(uint64_t capacity) {
+    ghosts_.emplace(
+        GhostTableOptions{.ghosts_max = static_cast<uint32_t>(std::min<uint64_t>(entries_.size(), capacity)),
+                          .span = ghost_span(capacity)});
+  }
 
   State get(BlockId block) const {
     const uint32_t word = entries_[block].word.load(std::memory_order_relaxed);
@@ -173,7 +190,7 @@ class S3FifoPolicy final : public Policy {
 
   const BlockOwner* const owner_;
   LazyArray<Entry> entries_;
-  GhostTable ghosts_;
+  std::optional<GhostTable> ghosts_;
   Part small_;
   Part main_;
   uint64_t held_ = 0;  // by both queues, at the last eviction

@@ -27,7 +27,8 @@ struct Fixture {
   explicit Fixture(std::string_view inner = "s3fifo", uint64_t capacity = kCapacity) : capacity(capacity) {
     const PolicyOptions plain{.capacity = capacity, .blocks_max = 100'000, .owner = &owner};
     policy = guard_against_large_files(
-        make_policy(inner, plain), {.share = kShare, .ghost_span = capacity, .blocks_max = 100'000, .owner = &owner});
+        make_policy(inner, plain),
+        {.capacity = capacity, .blocks_max = 100'000, .owner = &owner, .share_of = [](uint64_t) { return kShare; }});
   }
   bool request(BlockId block, uint32_t charge = 1) {
     if (held.contains(block)) {
@@ -159,6 +160,30 @@ TEST_CASE("large files: random inserts, hits, changes and removals keep the book
   CHECK(streamed_max > 0);
   while (!f.held.empty()) f.evict();
   CHECK(f.policy->evict() == kNoBlock);
+}
+
+TEST_CASE("large files: the streams' share follows the cache's size, and blocks may change their ids",
+          "[cache][policy]") {
+  Owner owner;
+  auto policy = guard_against_large_files(
+      make_policy("lru", {.capacity = 1600, .blocks_max = 100'000, .owner = &owner}),
+      {.capacity = 1600, .blocks_max = 100'000, .owner = &owner, .share_of = [](uint64_t all) { return all / 16; }});
+  for (BlockId block = kFirstLarge; block < kFirstLarge + 100; block++) policy->insert(block, 1);
+  CHECK_FALSE(policy->overfull());
+  policy->move(kFirstLarge, kFirstLarge + 500);
+  policy->insert(7, 1);
+  policy->move(7, 8);
+  policy->resize(800, 100'000);
+  for (uint32_t evicted = 0; evicted < 50; evicted++) {
+    CHECK(policy->overfull());
+    CHECK(policy->evict() == (evicted == 0 ? kFirstLarge + 500 : kFirstLarge + evicted));
+  }
+  CHECK_FALSE(policy->overfull());
+  policy->resize(1600, 100'000);
+  for (BlockId block = kFirstLarge; block < kFirstLarge + 50; block++) policy->insert(block, 1);
+  CHECK_FALSE(policy->overfull());
+  policy->remove(8);
+  CHECK(policy->is_recent(7));  // neither is known
 }
 
 }  // namespace

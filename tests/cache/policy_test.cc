@@ -172,6 +172,67 @@ TEST_CASE("policy: index, policy and ghosts take at most 128 bytes per block", "
   }
 }
 
+// Blocks whose ids change, known by names that do not.
+struct Renamed final : BlockOwner {
+  uint64_t hash_of(BlockId block) const override { return names.at(block); }
+  bool was_used(BlockId) const override { return true; }
+  BlockId free_id(std::mt19937_64& random, BlockId ids_max) const {
+    BlockId id;
+    do {
+      id = static_cast<BlockId>(random() % ids_max);
+    } while (names.contains(id));
+    return id;
+  }
+  std::map<BlockId, BlockId> names;  // by id
+};
+
+TEST_CASE("policy: a block that gets another id keeps its place, in a cache of another size too", "[cache][policy]") {
+  constexpr BlockId ids_max = 4096;
+  std::mt19937_64 random(test_seed());
+  for (const PolicyKind* kind : policy_kinds()) {
+    INFO(kind->name);
+    ManualClock clock;
+    Renamed owner;
+    auto still = kind->make({.capacity = 6000, .blocks_max = ids_max, .clock = &clock});
+    auto moving = kind->make({.capacity = 6000, .blocks_max = ids_max, .owner = &owner, .clock = &clock});
+    std::map<BlockId, BlockId> ids;  // by name
+    for (int step = 0; step < 50'000; step++) {
+      const auto name = static_cast<BlockId>(random() % 1500);
+      const auto charge = static_cast<uint32_t>(1 + random() % kPagesPerBlock);
+      if (!ids.contains(name)) {
+        const BlockId id = ids[name] = owner.free_id(random, ids_max);
+        owner.names[id] = name;
+        still->insert(name, charge);
+        moving->insert(id, charge);
+      } else if (random() % 4 == 0) {
+        const BlockId id = owner.free_id(random, ids_max);
+        owner.names[id] = name;
+        owner.names.erase(ids[name]);
+        moving->move(std::exchange(ids[name], id), id);
+      } else if (random() % 2 == 0) {
+        still->touch(name);
+        moving->touch(ids[name]);
+      } else {
+        still->charge(name, charge);
+        moving->charge(ids[name], charge);
+      }
+      clock.advance(milliseconds(random() % 20));
+      if (random() % 5000 == 0) {
+        const uint64_t capacity = 1000 + random() % 8000;
+        still->resize(capacity, ids_max);
+        moving->resize(capacity, ids_max);
+      }
+      if (random() % 4 != 0) continue;
+      const BlockId victim = still->evict();
+      const BlockId id = moving->evict();
+      REQUIRE(owner.names.at(id) == victim);
+      ids.erase(victim);
+      owner.names.erase(id);
+    }
+    CHECK(ids.size() > 100);
+  }
+}
+
 TEST_CASE("lru: victims are those of a brute-force list, request by request", "[cache][policy]") {
   std::mt19937_64 random(test_seed());
   const Requests requests = mixed_requests(random);

@@ -1,6 +1,6 @@
 // Random schedules of everything that can happen to the cache, against a model: reads, writes, drops, readahead, pins,
-// pages that cannot be read, reads that hang, and a file that shrinks and grows again behind the cache's back. One
-// thread runs them, so a seed tells everything.
+// another size, pages that cannot be read, reads that hang, and a file that shrinks and grows again behind the cache's
+// back. One thread runs them, so a seed tells everything.
 //
 //   every page that is served shows one stamp, the newest that was complete when the read was asked or one since
 //   a read of what is all there is served at once, whatever hangs
@@ -8,6 +8,7 @@
 //   in the end, with nothing hanging, every read has its answer
 //
 // The suite runs some thousands of short schedules. A campaign: SLUICE_SCHEDULES=1000000 test_cache "[schedules]".
+#include <chrono>
 #include <memory>
 #include <random>
 #include <set>
@@ -21,7 +22,8 @@
 namespace sluice {
 namespace {
 
-constexpr uint64_t kFilePages = 4096;  // twice and a half what the cache holds
+constexpr uint64_t kFilePages = 4096;  // twice and a half what the cache holds, until it is resized
+constexpr uint64_t kSizeMax = 3 * kCacheSizeMin;
 
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 constexpr uint64_t kSchedules = 100;  // some 20 times as slow
@@ -33,8 +35,11 @@ class Schedule {
  public:
   Schedule(uint64_t seed, const char* policy) : random_(seed), newest_(kFilePages, 0) {
     const uint64_t large_file = one_in(3) ? uint64_t{1} << 20 : 0;
-    cache_ = *BlockCache::create(
-        {.size_bytes = kCacheSizeMin, .policy = policy, .large_file_bytes = large_file, .clock = &clock_});
+    cache_ = *BlockCache::create({.size_bytes = kCacheSizeMin,
+                                  .size_max_bytes = kSizeMax,
+                                  .policy = policy,
+                                  .large_file_bytes = large_file,
+                                  .clock = &clock_});
     file_ = cache_->add_file(42);
   }
   ~Schedule() {
@@ -58,6 +63,12 @@ class Schedule {
       judge();
       REQUIRE(reads_.size() < before);
     }
+    // With nobody holding anything all memory that is too much goes back. The supply's thread needs its time.
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (cache_->finish_resize() > 0) REQUIRE(std::chrono::steady_clock::now() < deadline);
+    const CacheStats stats = cache_->stats();
+    REQUIRE(stats.arena.slabs * kSlabSize + stats.metadata_bytes <= stats.size_bytes);
+    REQUIRE(stats.resident_bytes <= stats.arena.frames_max * kPageSize);
   }
 
  private:
@@ -86,6 +97,7 @@ class Schedule {
     if (dice < 76) return fail_or_heal(random_() % kFilePages);
     if (dice < 77) return one_in(3) ? source_->hang(some_pages(64)) : source_->release_hung();
     if (dice < 78) return shrink_or_grow();
+    if (dice < 79) return resize();
     source_->run_one(random_);
   }
 
@@ -115,6 +127,18 @@ class Schedule {
   }
 
   void pin() { (void)cache_->pin(*file_, random_() % cache_->stats().pinned_max_bytes); }
+
+  void resize() {
+    const uint64_t size = kCacheSizeMin + random_() % (kSizeMax - kCacheSizeMin + 1);
+    const Result<void> resized = cache_->resize(size);
+    const CacheStats stats = cache_->stats();
+    REQUIRE((resized ? stats.size_bytes == size : resized.error().number == ENOSPC));
+    const bool within = stats.resident_bytes + stats.metadata_bytes <= stats.size_bytes;
+    INFO("step " << step_ << ", " << stats.size_bytes << " bytes, resident " << stats.resident_bytes);
+    // Pages that readers or flights hold may leave no frame to move others to: then those follow later.
+    if (reads_.empty()) REQUIRE(within);
+    if (one_in(2)) (void)cache_->finish_resize();
+  }
 
   void fail_or_heal(uint64_t page) {
     const bool fails = one_in(2);

@@ -1,0 +1,134 @@
+// Another size, while the cache serves.
+//
+// A larger cache only raises limits: its tables are address space until they are touched. A smaller one has to leave
+// what goes: ids of blocks beyond the new limit, so that the tables' tails can be returned, and the slabs beyond the
+// arena's new limit. Blocks keep their place with the policy when they get a new id, and their bytes when their pages
+// are copied to slabs that stay. So what is lost is what the policy gives up, as much as there is no more room for.
+//
+// Nothing is stopped: a block is moved in the lock of its shard, and its bytes are copied outside of it, since pages do
+// not change. Readers that hold a page in a slab that goes keep it; the slab goes after them.
+#include <string.h>
+
+#include <errno.h>
+
+#include "cache/block_cache_impl.h"
+
+namespace sluice {
+
+Result<void> BlockCacheImpl::resize(uint64_t size_bytes) {
+  if (size_bytes < kCacheSizeMin) return fail(EINVAL);
+  const CacheSizes sizes = split_budget(size_bytes, kind_, has_large_files());
+  if (size_bytes > largest_.bytes) return fail(ERANGE);
+  MutexLock resizing(&resize_mutex_);
+  {
+    MutexLock lock(&replacement_mutex_);
+    if (std::max<uint64_t>(pinned_promised_, pinned_pages_) > sizes.frames / 2) return fail(ENOSPC);
+    sizes_ = sizes;
+    size_bytes_ = sizes.bytes;
+    std::erase_if(free_ids_, [&](BlockId id) { return id >= sizes.frames; });
+  }
+  arena_->set_limit(sizes.slabs);
+  move_ids(sizes.frames);
+  index_.resize(sizes.frames);
+  {
+    MutexLock lock(&replacement_mutex_);
+    policy_->resize(sizes.frames, sizes.frames);
+  }
+  trim();
+  leave_slabs_from(sizes.slabs);
+  retry_starving();
+  return {};
+}
+
+uint64_t BlockCacheImpl::finish_resize() {
+  MutexLock resizing(&resize_mutex_);
+  arena_->cool_retiring();
+  const uint64_t slabs = arena_->stats().slabs_retiring;
+  if (slabs == 0) return 0;
+  uint32_t limit;
+  {
+    MutexLock lock(&replacement_mutex_);
+    limit = sizes_.slabs;
+  }
+  leave_slabs_from(limit);  // what was on its way from the disk has arrived
+  return slabs * kSlabSize;
+}
+
+// ---- ids ----
+
+void BlockCacheImpl::move_ids(uint32_t ids_max) {
+  uint32_t ids_used;
+  {
+    MutexLock lock(&replacement_mutex_);
+    ids_used = ids_used_;
+  }
+  for (BlockId id = ids_max; id < ids_used; id++) move_id(id);
+  MutexLock lock(&replacement_mutex_);
+  ids_used_ = std::min(ids_used_, ids_max);
+}
+
+void BlockCacheImpl::move_id(BlockId from) {
+  MutexLock lock(&replacement_mutex_);
+  const Block& block = index_.block(from);
+  if (!block.linked) return;
+  reserve_ids(1);
+  if (!block.linked) return;  // it had to make room itself
+  const BlockId to = take_id();
+  ShardChange change(&index_.shard(block.shard));
+  index_.move(from, to);
+  policy_->move(from, to);
+  id_moves_++;
+}
+
+// ---- pages ----
+
+void BlockCacheImpl::leave_slabs_from(uint32_t slab) {
+  const FrameNumber end = slab * kFramesPerSlab;
+  uint32_t ids_used;
+  {
+    MutexLock lock(&replacement_mutex_);
+    ids_used = ids_used_;
+  }
+  for (BlockId id = 0; id < ids_used; id++) {
+    const Block& block = index_.block(id);
+    const bool lies_beyond = std::any_of(std::begin(block.frames), std::end(block.frames),
+                                         [&](FrameNumber frame) { return frame != kNoFrame && frame >= end; });
+    if (lies_beyond) move_pages(id, end);
+  }
+}
+
+// Those of the block's pages that lie in frames from `end` on go to others. What finds no memory, or is changed
+// meanwhile, stays for another time.
+void BlockCacheImpl::move_pages(BlockId id, FrameNumber end) {
+  Block& block = index_.block(id);
+  PageRefs old(arena_.get());
+  {
+    MutexLock lock(&replacement_mutex_);
+    if (!block.linked) return;
+    MutexLock shard_lock(&index_.shard(block.shard).mutex);
+    for (uint32_t page = 0; page < kPagesPerBlock; page++) {
+      if (block.frames[page] != kNoFrame && block.frames[page] >= end) reference_page(block, page, old);
+    }
+  }
+  const PageRefs fresh = take_memory(old.pages());
+  if (fresh.pages() < old.pages()) return;
+  for (uint64_t i = 0; i < old.pages(); i++) {
+    ::memcpy(arena_->address(fresh.frame(i)), arena_->address(old.frame(i)), kPageSize);
+  }
+  MutexLock lock(&replacement_mutex_);
+  if (!block.linked) return;
+  ShardChange change(&index_.shard(block.shard));
+  for (uint64_t i = 0; i < old.pages(); i++) replace_frame(block, old.frame(i), fresh.frame(i));
+}
+
+// We hold a reference of `old`, so where it still stands it stands for the same bytes.
+void BlockCacheImpl::replace_frame(Block& block, FrameNumber old, FrameNumber fresh) {
+  const auto place = std::find(std::begin(block.frames), std::end(block.frames), old);
+  if (place == std::end(block.frames)) return;
+  arena_->reference({fresh, 1});
+  *place = fresh;
+  arena_->settle(std::span(&old, 1));
+  arena_->release({old, 1});
+}
+
+}  // namespace sluice
