@@ -17,6 +17,10 @@ class Result:
     bytes: int
     client: Usage
     latency_us: dict = field(default_factory=dict)
+    hits: int | None = None  # of the operations; None: not counted
+
+    def hit_percent(self):
+        return 100 * self.hits / self.operations
 
 
 @dataclass(frozen=True)

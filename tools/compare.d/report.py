@@ -17,12 +17,14 @@ class Report:
         self._machine = described
         self._version = version_of(plan.sluice)
         self._suites = {}
+        self._notes = {}
         self.sluice_failed = False
         print(f"{self._version} beside its peers: medians of {plan.pairs}{', quick' if plan.quick else ''}\n"
               f"{machine.as_line(described)}", flush=True)
 
     def open_suite(self, name, title):
         self._suites[name] = []
+        self._notes[name] = []
         print(f"\n{title}\n" + LAYOUT.format("", "median", "lowest-highest", "server s/GB", "client s/GB", "sluice / peer"),
               flush=True)
 
@@ -32,6 +34,11 @@ class Report:
         print(f"{measured.row.title} [{measured.row.unit}]", flush=True)
         for name in measured.cells:
             print(cell_line(measured, name), flush=True)
+
+    def note(self, suite, text):
+        """What the reader of the rows that follow has to know."""
+        self._notes[suite].append(text)
+        print(text, flush=True)
 
     def close(self, json_path):
         print("\nA ratio above 1 means that Sluice is faster. s/GB: CPU seconds of all processes per 10^9 bytes.")
@@ -48,6 +55,7 @@ class Report:
             "pairs": self._plan.pairs,
             "quick": self._plan.quick,
             "suites": {name: [row_json(row) for row in rows] for name, rows in self._suites.items()},
+            "notes": self._notes,
         }
 
 
@@ -64,10 +72,12 @@ def cell_line(measured, name):
     cell = measured.cells[name]
     if not cell.samples:
         return f"  {name:<32}{'failed: ' + cell.failed if cell.failed else 'skipped: ' + cell.skipped}"
-    rates = [sample.rate(measured.row.unit) for sample in cell.samples]
+    unit = measured.row.unit
+    figures = [sample.figure(unit) for sample in cell.samples]
     line = LAYOUT.format(
-        f"  {name}", number(cell.median(lambda sample: sample.rate(measured.row.unit))),
-        f"{number(min(rates))}-{number(max(rates))}", seconds(cell.median(lambda sample: sample.server_seconds_per_gb())),
+        f"  {name}", number(cell.median(lambda sample: sample.figure(unit)), unit),
+        f"{number(min(figures), unit)}-{number(max(figures), unit)}",
+        seconds(cell.median(lambda sample: sample.server_seconds_per_gb())),
         seconds(cell.median(lambda sample: sample.client_seconds_per_gb())),
         "" if name == SLUICE else seconds(measured.ratio(name)))
     return "\n".join([line, *(f"    {remark}" for remark in remarks(measured.row, cell))])
@@ -78,13 +88,15 @@ def remarks(row, cell):
     if cell.failed or cell.skipped:
         yield f"then {'failed' if cell.failed else 'skipped'}: {cell.failed or cell.skipped}"
     share = cell.median(lambda sample: sample.disk_share())
-    if share is not None and row.warm and share > WARM_SHARE_MOST:
+    if share is not None and row.warm is True and share > WARM_SHARE_MOST:
         yield f"not all warm: {share:.0%} of the bytes came from the disk"
-    if share is not None and not row.warm and share < COLD_SHARE_LEAST:
+    if share is not None and row.warm is False and share < COLD_SHARE_LEAST:
         yield f"not all cold: only {share:.0%} of the bytes came from the disk"
 
 
-def number(value):
+def number(value, unit):
+    if unit in ("%", "points"):
+        return f"{value:.2f}"
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
 
 
@@ -109,7 +121,7 @@ def cell_json(measured, name):
     told = {"skipped": cell.skipped, "failed": cell.failed}
     if cell.samples:
         told |= {
-            "median": cell.median(lambda sample: sample.rate(unit)),
+            "median": cell.median(lambda sample: sample.figure(unit)),
             "server_cpu_seconds_per_gb": cell.median(lambda sample: sample.server_seconds_per_gb()),
             "client_cpu_seconds_per_gb": cell.median(lambda sample: sample.client_seconds_per_gb()),
             "sluice_ratio": measured.ratio(name),
@@ -120,7 +132,7 @@ def cell_json(measured, name):
 
 def sample_json(sample, unit):
     return {
-        "rate": sample.rate(unit),
+        "figure": sample.figure(unit),
         "seconds": sample.result.seconds,
         "bytes": sample.result.bytes,
         "operations": sample.result.operations,
@@ -128,4 +140,5 @@ def sample_json(sample, unit):
         "client_cpu_seconds": sample.result.client.cpu_seconds,
         "disk_share": sample.disk_share(),
         "latency_us": sample.result.latency_us,
+        "hits": sample.result.hits,
     }

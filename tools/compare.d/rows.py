@@ -1,4 +1,4 @@
-"""Rows: one question asked of every peer in turn, round after round."""
+"""Rows: one question asked of every peer in turn, round after round. Or several that one trial of a peer answers."""
 
 import statistics
 from collections.abc import Callable
@@ -11,6 +11,7 @@ from processes import Failed, Usage
 
 SLUICE = "sluice"
 COLD_CACHE_SIZE = 256 * MIB  # Sluice's default
+RATES = ("MB/s", "1000/s")  # of these a ratio says who is faster
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,11 @@ class Plan:
 @dataclass(frozen=True)
 class Sample:
     result: Result
-    server: Usage | None  # None: there is no server
+    server: Usage | None  # None: there is no server, or others used it meanwhile
+    before: Result | None = None  # what a difference is to
 
-    def rate(self, unit):
-        amount = self.result.operations if unit == "1000/s" else self.result.bytes
-        return amount / self.result.seconds / (1e3 if unit == "1000/s" else 1e6)
+    def figure(self, unit):
+        return FIGURES[unit](self)
 
     def server_seconds_per_gb(self):
         return None if self.server is None else self.server.cpu_seconds / self.result.bytes * 1e9
@@ -59,6 +60,15 @@ class Sample:
         if any(one.disk_bytes is None for one in used):
             return None
         return sum(one.disk_bytes for one in used) / self.result.bytes
+
+
+FIGURES = {
+    "MB/s": lambda sample: sample.result.bytes / sample.result.seconds / 1e6,
+    "1000/s": lambda sample: sample.result.operations / sample.result.seconds / 1e3,
+    "%": lambda sample: sample.result.hit_percent(),
+    "points": lambda sample: sample.before.hit_percent() - sample.result.hit_percent(),
+    "us": lambda sample: sample.result.latency_us["p99"],
+}
 
 
 @dataclass
@@ -78,10 +88,10 @@ class Cell:
 class Row:
     key: str
     title: str
-    unit: str  # "MB/s" or "1000/s"
-    warm: bool
-    ask: Callable  # of a peer: returns a Result
-    prepare: Callable  # of a peer: makes it warm or cold, unmeasured
+    unit: str  # of FIGURES
+    warm: bool | None  # None: what comes from the disk is the question
+    ask: Callable | None = None  # of a peer: returns a Result. None: see measure_together
+    prepare: Callable | None = None  # of a peer: makes it warm or cold, unmeasured
 
 
 @dataclass
@@ -93,7 +103,9 @@ class MeasuredRow:
         """Sluice's rate over the peer's, the median of the rounds' own ratios."""
         pairs = list(zip(self.cells[SLUICE].samples, self.cells[name].samples))
         unit = self.row.unit
-        return statistics.median(ours.rate(unit) / theirs.rate(unit) for ours, theirs in pairs) if pairs else None
+        if not pairs or unit not in RATES:
+            return None
+        return statistics.median(ours.figure(unit) / theirs.figure(unit) for ours, theirs in pairs)
 
 
 def prove(peer, files):
@@ -113,17 +125,25 @@ def prove(peer, files):
 
 
 def measure(row, peers, pairs):
-    cells = {peer.name: Cell(skipped=peer.out, failed=peer.broken) for peer in peers}
+    return measure_together([row], peers, pairs, lambda peer: {row.key: ask_once(row, peer)})[0]
+
+
+def measure_together(rows, peers, pairs, trial):
+    """`trial` asks a peer once and returns a Sample for the key of each row."""
+    measured = [MeasuredRow(row, {peer.name: Cell(skipped=peer.out, failed=peer.broken) for peer in peers}) for row in rows]
     for _ in range(pairs):
         for peer in peers:
-            cell = cells[peer.name]
-            if cell.skipped or cell.failed:
+            cells = {one.row.key: one.cells[peer.name] for one in measured}
+            if any(cell.skipped or cell.failed for cell in cells.values()):
                 continue
             try:
-                cell.samples.append(ask_once(row, peer))
+                samples = trial(peer)
             except Failed as error:
-                mark(cell, peer, error)
-    return MeasuredRow(row, cells)
+                mark(cells.values(), peer, error)
+                continue
+            for key, cell in cells.items():
+                cell.samples.append(samples[key])
+    return measured
 
 
 def ask_once(row, peer):
@@ -135,10 +155,11 @@ def ask_once(row, peer):
     return Sample(result, after.since(before) if after else None)
 
 
-def mark(cell, peer, error):
+def mark(cells, peer, error):
     """Sluice must not fail. That a peer does is worth a word, not an end."""
     peer.stop()
-    if peer.name == SLUICE:
-        cell.failed = str(error)
-    else:
-        cell.skipped = str(error)
+    for cell in cells:
+        if peer.name == SLUICE:
+            cell.failed = str(error)
+        else:
+            cell.skipped = str(error)
