@@ -5,6 +5,7 @@ import hashlib
 import http.client
 import os
 import socket
+import sys
 from pathlib import Path
 
 from files import MIB, detach, drop_pages, mounted_paths, touch_memory
@@ -13,6 +14,7 @@ from processes import PATIENCE_SECONDS, Failed, Server, read_text, run_client
 from rows import SLUICE
 
 PIECE_BYTES = MIB
+DIGEST = Path(__file__).with_name("digest.py")
 NGINX_TEMPLATE = Path(__file__).with_name("nginx.conf")
 
 
@@ -82,8 +84,8 @@ class MountPeer(Peer):
         self.start()
 
     def verify(self, file):
-        output, _ = run_client(["sha256sum", str(self.path(file))], PATIENCE_SECONDS)
-        check_sha256(output.split()[0], file)
+        output, _ = run_client([sys.executable, "-I", "-S", "-B", str(DIGEST), str(self.path(file))], PATIENCE_SECONDS)
+        check_sha256(output.strip(), file)
 
 
 class Backing(MountPeer):
