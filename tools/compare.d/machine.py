@@ -3,6 +3,7 @@
 import os
 import platform
 import time
+from pathlib import Path
 
 from processes import read_text
 
@@ -14,6 +15,7 @@ def describe(directory):
         "memory_bytes": memory_bytes("MemTotal"),
         "kernel": f"{os.uname().sysname} {os.uname().release}",
         "file_system": file_system_of(directory),
+        "readahead_kib": readahead_kib_of(directory),
         "load": os.getloadavg()[0],
         "date": time.strftime("%Y-%m-%d %H:%M:%S %z"),
     }
@@ -22,7 +24,7 @@ def describe(directory):
 def as_line(machine):
     gib = machine["memory_bytes"] / (1 << 30)
     return (f"{machine['cpu']}, {machine['cores']} cores, {gib:.0f} GiB, {machine['kernel']}, "
-            f"{machine['file_system']}, "
+            f"{machine['file_system']}, disk readahead {machine['readahead_kib'] or '?'} KiB, "
             f"load {machine['load']:.1f}, {machine['date']}")
 
 
@@ -48,3 +50,13 @@ def file_system_of(directory):
         if before.split()[2] == wanted:
             return after.split()[0]
     return "unknown file system"
+
+
+def readahead_kib_of(directory):
+    """What the kernel reads ahead from this disk at most; None: it is on no one disk."""
+    device = os.stat(directory).st_dev
+    disk = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}").resolve()
+    for folder in (disk, disk.parent):  # a partition's is its disk's
+        if (folder / "queue/read_ahead_kb").exists():
+            return int(read_text(folder / "queue/read_ahead_kb"))
+    return None
