@@ -3,17 +3,19 @@
 import hashlib
 import mmap
 import os
+import random
 import shutil
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from processes import Failed
+from processes import LIBC, Failed
 
 KIB = 1 << 10
 MIB = 1 << 20
 GIB = 1 << 30
+FILES_PER_FOLDER = 1000
 
 
 def size_text(size):
@@ -34,17 +36,36 @@ class TestFile:
         return self.path.name
 
 
+@dataclass(frozen=True)
+class SmallFiles:
+    """`count` files of 1 to 4 KiB; number i is path/(i // FILES_PER_FOLDER)/i. The digest is of all, one after the other."""
+
+    path: Path
+    count: int
+    sha256: str
+
+    @property
+    def name(self):
+        return self.path.name
+
+    def folders(self):
+        return [self.path / str(number) for number in range(-(-self.count // FILES_PER_FOLDER))]
+
+    def files(self):
+        return [self.path / str(i // FILES_PER_FOLDER) / str(i) for i in range(self.count)]
+
+
 class Workspace:
     """root/files is what is served; mounts, logs and configurations are made beside it."""
 
-    def __init__(self, directory, plan):
+    def __init__(self, directory, disk_bytes):
         self._directory = Path(directory).resolve()
-        self._plan = plan
+        self._disk_bytes = disk_bytes  # of all files that will be made
         self._files = {}
 
     def __enter__(self):
         os.umask(0o022)  # the web servers read as another user
-        needed = self._plan.large_size + 64 * MIB
+        needed = self._disk_bytes + 64 * MIB
         try:
             if shutil.disk_usage(self._directory).free < needed:
                 raise Failed(f"--dir: {self._directory} has less than {needed // MIB} MiB free; choose another, or --quick")
@@ -69,13 +90,27 @@ class Workspace:
         path.mkdir(exist_ok=True)
         return path
 
-    def file(self, size):
-        if size not in self._files:
-            self._files[size] = self._make(size)
-        return self._files[size]
+    def file(self, size, name=None):
+        name = name or size_text(size).replace(" ", "")
+        if name not in self._files:
+            self._files[name] = self._make(self.files / name, size)
+        return self._files[name]
 
-    def _make(self, size):
-        path = self.files / size_text(size).replace(" ", "")
+    def small_files(self, name, count):
+        made = SmallFiles(self.files / name, count, "")
+        for folder in made.folders():
+            folder.mkdir(parents=True)
+        noise, sizes, digest = os.urandom(MIB), random.Random(1), hashlib.sha256()
+        for path in made.files():
+            size = sizes.randrange(KIB, 4 * KIB + 1)
+            start = sizes.randrange(MIB - size)
+            piece = noise[start : start + size]
+            digest.update(piece)
+            path.write_bytes(piece)
+        sync(made.path)
+        return replace(made, sha256=digest.hexdigest())
+
+    def _make(self, path, size):
         noise = os.urandom(2 * MIB)
         digest = hashlib.sha256()
         with open(path, "wb") as file:
@@ -88,6 +123,15 @@ class Workspace:
             os.fsync(file.fileno())
         drop_pages(path)
         return TestFile(path, size, digest.hexdigest())
+
+
+def sync(path):
+    """Everything that was written to the file system. A page that is not on the disk cannot be dropped."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        LIBC.syncfs(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def drop_pages(path):

@@ -1,8 +1,10 @@
 """Processes: servers that are always ended, clients with a deadline, and what both of them cost."""
 
 import ctypes
+import json
 import os
 import resource
+import select
 import signal
 import subprocess
 import time
@@ -154,6 +156,51 @@ def run_client(command, timeout_seconds):
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return output, Usage(cpu, (after.ru_inblock - before.ru_inblock) * SECTOR_BYTES)
+
+
+class LongClient:
+    """A client that is told what to do line by line, and answers each line with one of JSON. Ended with its `with`."""
+
+    def __init__(self, name, command, prepare=None):
+        """`prepare` runs in the child."""
+
+        def prepare_both():
+            prepare_child()
+            if prepare:
+                prepare()
+
+        self._name = name
+        try:
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                             start_new_session=True, preexec_fn=prepare_both)
+        except subprocess.SubprocessError:  # whose text hides what `prepare` raised
+            raise Failed(f"the {self._name} client may not be put where it belongs") from None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        end_group(self._process)
+        self._process.stdin.close()
+        self._process.stdout.close()
+
+    def tell(self, line):
+        try:
+            os.write(self._process.stdin.fileno(), line.encode() + b"\n")
+        except BrokenPipeError:
+            pass  # its answer says why
+
+    def answer(self, timeout_seconds):
+        if not select.select([self._process.stdout], [], [], timeout_seconds)[0]:
+            raise Failed(f"the {self._name} client did not answer within {timeout_seconds:.0f} s")
+        line = self._process.stdout.readline().decode(errors="replace").strip()
+        try:
+            told = json.loads(line)
+        except ValueError:
+            raise Failed(f"the {self._name} client ended: {line or 'no message'}") from None
+        if "error" in told:
+            raise Failed(told["error"])
+        return told
 
 
 def end_group(process):

@@ -11,6 +11,10 @@ CONNECTIONS = 16
 SIZES = (4 * KIB, 64 * KIB, MIB)
 
 
+def disk_bytes(plan):
+    return sum(SIZES) + plan.large_size
+
+
 def run(plan, workspace, paper):
     peers = [SluiceServe(workspace, plan.sluice, plan.warm_cache_size), Nginx(workspace)]
     files = [workspace.file(size) for size in (*SIZES, plan.large_size)]

@@ -18,6 +18,10 @@ from processes import Failed
 from rows import COLD_CACHE_SIZE, Row, measure, prove
 
 
+def disk_bytes(plan):
+    return plan.large_size
+
+
 def run(plan, workspace, paper):
     file = workspace.file(plan.large_size)
     paper.open_suite("mount", f"Reads of a file of {size_text(file.size)}")
