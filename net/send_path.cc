@@ -64,7 +64,7 @@ bool SendContext::may_lend(const Arena& arena, uint64_t bytes) {
 void SendContext::look_at(const ArenaStats& stats) {
   const uint64_t stuck = stats.release_tests_busy + stats.frames_replaced;
   const bool met_stuck = std::exchange(stuck_seen_, stuck) != stuck;
-  too_much_cooling_ = met_stuck && stats.frames_cooling * kPageSize > options_.pinned_max_bytes;
+  too_much_cooling_ = met_stuck && stats.frames_cooling * kPageSize > pinned_max();
 }
 
 void SendPath::prepare(int fd) {

@@ -75,23 +75,27 @@ struct Reply {
 class SendContext {
  public:
   SendContext(EventLoop* loop, const SendOptions& options)
-      : loop_(loop), options_(options), pipes_(options.pipes_max) {}
+      : loop_(loop), options_(options), pinned_max_bytes_(options.pinned_max_bytes), pipes_(options.pipes_max) {}
 
   EventLoop& loop() { return *loop_; }
   const SendOptions& options() const { return options_; }
   SendStats stats() const;  // any thread
+  // In place of the options', from now on. Any thread.
+  void set_pinned_max(uint64_t bytes) { pinned_max_bytes_.store(bytes, std::memory_order_relaxed); }
 
  private:
   friend class SendPath;
 
   // Whether zerocopy may hold another `bytes`.
-  bool may_hold(uint64_t bytes) const { return zerocopy_held_bytes_ + bytes <= options_.pinned_max_bytes; }
+  bool may_hold(uint64_t bytes) const { return zerocopy_held_bytes_ + bytes <= pinned_max(); }
+  uint64_t pinned_max() const { return pinned_max_bytes_.load(std::memory_order_relaxed); }
   // Whether another `bytes` may be lent now.
   bool may_lend(const Arena& arena, uint64_t bytes);
   void look_at(const ArenaStats& stats);
 
   EventLoop* const loop_;
   const SendOptions options_;
+  std::atomic<uint64_t> pinned_max_bytes_;
   PipePool pipes_;
   std::vector<iovec> iovecs_;  // scratch
   bool too_much_cooling_ = false;

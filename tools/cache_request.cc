@@ -1,10 +1,17 @@
 #include "tools/cache_request.h"
 
+#include <chrono>
+#include <thread>
+
 #include "tools/cache_work.h"
 #include "tools/option_values.h"
 
 namespace sluice {
 namespace {
+
+// How long the answer to "resize" waits for memory that readers and clients hold.
+constexpr int kResizeLooks = 30;
+constexpr std::chrono::milliseconds kResizeLookPeriod{100};
 
 std::string files(uint64_t count) {
   return count == 1 ? "1 file" : fmt::format("{} files", count);
@@ -40,22 +47,48 @@ void answer_work(Store& store, BlockCache& cache, CacheVerb verb, const std::str
   }
 }
 
+void answer_drop(BlockCache& cache, const ControlReply& reply) {
+  const uint64_t before = cache.stats().resident_bytes;
+  cache.clear();
+  const uint64_t after = cache.stats().resident_bytes;
+  reply(fmt::format("done drop: {} bytes, {} bytes stay that are pinned or in use", before - std::min(before, after),
+                    after));
+}
+
+void answer_resize(CacheResize& resize, const std::string& size, const ControlReply& reply) {
+  const Checked<uint64_t> bytes = parse_size(size);
+  const Checked<> resized = bytes ? resize.set_size(*bytes) : tl::unexpected(bytes.error());
+  if (!resized) {
+    reply(printable("error: " + resized.error().line));
+    return;
+  }
+  const uint64_t all = resize.unfinished();
+  for (int look = 0; look < kResizeLooks && resize.unfinished() > 0; look++) {
+    if (!reply(fmt::format("progress 0 0 {} {}", all - std::min(all, resize.unfinished()), all))) return;
+    std::this_thread::sleep_for(kResizeLookPeriod);
+  }
+  std::string text = fmt::format("resize: the cache has {}", format_size(*bytes));
+  if (const uint64_t unfinished = resize.unfinished(); unfinished > 0) {
+    text += fmt::format("; {} more go back to the system when clients have taken what they are being sent",
+                        format_size_rounded(unfinished));
+  }
+  reply("done " + text);
+}
+
 }  // namespace
 
-void answer_cache_request(Store& store, BlockCache& cache, const std::vector<std::string>& words,
+void answer_cache_request(const CacheRequestSubjects& subjects, const std::vector<std::string>& words,
                           const ControlReply& reply) {
   const std::string verb = words.empty() ? "" : words[0];
   const std::optional<CacheVerb> file_verb = find_cache_verb(verb);
   if (file_verb && words.size() == 2) {
-    answer_work(store, cache, *file_verb, words[1], reply);
+    answer_work(subjects.store, subjects.cache, *file_verb, words[1], reply);
   } else if (verb == "drop" && words.size() == 1) {
-    const uint64_t before = cache.stats().resident_bytes;
-    cache.clear();
-    const uint64_t after = cache.stats().resident_bytes;
-    reply(fmt::format("done drop: {} bytes, {} bytes stay that are pinned or in use", before - std::min(before, after),
-                      after));
+    answer_drop(subjects.cache, reply);
+  } else if (verb == "resize" && words.size() == 2) {
+    answer_resize(subjects.resize, words[1], reply);
   } else {
-    reply("error: the requests are: warm, pin, unpin or evict with a path, drop");
+    reply("error: the requests are: warm, pin, unpin or evict with a path, drop, resize with a size");
   }
 }
 

@@ -73,10 +73,20 @@ Checked<> do_drop(const std::vector<std::string>& operands) {
   return ask(TRY(find_running(operands.empty() ? "" : operands[0])), {"drop"});
 }
 
+Checked<> do_resize(const std::vector<std::string>& operands) {
+  if (operands.empty() || operands.size() > 2) {
+    return complain("cache resize takes SIZE [TARGET], SIZE as for --cache-size; see 'sluice help cache'");
+  }
+  const Checked<uint64_t> bytes = parse_size(operands[0]);
+  if (!bytes) return complain("cache resize: {}", bytes.error().line);
+  return ask(TRY(find_running(operands.size() == 1 ? "" : operands[1])), {"resize", format_size(*bytes)});
+}
+
 Checked<> run(const CommandLine& line) {
   if (find_cache_verb(line.action)) return do_files(line.action, line.paths);
   if (line.action == "drop") return do_drop(line.paths);
-  const std::string_view nearest = nearest_word(line.action, {"warm", "pin", "unpin", "evict", "drop"});
+  if (line.action == "resize") return do_resize(line.paths);
+  const std::string_view nearest = nearest_word(line.action, {"warm", "pin", "unpin", "evict", "drop", "resize"});
   if (nearest.empty()) return complain("cache {}: no such action; see 'sluice help cache'", line.action);
   return complain("cache {}: no such action; did you mean '{}'?", line.action, nearest);
 }

@@ -15,6 +15,7 @@ constexpr std::string_view kOverview = R"(sluice: a caching file gateway
   sluice status [--json] [--watch] [TARGET]   counters of a gateway; TARGET: mountpoint, source or control socket
   sluice cache  warm|pin|unpin|evict PATH...  read files into the cache, keep them there, or drop them
   sluice cache  drop [TARGET]                 empty the cache
+  sluice cache  resize SIZE [TARGET]          make the cache larger or smaller
   sluice sim    [OPTIONS] TRACE               replay a trace through the cache's policies
   sluice bench  [OPTIONS] cache               measure the cache's hits and misses beside other caches
   sluice help   [COMMAND]                     this text, or the options of a command
@@ -38,7 +39,9 @@ std::string help_of(Command command) {
       return fmt::format("sluice sim --cache-blocks N[,N...] [OPTIONS] TRACE\n\n{}", options_help(command));
     case Command::bench: return fmt::format("sluice bench [OPTIONS] cache\n\n{}", options_help(command));
     case Command::umount: return "sluice umount MOUNTPOINT\n";
-    case Command::cache: return "sluice cache warm|pin|unpin|evict PATH...\nsluice cache drop [TARGET]\n";
+    case Command::cache:
+      return "sluice cache warm|pin|unpin|evict PATH...\nsluice cache drop [TARGET]\nsluice cache resize SIZE "
+             "[TARGET]\n";
     case Command::help:
     case Command::version: break;
   }

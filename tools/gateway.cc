@@ -69,8 +69,9 @@ Checked<std::unique_ptr<TraceRecorder>> make_recorder(const Options& options) {
 
 Checked<std::unique_ptr<BlockCache>> make_cache(const Options& options, ReleaseProof proof, TraceRecorder* recorder) {
   auto cache = BlockCache::create({.size_bytes = options.cache_size_bytes,
+                                   .size_max_bytes = machine_memory_bytes(),
                                    .policy = options.cache_policy,
-                                   .large_file_bytes = options.large_file_bytes.value_or(options.cache_size_bytes),
+                                   .large_file_bytes = options.large_file_bytes,
                                    .proof = proof,
                                    .recorder = recorder});
   if (!cache) {
@@ -92,13 +93,21 @@ Checked<std::unique_ptr<Disk>> make_disk(const Options& options) {
   return std::move(*disk);
 }
 
+// Two windows per stream are on their way: some tens of streams must fit beside what is cached.
+uint64_t readahead_window(const Options& options, uint64_t cache_size_bytes) {
+  return std::min(options.readahead_bytes, cache_size_bytes / 32);
+}
+
+uint64_t send_pinned_max(const Options& options, uint64_t cache_size_bytes) {
+  return options.send_pinned_max_bytes.value_or(cache_size_bytes / 4);
+}
+
 Checked<std::unique_ptr<Store>> make_store(const GatewayPlan& plan, BlockCache* cache, Disk* disk) {
   const StoreOptions options = {
       .source = plan.source,
       .read_only = plan.options.read_only,
       .direct_io = plan.options.direct_io,
-      // Two windows per stream are on their way: some tens of streams must fit beside what is cached.
-      .readahead = {.window_max_bytes = std::min(plan.options.readahead_bytes, plan.options.cache_size_bytes / 32)},
+      .readahead = {.window_max_bytes = readahead_window(plan.options, plan.options.cache_size_bytes)},
   };
   auto store = Store::open(options, cache, disk, &system_clock());
   if (!store) return complain("SOURCE '{}': {}", plan.source, error_text(store.error().number));
@@ -123,7 +132,7 @@ Checked<std::unique_ptr<HttpServer>> make_http(const GatewayPlan& plan, Store* s
       .threads = options.http_threads,
       .caller = {.uid = plan.http_user.uid, .gid = plan.http_user.gid, .groups = plan.http_user.groups},
       .send_method = TRY(choose_send_method(options.send_method)),
-      .pinned_max_bytes = options.send_pinned_max_bytes.value_or(options.cache_size_bytes / 4),
+      .pinned_max_bytes = send_pinned_max(options, options.cache_size_bytes),
       .connections_max = options.http_connections.value_or(connections_max),
       .pipes_max = std::min(connections_max / 16, 256U),
   };
@@ -218,13 +227,15 @@ class Gateway {
     if (!plan_.options.warm_restart.empty()) warm_restart_ = TRY(make_warm_restart());
     if (plan_.options.http) http_ = TRY(make_http(plan_, store_.get()));
     if (!plan_.mountpoint.empty()) fuse_ = TRY(make_fuse(plan_, store_.get()));
-    control_ = TRY(ControlServer::open(
-        plan_.options.control,
-        {.status = [this] { return status_json(status()); },
-         .unmount = [this] { return unmount(); },
-         .stop = request_stop,
-         .cache = [this](const auto& words,
-                         const auto& reply) { answer_cache_request(*store_, *cache_, words, reply); }}));
+    resize_ = std::make_unique<CacheResize>(cache_.get(), [this](uint64_t size_bytes) { follow_size(size_bytes); });
+    control_ = TRY(ControlServer::open(plan_.options.control,
+                                       {.status = [this] { return status_json(status()); },
+                                        .unmount = [this] { return unmount(); },
+                                        .stop = request_stop,
+                                        .cache =
+                                            [this](const auto& words, const auto& reply) {
+                                              answer_cache_request({*store_, *cache_, *resize_}, words, reply);
+                                            }}));
     if (fuse_) fuse_thread_ = std::thread([this] { serve_mount(); });
     return {};
   }
@@ -235,6 +246,7 @@ class Gateway {
     if (fuse_) fuse_->stop();
     if (fuse_thread_.joinable()) fuse_thread_.join();
     control_.reset();
+    resize_.reset();
     fuse_.reset();
     http_.reset();
     warm_restart_.reset();
@@ -252,6 +264,12 @@ class Gateway {
     const CacheStats stats = cache_->stats();
     return WarmRestart::start(store_.get(),
                               {.path = plan_.options.warm_restart, .room_bytes = stats.arena.frames_max * kPageSize});
+  }
+
+  // What was not set by option is a share of the cache.
+  void follow_size(uint64_t cache_size_bytes) {
+    store_->set_readahead_window(readahead_window(plan_.options, cache_size_bytes));
+    if (http_) http_->set_pinned_max(send_pinned_max(plan_.options, cache_size_bytes));
   }
 
   void serve_mount() {
@@ -304,6 +322,7 @@ class Gateway {
   std::unique_ptr<WarmRestart> warm_restart_;
   std::unique_ptr<HttpServer> http_;
   std::unique_ptr<FuseSession> fuse_;
+  std::unique_ptr<CacheResize> resize_;
   std::unique_ptr<ControlServer> control_;
   std::thread fuse_thread_;
 };

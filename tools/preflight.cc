@@ -179,11 +179,14 @@ Checked<> check_own_files(const Options& options, const std::string& mountpoint)
   return check_own_file("--warm-restart", options.warm_restart, mountpoint);
 }
 
-Checked<> check_memory(uint64_t cache_size_bytes) {
+uint64_t machine_memory_bytes() {
   struct sysinfo info {};
-  if (::sysinfo(&info) != 0) return {};
-  const uint64_t memory_bytes = uint64_t{info.totalram} * info.mem_unit;
-  if (cache_size_bytes <= memory_bytes) return {};
+  return ::sysinfo(&info) == 0 ? uint64_t{info.totalram} * info.mem_unit : 0;
+}
+
+Checked<> check_memory(uint64_t cache_size_bytes) {
+  const uint64_t memory_bytes = machine_memory_bytes();
+  if (memory_bytes == 0 || cache_size_bytes <= memory_bytes) return {};
   return complain("--cache-size: {} is more than this machine's memory of {}; choose less",
                   format_size(cache_size_bytes), format_size_rounded(memory_bytes));
 }

@@ -29,6 +29,8 @@ Checked<> check_fuse(const Options& options);
 Checked<> check_own_files(const Options& options, const std::string& mountpoint);
 
 Checked<> check_memory(uint64_t cache_size_bytes);
+// Of the machine; 0: unknown.
+uint64_t machine_memory_bytes();
 
 struct HttpUser {
   uid_t uid = 0;

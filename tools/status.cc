@@ -17,6 +17,7 @@ Json cache_json(const GatewayStatus& status) {
   const CacheStats& cache = status.cache;
   return {
       {"size_bytes", cache.size_bytes},
+      {"size_max_bytes", cache.size_max_bytes},
       {"resident_bytes", cache.resident_bytes},
       {"pinned_bytes", cache.pinned_bytes},
       {"metadata_bytes", cache.metadata_bytes},
@@ -36,6 +37,7 @@ Json arena_json(const GatewayStatus& status) {
       {"frames_cooling", arena.frames_cooling},
       {"frames_replaced", arena.frames_replaced},
       {"slabs", arena.slabs},
+      {"slabs_retiring", arena.slabs_retiring},
       {"release_tests", arena.release_tests},
       {"release_tests_busy", arena.release_tests_busy},
       {"release_proof", status.release_proof},

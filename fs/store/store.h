@@ -91,6 +91,9 @@ class Store {
                                              const Clock* clock);
   virtual ~Store() = default;
 
+  // The largest window of files that are opened from now on. Any thread.
+  virtual void set_readahead_window(uint64_t bytes) = 0;
+
   virtual Result<Entry> lookup(InodeNumber parent, std::string_view name) = 0;
   virtual void forget(InodeNumber number, uint64_t references) = 0;
   // For front ends that open by a name they looked up earlier: does it still lead to this inode, from the root down?

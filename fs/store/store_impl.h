@@ -6,6 +6,7 @@
 // be allowed to do runs under ActAs. No lock of the store is held across a system call.
 #pragma once
 
+#include <atomic>
 #include <cerrno>
 #include <optional>
 #include <thread>
@@ -28,6 +29,7 @@ class StoreImpl final : public Store {
   void start_housekeeping();
   ~StoreImpl() override;
 
+  void set_readahead_window(uint64_t bytes) override { readahead_window_bytes_ = bytes; }
   Result<Entry> lookup(InodeNumber parent, std::string_view name) override;
   Result<void> confirm_name(InodeNumber number) override;
   void forget(InodeNumber number, uint64_t references) override;
@@ -72,6 +74,9 @@ class StoreImpl final : public Store {
   const Root& root() const { return root_; }
 
  private:
+  ReadaheadOptions readahead() const {
+    return {.window_max_bytes = readahead_window_bytes_, .streams_max = options_.readahead.streams_max};
+  }
   struct Subject {
     InodeRef inode;
     PathFd fd;  // O_PATH, or better
@@ -128,6 +133,7 @@ class StoreImpl final : public Store {
   Result<OpenedPath> open_path_now(std::string_view path, uint64_t resolve);
 
   const StoreOptions options_;
+  std::atomic<uint64_t> readahead_window_bytes_{options_.readahead.window_max_bytes};
   const Root root_;
   const PathFd root_fd_;
   FileDataContext context_;

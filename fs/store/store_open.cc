@@ -54,7 +54,7 @@ Result<std::unique_ptr<OpenFile>> StoreImpl::open_subject(const Subject& file, i
   OpenedData data = TRY(open_data(file.inode, file.get(), for_writing(flags)));
   DescriptorPin pin(&descriptors_, file.inode->number, file.fd);
   return make_open_file({file.inode, std::move(data), flags & ~(O_CREAT | O_EXCL | O_TRUNC), std::move(pin)},
-                        options_.readahead);
+                        readahead());
 }
 
 Result<Store::Created> StoreImpl::create(const Caller& caller, InodeNumber parent, std::string_view name, mode_t mode,
@@ -158,7 +158,7 @@ Result<Store::OpenedPath> StoreImpl::open_path_now(std::string_view path, uint64
   if (inode == nullptr) inode = table_.intern({attributes, handle_of(fd.get()), nullptr, ""}, 0);
   if (!open_files_.has_room(inode->number, options_.path_files_max)) return fail(EMFILE);
   OpenedData data = TRY(open_data(inode, fd.get(), false));
-  opened.file = make_open_file({std::move(inode), std::move(data), O_RDONLY, {}}, options_.readahead);
+  opened.file = make_open_file({std::move(inode), std::move(data), O_RDONLY, {}}, readahead());
   return opened;
 }
 

@@ -42,6 +42,10 @@ class Server final : public HttpServer {
     threads_.clear();
   }
 
+  void set_pinned_max(uint64_t bytes) override {
+    for (const auto& worker : workers_) worker->send_context().set_pinned_max(bytes);
+  }
+
   HttpStats stats() const override {
     HttpStats stats;
     for (const auto& worker : workers_) worker->add_stats(&stats);

@@ -61,6 +61,8 @@ class HttpServer {
   // reads and opens under way in the store, whatever the timeout. May be called again.
   virtual void stop(std::chrono::nanoseconds drain_timeout) = 0;
   virtual HttpStats stats() const = 0;  // any thread
+  // In place of the options' pinned_max_bytes, from now on. Any thread.
+  virtual void set_pinned_max(uint64_t bytes) = 0;
 };
 
 }  // namespace sluice

@@ -23,10 +23,12 @@ import json, sys
 rows = json.load(sys.stdin)
 ours = [row for row in rows if row["cache"] == "sluice"]
 assert [(row["workload"], row["threads"]) for row in ours] == [
-    (workload, threads) for workload in ("hit-zipf", "hit-hot", "mixed", "miss") for threads in (1, 2)], ours
+    (workload, threads) for workload in ("hit-zipf", "hit-hot", "mixed", "miss") for threads in (1, 2)] + [
+    ("p99-still", 1), ("p99-resize", 1)], ours
 assert all(row["ns_per_read"] > 0 and row["speedup"] > 0 for row in rows), rows
 for row in ours:
     ratio = row["hit_ratio"]
-    expected = {"hit-zipf": ratio == 1, "hit-hot": ratio == 1, "mixed": 0.5 < ratio < 1, "miss": ratio == 0}
+    expected = {"hit-zipf": ratio == 1, "hit-hot": ratio == 1, "mixed": 0.5 < ratio < 1, "miss": ratio == 0,
+                "p99-still": ratio == 1, "p99-resize": 0 < ratio <= 1}
     assert expected[row["workload"]], row
 assert any(row["cache"] == "list-lru" for row in rows), rows' || fail "the JSON is not as documented"

@@ -213,6 +213,9 @@ use_memory_group() {
   memory_peak >/dev/null 2>&1 || return 1
   DAEMON_PREFIX=(bash -c 'echo $$ >"$0/cgroup.procs" && exec "$@"' "$CGROUP")
 }
+memory_now() {
+  if [[ -e $CGROUP/memory.usage_in_bytes ]]; then cat "$CGROUP/memory.usage_in_bytes"; else cat "$CGROUP/memory.current"; fi
+}
 memory_peak() {
   if [[ -e $CGROUP/memory.max_usage_in_bytes ]]; then cat "$CGROUP/memory.max_usage_in_bytes"; else cat "$CGROUP/memory.peak"; fi
 }

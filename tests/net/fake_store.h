@@ -41,6 +41,7 @@ class FakeStore final : public Store {
   explicit FakeStore(uint32_t slabs = 16)
       : arena_(std::move(*Arena::create({.slabs_max = slabs, .proof = ReleaseProof::replace}))) {}
   ~FakeStore() override { ASSERT(open_files == 0); }
+  void set_readahead_window(uint64_t) override {}
 
   struct FileOptions {
     uint64_t size = 0;

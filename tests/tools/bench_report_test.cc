@@ -15,10 +15,10 @@ const std::vector<BenchRow> kRows = {
 
 TEST_CASE("bench report: the table has a line for each row, under a head", "[tools][bench]") {
   CHECK(bench_table(kRows) ==
-        "workload  cache          threads   ns/read    least  million/s  x 1 thread     hits\n"
-        "compute   machine              2       5.0      4.5     200.00           -        -\n"
-        "hit-hot   sluice               1      20.0     19.0      50.00        1.00  100.0 %\n"
-        "hit-hot   sluice               2      12.5     10.0      80.00        1.60   99.9 %\n");
+        "workload   cache          threads   ns/read    least  million/s  x 1 thread     hits\n"
+        "compute    machine              2       5.0      4.5     200.00           -        -\n"
+        "hit-hot    sluice               1      20.0     19.0      50.00        1.00  100.0 %\n"
+        "hit-hot    sluice               2      12.5     10.0      80.00        1.60   99.9 %\n");
 }
 
 TEST_CASE("bench report: JSON says null for what was not measured", "[tools][bench]") {

@@ -16,11 +16,11 @@ std::optional<double> speedup(const BenchRow& row, const std::vector<BenchRow>& 
 }
 
 std::string bench_table(const std::vector<BenchRow>& rows) {
-  std::string table = fmt::format("{:<9} {:<14} {:>7} {:>9} {:>8} {:>10} {:>11} {:>8}\n", "workload", "cache",
+  std::string table = fmt::format("{:<10} {:<14} {:>7} {:>9} {:>8} {:>10} {:>11} {:>8}\n", "workload", "cache",
                                   "threads", "ns/read", "least", "million/s", "x 1 thread", "hits");
   for (const BenchRow& row : rows) {
     const std::optional<double> times = speedup(row, rows);
-    table += fmt::format("{:<9} {:<14} {:>7} {:>9.1f} {:>8.1f} {:>10.2f} {:>11} {:>8}\n", row.workload, row.cache,
+    table += fmt::format("{:<10} {:<14} {:>7} {:>9.1f} {:>8.1f} {:>10.2f} {:>11} {:>8}\n", row.workload, row.cache,
                          row.threads, row.nanoseconds, row.least_nanoseconds, 1000 / row.nanoseconds,
                          times ? fmt::format("{:.2f}", *times) : "-",
                          row.hit_ratio ? fmt::format("{:.1f} %", 100 * *row.hit_ratio) : "-");

@@ -26,6 +26,9 @@ struct ContenderKind {
 extern const ContenderKind kSluiceContender;
 extern const ContenderKind kListLruContender;
 
+// Sluice, going from the budget to half of it and back all the time until its end.
+std::unique_ptr<Contender> make_resizing_sluice(uint64_t budget_bytes);
+
 std::span<const ContenderKind> rocksdb_contenders();  // empty when built without RocksDB
 std::span<const ContenderKind> contenders();          // all of them, Sluice first
 
