@@ -13,14 +13,15 @@ constexpr uint64_t kArenaBytesPerFrame = 4;
 
 }  // namespace
 
-CacheSizes split_budget(uint64_t bytes, const PolicyKind& policy, bool has_large_files) {
+CacheSizes split_budget(uint64_t bytes, const PolicyKind& policy, const BlockCacheOptions& options) {
   for (uint64_t slabs = bytes / kSlabSize; slabs > 0; slabs--) {
     const uint64_t frames = slabs * (kFramesPerSlab - 1);
     if (frames >= kNoBlock) continue;
     const auto blocks = static_cast<uint32_t>(frames);
     uint64_t metadata =
         Index::memory_bytes(blocks) + frames * policy.bytes_per_block + slabs * kFramesPerSlab * kArenaBytesPerFrame;
-    if (has_large_files) metadata += large_files_memory_bytes({.capacity = frames, .blocks_max = blocks});
+    if (options.checksum != ChecksumMode::off) metadata += slabs * kFramesPerSlab * PageSums::kBytesPerFrame;
+    if (options.large_file_bytes != 0) metadata += large_files_memory_bytes({.capacity = frames, .blocks_max = blocks});
     if (slabs * kSlabSize + metadata > bytes) continue;
     return {bytes, static_cast<uint32_t>(slabs), blocks, metadata};
   }
@@ -53,6 +54,10 @@ CacheStats BlockCacheImpl::stats() const {
   stats.readahead_issued_bytes = readahead_issued_ * kPageSize;
   stats.readahead_used_bytes = readahead_used_ * kPageSize;
   stats.readahead_wasted_bytes = readahead_wasted_ * kPageSize;
+  stats.pages_verified = pages_verified_;
+  // A hit that borrows notes its pages once they are verified.
+  if (options_.checksum == ChecksumMode::always) stats.pages_verified += arena_->borrows().noted_pages();
+  stats.pages_bad = pages_bad_;
   stats.arena = arena_->stats();
   return stats;
 }
@@ -61,9 +66,8 @@ Result<std::unique_ptr<BlockCache>> BlockCache::create(const BlockCacheOptions& 
   if (options.size_bytes < kCacheSizeMin) return fail(EINVAL);
   const PolicyKind* policy = find_policy(options.policy);
   if (policy == nullptr) return fail(EINVAL);
-  const bool has_large_files = options.large_file_bytes != 0;
-  const CacheSizes sizes = split_budget(options.size_bytes, *policy, has_large_files);
-  CacheSizes largest = split_budget(std::max(options.size_bytes, options.size_max_bytes), *policy, has_large_files);
+  const CacheSizes sizes = split_budget(options.size_bytes, *policy, options);
+  CacheSizes largest = split_budget(std::max(options.size_bytes, options.size_max_bytes), *policy, options);
   auto arena = Arena::create({.slabs_max = largest.slabs, .limit = sizes.slabs, .proof = options.proof});
   if (!arena) {  // where address space counts as memory
     largest = sizes;

@@ -23,6 +23,7 @@
 #include "cache/block.h"
 #include "cache/block_source.h"
 #include "cache/callback.h"
+#include "cache/checksum.h"
 #include "cache/clock.h"
 #include "cache/page_refs.h"
 #include "cache/result.h"
@@ -40,6 +41,7 @@ struct BlockCacheOptions {
   ReleaseProof proof = ReleaseProof::replace;
   const Clock* clock = &system_clock();
   TraceRecorder* recorder = nullptr;  // is told what the cache is asked for; outlives it
+  ChecksumMode checksum = ChecksumMode::off;
 };
 inline constexpr uint64_t kCacheSizeMin = uint64_t{8} << 20;
 
@@ -57,6 +59,8 @@ struct CacheStats {
   uint64_t readahead_issued_bytes = 0;
   uint64_t readahead_used_bytes = 0;
   uint64_t readahead_wasted_bytes = 0;  // evicted or dropped before anybody asked
+  uint64_t pages_verified = 0;          // whose checksum was compared
+  uint64_t pages_bad = 0;               // of them, those whose bytes had changed by themselves
   ArenaStats arena;
 };
 
@@ -89,7 +93,8 @@ class BlockCache {
 
   virtual std::shared_ptr<CachedFile> add_file(uint64_t number) = 0;
 
-  // All pages if all are present; counts hits only then. Does no I/O.
+  // All pages if all are present; counts hits only then. Does no I/O. A page that is found bad counts as absent, in
+  // `read` as well; EIO when that happens again and again.
   virtual std::optional<PageRefs> read_resident(const CacheRead& read) = 0;
   // `done` gets all pages of the range in order, or the first error: what the source said, ESTALE when it ended before
   // `size` (somebody truncated the file). Runs inside the call when everything is present, else on the source's thread.
@@ -118,6 +123,11 @@ class BlockCache {
   virtual std::vector<PageRange> used_pages(CachedFile& file, uint32_t generation) = 0;
   // Evicts everything that may be evicted.
   virtual void clear() = 0;
+
+  // With checksums: looks at the next `blocks` places for a block, round and round, and drops pages whose bytes changed
+  // by themselves. Returns how many places there are, 0 without checksums. A place takes some 3 us, no lock held for
+  // long.
+  virtual uint64_t scrub(uint64_t blocks) = 0;
 
   // The page, if present. Counts nothing, moves nothing.
   virtual PageRefs peek(CachedFile& file, uint32_t generation, uint64_t page) = 0;

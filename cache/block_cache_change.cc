@@ -66,6 +66,7 @@ void BlockCacheImpl::publish(CachedFile& file, uint32_t generation, PageRange ra
   auto& blocks = static_cast<FileBlocks&>(file);
   blocks.note_size(std::max(blocks.size(), range.end() * kPageSize));  // as good as a growing file's readers know
   trace(TraceOp::write, file, generation, range);
+  sum(pages, 0, range.count);
   put_pages(blocks, generation, range, pages, range.first, nullptr);
 }
 
@@ -124,6 +125,12 @@ void BlockCacheImpl::drop_pages_of(BlockId id, const FileBlocks& file, PageRange
   Block& block = index_.block(id);
   ShardChange change(&index_.shard(block.shard));
   if (!block.linked || block.file != &file) return;  // evicted meanwhile, the id perhaps in use again
+  shrink(id, range);
+}
+
+// The block loses its pages in the range, and goes with the last of them. In a ShardChange.
+void BlockCacheImpl::shrink(BlockId id, PageRange range) {
+  Block& block = index_.block(id);
   drop_frames(block, range);
   if (block.pages() > 0) return policy_->charge(id, block.pages());
   policy_->remove(id);

@@ -107,6 +107,7 @@ void BlockCacheImpl::land(const std::shared_ptr<Flight>& flight) {
   }
   zero_tail(*flight);
   for (const PageRange& good : without(flight->pages, failed)) {
+    sum(flight->memory, good.first - flight->pages.first, good.count);
     put_pages(*flight->file, flight->generation, good, flight->memory, flight->pages.first, flight.get());
   }
   std::vector<Flight::Waiter> waiters;
@@ -130,7 +131,7 @@ void BlockCacheImpl::land(const std::shared_ptr<Flight>& flight) {
     }
   }
   flight->memory.reset();
-  for (const auto& waiter : waiters) arrive(waiter.parked, error_of(waiter.pages));
+  for (const auto& waiter : waiters) arrive(waiter.parked, error_of(waiter.pages), waiter.pages);
 }
 
 }  // namespace sluice

@@ -50,6 +50,11 @@ BlockCacheImpl::Borrowed BlockCacheImpl::borrow_resident(const CacheRead& read) 
     PageRefs(arena_.get(), run, slot).reset();
     return {};
   }
+  if (options_.checksum == ChecksumMode::always && !is_sound(read, {&run, 1})) [[unlikely]] {
+    add(pages_verified_, run.count);
+    PageRefs(arena_.get(), run, slot).reset();
+    return {};
+  }
   trace(TraceOp::read, file, read.generation, read.pages);
   Borrows::note_pages(*slot, run.count);
   if (!recent) {
@@ -66,6 +71,10 @@ std::optional<PageRefs> BlockCacheImpl::count_resident(const CacheRead& read) {
   bool complete = true;
   for_each_group(read.pages, [&](PageRange part) { complete = complete && count_part(read, part, *pages, touched); });
   if (!complete) return std::nullopt;
+  if (options_.checksum == ChecksumMode::always) {
+    add(pages_verified_, read.pages.count);
+    if (!is_sound(read, pages->runs())) return std::nullopt;
+  }
   trace(TraceOp::read, *read.file, read.generation, read.pages);
   add(counted_hits_, read.pages.count);
   touch(touched);
@@ -101,13 +110,20 @@ void BlockCacheImpl::touch(const Touched& touched) {
   for (const BlockId id : blocks) policy_->touch(id);
 }
 
+// Whoever takes a page in order to make another one of it must not give a sum to what is bad, so it is compared here in
+// any case.
 PageRefs BlockCacheImpl::peek(CachedFile& cached, uint32_t generation, uint64_t page) {
   auto& file = static_cast<FileBlocks&>(cached);
   PageRefs pages(arena_.get());
-  Shard& shard = index_.shard_of(file, generation, page / kPagesPerBlock);
-  MutexLock lock(&shard.mutex);
-  const BlockId id = index_.find(file, generation, page / kPagesPerBlock);
-  if (id != kNoBlock) reference_page(index_.block(id), page % kPagesPerBlock, pages);
+  {
+    Shard& shard = index_.shard_of(file, generation, page / kPagesPerBlock);
+    MutexLock lock(&shard.mutex);
+    const BlockId id = index_.find(file, generation, page / kPagesPerBlock);
+    if (id != kNoBlock) reference_page(index_.block(id), page % kPagesPerBlock, pages);
+  }
+  if (!sums_ || pages.pages() == 0) return pages;
+  add(pages_verified_, 1);
+  if (!is_sound(file, generation, page, pages.frame(0))) pages.reset();
   return pages;
 }
 

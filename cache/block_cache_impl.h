@@ -1,7 +1,7 @@
 // The one BlockCache. Its parts: block_cache.cc the budget and the counters; block_cache_hit.cc finding pages;
 // block_cache_miss.cc reads that wait for the disk or for memory; block_cache_flight.cc a read of the disk;
 // block_cache_change.cc what enters and leaves the index; block_cache_memory.cc frames, evictions and pins;
-// block_cache_resize.cc another size.
+// block_cache_checksum.cc pages whose bytes changed by themselves; block_cache_resize.cc another size.
 #pragma once
 
 #include <algorithm>
@@ -10,11 +10,13 @@
 #include <deque>
 #include <memory>
 #include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
 #include "cache/assert.h"
 #include "cache/block_cache.h"
+#include "cache/checksum.h"
 #include "cache/flight.h"
 #include "cache/index.h"
 #include "cache/mutex.h"
@@ -30,8 +32,9 @@ struct CacheSizes {
   uint32_t frames = 0;
   uint64_t metadata_bytes = 0;
 };
-// Between slabs and the metadata that their frames may come to need, so that both together never exceed it.
-CacheSizes split_budget(uint64_t bytes, const PolicyKind& policy, bool has_large_files);
+// Between slabs and the metadata that their frames may come to need, so that both together never exceed it. Of the
+// options, what else there is: their sizes are not looked at.
+CacheSizes split_budget(uint64_t bytes, const PolicyKind& policy, const BlockCacheOptions& options);
 
 inline uint64_t group_end(uint64_t page) {
   return (page / kPagesPerGroup + 1) * kPagesPerGroup;
@@ -59,6 +62,7 @@ class BlockCacheImpl final : public BlockCache, private BlockOwner {
         policy_(make_policy(sizes.frames)),
         sizes_(sizes),
         size_bytes_(sizes.bytes) {
+    if (options.checksum != ChecksumMode::off) sums_.emplace(arena_.get(), size_t{largest.slabs} * kFramesPerSlab);
     arena_->on_release([this] { retry_starving(); });
   }
 
@@ -90,6 +94,7 @@ class BlockCacheImpl final : public BlockCache, private BlockOwner {
   void clear() override;
   Result<void> resize(uint64_t size_bytes) override;
   uint64_t finish_resize() override;
+  uint64_t scrub(uint64_t blocks) override;
 
   Arena& arena() override { return *arena_; }
   CacheStats stats() const override;
@@ -150,7 +155,9 @@ class BlockCacheImpl final : public BlockCache, private BlockOwner {
   void end_part(const std::shared_ptr<Flight>& flight, PageRange part, const Result<size_t>& outcome);
   std::vector<PageRange> parts_to_try(Flight& flight);
   void land(const std::shared_ptr<Flight>& flight);
-  void arrive(const std::shared_ptr<ParkedRead>& parked, int error);
+  void count_hits(ParkedRead& parked, uint64_t asked);
+  void arrive(const std::shared_ptr<ParkedRead>& parked, int error, PageRange just_summed = {});
+  void starve(const std::shared_ptr<ParkedRead>& parked);
   void retry_starving();
 
   // The index.
@@ -167,9 +174,24 @@ class BlockCacheImpl final : public BlockCache, private BlockOwner {
   void detach_flights_of(Shard& shard, const FileBlocks& file, PageRange range) REQUIRES(shard.mutex);
   void drop_blocks(FileBlocks& file, uint32_t generation, PageRange range);
   void drop_pages_of(BlockId id, const FileBlocks& file, PageRange range);
+  void shrink(BlockId id, PageRange range) REQUIRES(replacement_mutex_);
   void free_block(BlockId id) REQUIRES(replacement_mutex_);
   void drop_frames(Block& block, PageRange pages);
   void drop_all(FileBlocks& file);
+
+  // Checksums.
+  struct HeldBlock {
+    PageRefs held;
+    std::array<FrameNumber, kPagesPerBlock> frames{};
+    BlockId id = kNoBlock;
+  };
+  void sum(const PageRefs& pages, uint64_t first, uint64_t count);
+  bool is_sound(const CacheRead& read, std::span<const FrameRun> runs);
+  bool is_sound(const FileBlocks& file, uint32_t generation, uint64_t page, FrameNumber frame);
+  bool is_sound(const ParkedRead& parked, PageRange just_summed);
+  void note_bad(FrameNumber frame);
+  void drop_page(BlockId id, uint32_t page, FrameNumber frame) REQUIRES(replacement_mutex_);
+  HeldBlock hold_next_block();
 
   // Pins.
   uint64_t pinned_frames_max() const REQUIRES(replacement_mutex_) { return sizes_.frames / 2; }
@@ -203,6 +225,7 @@ class BlockCacheImpl final : public BlockCache, private BlockOwner {
   const CacheSizes largest_;
   std::unique_ptr<Arena> arena_;
   Index index_;
+  std::optional<PageSums> sums_;  // unless ChecksumMode::off
 
   const std::unique_ptr<Policy> policy_;  // under replacement_mutex_, but for is_recent and name
 
@@ -213,6 +236,7 @@ class BlockCacheImpl final : public BlockCache, private BlockOwner {
   std::atomic<uint64_t> size_bytes_;
   std::vector<BlockId> free_ids_ GUARDED_BY(replacement_mutex_);
   uint32_t ids_used_ GUARDED_BY(replacement_mutex_) = 0;
+  BlockId scrub_next_ GUARDED_BY(replacement_mutex_) = 0;
 
   uint64_t pinned_promised_ GUARDED_BY(replacement_mutex_) = 0;  // frames
   std::atomic<uint64_t> pinned_pages_{0};                        // changed under replacement_mutex_
@@ -226,6 +250,8 @@ class BlockCacheImpl final : public BlockCache, private BlockOwner {
 
   alignas(64) std::atomic<uint64_t> resident_pages_{0}, counted_hits_{0}, misses_{0}, evictions_{0}, blocks_{0};
   std::atomic<uint64_t> readahead_issued_{0}, readahead_used_{0}, readahead_wasted_{0};  // pages
+  std::atomic<uint64_t> pages_verified_{0}, pages_bad_{0};
+  std::atomic<int64_t> next_warning_{INT64_MIN};  // of bad pages, by options_.clock
 };
 
 inline void add(std::atomic<uint64_t>& counter, uint64_t by) {

@@ -31,6 +31,7 @@ PageRefs BlockCacheImpl::take_memory(uint64_t pages) {
   for (const FrameRun run : runs) {
     if (got < pages) arena_->release(run);
     if (got == pages) refs.append(run);
+    if (got == pages && sums_) sums_->clear(run);
   }
   return refs;
 }

@@ -1,7 +1,15 @@
 // Misses: what a read does for pages that are not there, and when there is no memory for them.
+#include <errno.h>
+
 #include "cache/block_cache_impl.h"
 
 namespace sluice {
+namespace {
+
+// How often a read starts over because pages went bad while it held them: more often the memory is of no use.
+constexpr uint32_t kRepairsMax = 8;
+
+}  // namespace
 
 // A read goes in three steps: it takes what is present and joins what is in flight, gets the memory for all the rest,
 // and launches flights for that. What it claimed in the first step cannot go missing again, so the memory always
@@ -20,14 +28,23 @@ uint64_t BlockCacheImpl::start(std::shared_ptr<ParkedRead> parked, bool is_retry
     parked->alone = is_retry && !parked->expects_others();
   } else {
     const bool is_demand = parked->read.io_class == IoClass::demand;
-    trace(is_demand ? TraceOp::read : TraceOp::readahead, *parked->read.file, parked->read.generation,
-          parked->read.pages);
+    if (parked->repairs == 0) {
+      trace(is_demand ? TraceOp::read : TraceOp::readahead, *parked->read.file, parked->read.generation,
+            parked->read.pages);
+    }
     asked = launch(collection);
-    add(counted_hits_, parked->read.pages.count - asked);
+    count_hits(*parked, asked);
     if (is_demand) add(misses_, asked);
   }
   arrive(parked, 0);
   return asked;
+}
+
+// Of a read that asked the source for so many of its pages. What it had to ask for because it was bad was no hit.
+void BlockCacheImpl::count_hits(ParkedRead& parked, uint64_t asked) {
+  const uint64_t found = parked.repairs == 0 ? parked.read.pages.count : parked.hits;
+  const uint64_t hits = found - std::min(asked, found);
+  add(counted_hits_, hits - std::exchange(parked.hits, hits));
 }
 
 void BlockCacheImpl::prefetch(CacheRead read) {
@@ -157,9 +174,18 @@ void BlockCacheImpl::start_flight(Collection& collection, Shard& shard, PageRang
   collection.launched.push_back(std::move(flight));
 }
 
-void BlockCacheImpl::arrive(const std::shared_ptr<ParkedRead>& parked, int error) {
+// `just_summed`: those of its pages that came in this very moment.
+void BlockCacheImpl::arrive(const std::shared_ptr<ParkedRead>& parked, int error, PageRange just_summed) {
   if (!parked->arrive(error)) return;
-  if (!parked->start_over) return parked->finish();
+  if (parked->start_over) return starve(parked);
+  if (is_sound(*parked, just_summed)) [[likely]]
+    return parked->finish();
+  parked->reset();
+  if (++parked->repairs > kRepairsMax) return arrive(parked, EIO);
+  start(parked, false);
+}
+
+void BlockCacheImpl::starve(const std::shared_ptr<ParkedRead>& parked) {
   const bool alone = parked->alone;
   parked->reset();
   {

@@ -17,7 +17,7 @@ namespace sluice {
 
 Result<void> BlockCacheImpl::resize(uint64_t size_bytes) {
   if (size_bytes < kCacheSizeMin) return fail(EINVAL);
-  const CacheSizes sizes = split_budget(size_bytes, kind_, has_large_files());
+  const CacheSizes sizes = split_budget(size_bytes, kind_, options_);
   if (size_bytes > largest_.bytes) return fail(ERANGE);
   MutexLock resizing(&resize_mutex_);
   {
@@ -44,11 +44,14 @@ uint64_t BlockCacheImpl::finish_resize() {
   MutexLock resizing(&resize_mutex_);
   arena_->cool_retiring();
   const uint64_t slabs = arena_->stats().slabs_retiring;
-  if (slabs == 0) return 0;
   uint32_t limit;
   {
     MutexLock lock(&replacement_mutex_);
     limit = sizes_.slabs;
+  }
+  if (slabs == 0) {
+    if (sums_) sums_->forget_from(limit * kFramesPerSlab);
+    return 0;
   }
   leave_slabs_from(limit);  // what was on its way from the disk has arrived
   return slabs * kSlabSize;
@@ -114,6 +117,7 @@ void BlockCacheImpl::move_pages(BlockId id, FrameNumber end) {
   if (fresh.pages() < old.pages()) return;
   for (uint64_t i = 0; i < old.pages(); i++) {
     ::memcpy(arena_->address(fresh.frame(i)), arena_->address(old.frame(i)), kPageSize);
+    if (sums_) sums_->copy(old.frame(i), fresh.frame(i));
   }
   MutexLock lock(&replacement_mutex_);
   if (!block.linked) return;

@@ -25,7 +25,9 @@ class ParkedRead {
 
   // This page of the range is there: takes over one reference. Each page once.
   void supply(uint64_t page, FrameNumber frame) { frames_[page - read.pages.first] = frame; }
-  // Memory was short: gives every page back, tells nobody, and may start over. Only when nothing is expected any more.
+  FrameNumber frame(uint64_t page) const { return frames_[page - read.pages.first]; }
+  // Memory was short or a page bad: gives every page back, tells nobody, and may start over. Only when nothing is
+  // expected any more.
   void reset();
 
   void expect_one() { pending_.fetch_add(1, std::memory_order_relaxed); }
@@ -33,6 +35,7 @@ class ParkedRead {
   bool expects_others() const { return pending_.load(std::memory_order_relaxed) > 1; }
   // One of the expected is through; `error` 0 when it went well. True for the last one, who must then `finish`.
   bool arrive(int error);
+  bool failed() const { return error_.load(std::memory_order_relaxed) != 0; }
   // Runs `done` with all pages in order or the first error.
   void finish();
 
@@ -40,6 +43,8 @@ class ParkedRead {
   // Set by the issuer before its own arrival.
   bool start_over = false;  // memory was short
   bool alone = false;       // ... for a retry, which held nothing beyond its own turn
+  uint32_t repairs = 0;     // times that it started over for a bad page
+  uint64_t hits = 0;        // counted for it
 
  private:
   Arena* const arena_;

@@ -1,6 +1,6 @@
 // Random schedules of everything that can happen to the cache, against a model: reads, writes, drops, readahead, pins,
 // another size, pages that cannot be read, reads that hang, and a file that shrinks and grows again behind the cache's
-// back. One thread runs them, so a seed tells everything.
+// back; with checksums also bits that flip in cached pages. One thread runs them, so a seed tells everything.
 //
 //   every page that is served shows one stamp, the newest that was complete when the read was asked or one since
 //   a read of what is all there is served at once, whatever hangs
@@ -14,6 +14,7 @@
 #include <set>
 
 #include "cache/block_cache.h"
+#include "tests/support/captured_stderr.h"
 #include "tests/support/catch.h"
 #include "tests/support/fake_disk.h"
 #include "tests/support/manual_clock.h"
@@ -33,13 +34,15 @@ constexpr uint64_t kSchedules = 2000;
 
 class Schedule {
  public:
-  Schedule(uint64_t seed, const char* policy) : random_(seed), newest_(kFilePages, 0) {
+  Schedule(uint64_t seed, const char* policy, ChecksumMode checksum)
+      : random_(seed), checksum_(checksum), newest_(kFilePages, 0) {
     const uint64_t large_file = one_in(3) ? uint64_t{1} << 20 : 0;
     cache_ = *BlockCache::create({.size_bytes = kCacheSizeMin,
                                   .size_max_bytes = kSizeMax,
                                   .policy = policy,
                                   .large_file_bytes = large_file,
-                                  .clock = &clock_});
+                                  .clock = &clock_,
+                                  .checksum = checksum});
     file_ = cache_->add_file(42);
   }
   ~Schedule() {
@@ -69,6 +72,7 @@ class Schedule {
     const CacheStats stats = cache_->stats();
     REQUIRE(stats.arena.slabs * kSlabSize + stats.metadata_bytes <= stats.size_bytes);
     REQUIRE(stats.resident_bytes <= stats.arena.frames_max * kPageSize);
+    CHECK(cache_->stats().pages_bad <= flips_);
   }
 
  private:
@@ -81,7 +85,9 @@ class Schedule {
   bool one_in(uint64_t n) { return random_() % n == 0; }
   uint64_t pages() const { return source_->size() / kPageSize; }
   PageRange some_pages(uint64_t most) {
-    const uint64_t first = random_() % pages();
+    // Mostly hits, where these are what must find a bad page.
+    const bool hot = checksum_ != ChecksumMode::off && !one_in(4);
+    const uint64_t first = random_() % (hot ? 500 : pages());
     return {first, std::min(1 + random_() % most, pages() - first)};
   }
   CacheRead request(PageRange range) {
@@ -89,6 +95,7 @@ class Schedule {
   }
 
   void step() {
+    if (checksum_ == ChecksumMode::always && one_in(10)) return flip_or_scrub();
     const uint64_t dice = random_() % 100;
     if (dice < 58) return read(some_pages(dice < 10 ? 512 : 20));
     if (dice < 68) return write(some_pages(40));
@@ -103,9 +110,17 @@ class Schedule {
 
   void read(PageRange range) {
     PageRefs there(&cache_->arena());  // held meanwhile: giving pages back wakes reads that evict others
-    for (uint64_t page = range.first; page < range.end(); page++) there.append(cache_->peek(*file_, 1, page));
+    const bool looks = checksum_ == ChecksumMode::off || one_in(2);  // which finds bad pages before the read does
+    for (uint64_t page = range.first; looks && page < range.end(); page++) {
+      there.append(cache_->peek(*file_, 1, page));
+    }
     auto box = std::make_shared<std::optional<Result<PageRefs>>>();
-    cache_->read(request(range), [box](Result<PageRefs> result) { box->emplace(std::move(result)); });
+    if (checksum_ != ChecksumMode::off && one_in(2)) {
+      if (auto resident = cache_->read_resident(request(range))) box->emplace(std::move(*resident));
+    }
+    if (!box->has_value()) {
+      cache_->read(request(range), [box](Result<PageRefs> result) { box->emplace(std::move(result)); });
+    }
     INFO("step " << step_ << ", pages " << range.first << " + " << range.count);
     if (there.pages() == range.count) REQUIRE((box->has_value() && **box));
     reads_.push_back({range, {newest_.begin() + range.first, newest_.begin() + range.end()}, std::move(box)});
@@ -124,6 +139,21 @@ class Schedule {
       cache_->drop(*file_, 1, range);
     }
     for (uint64_t page = range.first; page < range.end(); page++) newest_[page] = stamp;
+  }
+
+  // A bit of a cached page, if the one that was drawn is cached; sometimes in neighbours as well.
+  void flip_or_scrub() {
+    if (one_in(8)) {
+      cache_->scrub(random_() % 200);
+      return;
+    }
+    const PageRange range = some_pages(one_in(4) ? 300 : 1);
+    for (uint64_t page = range.first; page < range.end(); page++) {
+      const PageRefs cached = cache_->peek(*file_, 1, page);
+      if (cached.pages() == 0 || (range.count > 1 && !one_in(20))) continue;
+      cache_->arena().address(cached.frame(0))[random_() % kPageSize] ^= static_cast<char>(1 << random_() % 8);
+      flips_++;
+    }
   }
 
   void pin() { (void)cache_->pin(*file_, random_() % cache_->stats().pinned_max_bytes); }
@@ -214,6 +244,8 @@ class Schedule {
   }
 
   std::mt19937_64 random_;
+  const ChecksumMode checksum_;
+  uint64_t flips_ = 0;
   ManualClock clock_;
   std::shared_ptr<FakeSource> source_ =
       std::make_shared<FakeSource>(FakeSourceOptions{.size = kFilePages * kPageSize, .seed = 7});
@@ -226,16 +258,31 @@ class Schedule {
   int step_ = 0;
 };
 
-TEST_CASE("schedules: only bytes that were true are served, and every read ends", "[cache][random][schedules]") {
+// Tells how to run one of them alone.
+template <typename Run>
+void for_each_seed(uint64_t schedules, Run run) {
   const char* given = std::getenv("SLUICE_SCHEDULES");
-  const uint64_t schedules = given != nullptr ? std::strtoull(given, nullptr, 0) : kSchedules;
+  if (given != nullptr) schedules = std::strtoull(given, nullptr, 0);
   const char* const policies[] = {"s3fifo", "lru", "midpoint", "arc"};
   for (uint64_t i = 0; i < schedules; i++) {
     const uint64_t seed = test_seed() + i;
     INFO("alone: SLUICE_SCHEDULES=1 SLUICE_SEED=" << seed);
-    const int steps = i % 100 == 0 ? 2000 : 100;
-    Schedule(seed, policies[seed % 4]).run(steps);
+    run(seed, policies[seed % 4], i % 100 == 0 ? 2000 : 100);
   }
+}
+
+TEST_CASE("schedules: only bytes that were true are served, and every read ends", "[cache][random][schedules]") {
+  for_each_seed(kSchedules, [](uint64_t seed, const char* policy, int steps) {
+    Schedule(seed, policy, ChecksumMode::off).run(steps);
+  });
+}
+
+TEST_CASE("schedules: with checksums this holds although bits flip in cached pages",
+          "[cache][random][schedules][checksum]") {
+  const CapturedStderr log;  // it is about bad memory, and nobody should be alarmed
+  for_each_seed(kSchedules / 4, [](uint64_t seed, const char* policy, int steps) {
+    Schedule(seed, policy, ChecksumMode::always).run(steps);
+  });
 }
 
 }  // namespace
