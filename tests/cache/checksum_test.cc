@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cache/block_cache.h"
+#include "cache/scrubber.h"
 #include "tests/support/captured_stderr.h"
 #include "tests/support/catch.h"
 #include "tests/support/fake_disk.h"
@@ -416,6 +417,54 @@ TEST_CASE("checksum: several who find a page bad at once count it once, and all 
   }
   CHECK(wrong == 0);
   CHECK(f.bad() == flipped);
+}
+
+// ---- the scrubber ----
+
+TEST_CASE("scrubber: the whole cache is looked at once in a period", "[cache][checksum][scrub]") {
+  Fixture f(ChecksumMode::scrub);
+  REQUIRE(f.read({0, 320}));  // 20 blocks
+  Scrubber scrubber(f.cache.get(), {.period = std::chrono::hours(1), .clock = &f.clock});
+  CHECK(scrubber.step() == std::chrono::seconds(1));  // learns how much there is
+  for (int quarter = 1; quarter <= 8; quarter++) {
+    for (int i = 0; i < 15 * 60; i++) {
+      f.clock.advance(std::chrono::seconds(1));
+      scrubber.step();
+    }
+    CHECK(f.verified() >= static_cast<uint64_t>(quarter) * 80 - kPagesPerBlock);
+    CHECK(f.verified() <= static_cast<uint64_t>(quarter) * 80);
+  }
+}
+
+TEST_CASE("scrubber: what it could not do in time is not made up for", "[cache][checksum][scrub]") {
+  Fixture f(ChecksumMode::scrub);
+  REQUIRE(f.read({0, 320}));
+  Scrubber scrubber(f.cache.get(), {.period = std::chrono::hours(1), .clock = &f.clock});
+  scrubber.step();
+  f.clock.advance(std::chrono::hours(100));
+  scrubber.step();
+  CHECK(f.verified() == 320);
+}
+
+TEST_CASE("scrubber: a step looks at some blocks, and rests for 99 times as long", "[cache][checksum][scrub]") {
+  struct SlowClock final : Clock {  // each look at it takes 30 ms
+    std::chrono::nanoseconds monotonic() const override { return now += std::chrono::milliseconds(30); }
+    std::chrono::nanoseconds realtime() const override { return monotonic(); }
+    mutable std::chrono::nanoseconds now{};
+  } clock;
+  Fixture f(ChecksumMode::scrub, uint64_t{128} << 20);
+  for (uint64_t block = 0; block < 1100; block++) f.read({block * kPagesPerBlock, 1});
+  Scrubber scrubber(f.cache.get(), {.period = std::chrono::nanoseconds(0), .clock = &clock});
+  CHECK(scrubber.step() == std::chrono::milliseconds(99 * 30));
+  CHECK(f.verified() == 0);
+  CHECK(scrubber.step() == std::chrono::milliseconds(99 * 30));
+  CHECK(f.verified() == 1024);
+}
+
+TEST_CASE("scrubber: its thread works and ends at once", "[cache][checksum][scrub]") {
+  Fixture f(ChecksumMode::scrub);
+  Scrubber scrubber(f.cache.get(), {});
+  scrubber.start();
 }
 
 }  // namespace
