@@ -16,6 +16,7 @@
 #include "cache/disk.h"
 #include "cache/log.h"
 #include "cache/result.h"
+#include "cache/scrubber.h"
 #include "cache/trace_recorder.h"
 #include "fs/fuse/session.h"
 #include "fs/store/identity.h"
@@ -51,6 +52,11 @@ std::string_view name_of(ReleaseProof proof) {
   return proof == ReleaseProof::collapse ? "collapse" : "replace";
 }
 
+ChecksumMode checksum_mode(const std::string& wanted) {
+  if (wanted == "scrub") return ChecksumMode::scrub;
+  return wanted == "always" ? ChecksumMode::always : ChecksumMode::off;
+}
+
 // None without --trace-out.
 Checked<std::unique_ptr<TraceRecorder>> make_recorder(const Options& options) {
   if (options.trace_out.empty()) return nullptr;
@@ -73,7 +79,8 @@ Checked<std::unique_ptr<BlockCache>> make_cache(const Options& options, ReleaseP
                                    .policy = options.cache_policy,
                                    .large_file_bytes = options.large_file_bytes,
                                    .proof = proof,
-                                   .recorder = recorder});
+                                   .recorder = recorder,
+                                   .checksum = checksum_mode(options.checksum)});
   if (!cache) {
     return complain("--cache-size: cannot have {} of memory: {}; choose less", format_size(options.cache_size_bytes),
                     error_text(cache.error().number));
@@ -222,6 +229,7 @@ class Gateway {
     proof_ = TRY(choose_release_proof(plan_.options.release_proof));
     recorder_ = TRY(make_recorder(plan_.options));
     cache_ = TRY(make_cache(plan_.options, proof_, recorder_.get()));
+    start_scrubber();
     disk_ = TRY(make_disk(plan_.options));
     store_ = TRY(make_store(plan_, cache_.get(), disk_.get()));
     if (!plan_.options.warm_restart.empty()) warm_restart_ = TRY(make_warm_restart());
@@ -249,6 +257,7 @@ class Gateway {
     resize_.reset();
     fuse_.reset();
     http_.reset();
+    scrubber_.reset();
     warm_restart_.reset();
   }
 
@@ -272,6 +281,12 @@ class Gateway {
     if (http_) http_->set_pinned_max(send_pinned_max(plan_.options, cache_size_bytes));
   }
 
+  void start_scrubber() {
+    if (checksum_mode(plan_.options.checksum) != ChecksumMode::scrub) return;
+    scrubber_ = std::make_unique<Scrubber>(cache_.get(), ScrubberOptions{.period = plan_.options.checksum_period});
+    scrubber_->start();
+  }
+
   void serve_mount() {
     const Result<void> served = fuse_->run();
     if (!served) log(LogLevel::error, "{}: {}", plan_.mountpoint, error_text(served.error().number));
@@ -292,6 +307,7 @@ class Gateway {
     status.uptime = system_clock().monotonic() - started_;
     status.cache = cache_->stats();
     status.policy = cache_->policy_name();
+    status.checksum = plan_.options.checksum;
     status.release_proof = name_of(proof_);
     status.disk = disk_->stats();
     status.disk_engine = disk_->name();
@@ -317,6 +333,7 @@ class Gateway {
   // Each uses those above it; the disk goes before the store, since its last completions still refer to files.
   std::unique_ptr<TraceRecorder> recorder_;
   std::unique_ptr<BlockCache> cache_;
+  std::unique_ptr<Scrubber> scrubber_;  // none: --checksum is not scrub
   std::unique_ptr<Store> store_;
   std::unique_ptr<Disk> disk_;
   std::unique_ptr<WarmRestart> warm_restart_;

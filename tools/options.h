@@ -31,6 +31,8 @@ struct Options {
   bool direct_io = true;
   std::string disk_engine = "auto";
   std::string release_proof = "auto";
+  std::string checksum = "off";
+  std::chrono::nanoseconds checksum_period = std::chrono::hours(6);
   std::string trace_out;          // empty: no recording
   uint32_t trace_rate = 100'000;  // requests per second; 0: all
 

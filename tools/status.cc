@@ -29,6 +29,14 @@ Json cache_json(const GatewayStatus& status) {
   };
 }
 
+Json checksum_json(const GatewayStatus& status) {
+  return {
+      {"mode", status.checksum},
+      {"pages_verified", status.cache.pages_verified},
+      {"pages_bad", status.cache.pages_bad},
+  };
+}
+
 Json arena_json(const GatewayStatus& status) {
   const ArenaStats& arena = status.cache.arena;
   return {
@@ -178,6 +186,11 @@ std::string pages_line(const Json& cache) {
                      number_at(cache, "evictions"));
 }
 
+std::string checksum_line(const Json& checksum) {
+  return fmt::format("{} pages verified, {} bad ({})", number_at(checksum, "pages_verified"),
+                     number_at(checksum, "pages_bad"), text_at(checksum, "mode"));
+}
+
 std::string arena_line(const Json& arena) {
   return fmt::format("{} slabs, {} frames free, {} cooling, {} replaced; {} release tests, {} busy ({})",
                      number_at(arena, "slabs"), number_at(arena, "frames_free"), number_at(arena, "frames_cooling"),
@@ -238,6 +251,7 @@ std::string status_json(const GatewayStatus& status) {
       {"mountpoint", status.mountpoint},
       {"uptime_seconds", std::chrono::duration_cast<std::chrono::seconds>(status.uptime).count()},
       {"cache", cache_json(status)},
+      {"checksum", checksum_json(status)},
       {"arena", arena_json(status)},
       {"disk", disk_json(status)},
       {"readahead", readahead_json(status.cache)},
@@ -272,6 +286,8 @@ Checked<std::string> status_table(std::string_view json) {
                              uptime_text(number_at(*status, "uptime_seconds")), text_at(*status, "version")));
   add("cache", cache_line(object_at(*status, "cache")));
   add("pages", pages_line(object_at(*status, "cache")));
+  const Json& checksum = object_at(*status, "checksum");
+  if (!checksum.empty() && text_at(checksum, "mode") != "off") add("checksums", checksum_line(checksum));
   add("memory", arena_line(object_at(*status, "arena")));
   add("disk", disk_line(object_at(*status, "disk")));
   add("readahead", readahead_line(object_at(*status, "readahead")));

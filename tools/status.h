@@ -27,6 +27,7 @@ struct GatewayStatus {
   std::chrono::nanoseconds uptime{};
   CacheStats cache;
   std::string policy;
+  std::string checksum;
   std::string release_proof;
   DiskStats disk;
   std::string disk_engine;

@@ -12,6 +12,7 @@ import json, sys
 status = json.load(sys.stdin)
 expected = {
     "cache": "size_bytes resident_bytes blocks hits misses evictions policy",
+    "checksum": "mode pages_verified pages_bad",
     "disk": "read_bytes written_bytes reads writes errors",
     "readahead": "issued_bytes used_bytes wasted_bytes",
     "send": "copy_bytes vmsplice_bytes zerocopy_bytes",
@@ -21,7 +22,7 @@ for name, fields in expected.items():
     assert isinstance(status[name], dict), name
     for field in fields.split():
         value = status[name][field]
-        assert isinstance(value, str if field == "policy" else int), (name, field, value)
+        assert isinstance(value, str if field in ("policy", "mode") else int), (name, field, value)
 assert "nfs" in status
 ' || fail "status --json is not complete"
 }
@@ -30,7 +31,7 @@ check_text() {
   local text word
   text=$("$SLUICE" status "$WORK/mount")
   for word in "$WORK/source" "$WORK/mount" "pid $GATEWAY" cache hits misses evicted disk readahead fuse http send copy vmsplice \
-    zerocopy; do
+    zerocopy checksums; do
     grep -q -F -e "$word" <<<"$text" || fail "the text says nothing of '$word'"
   done
 }
@@ -96,13 +97,21 @@ check_counters() {
   equal "bytes written through fuse" "$(status fuse.write_bytes)" 1000000
 }
 
+check_scrub() {
+  scrubbed() { (($(status checksum.pages_verified) >= kSize / 4096)); }
+  wait_until 20 scrubbed || fail "no checksum was compared"
+  equal "mode of checksums" "$(status checksum.mode)" scrub
+  equal "bad pages" "$(status checksum.pages_bad)" 0
+}
+
 mkdir "$WORK/source" "$WORK/mount"
 run_python "$E2E/lib_pattern.py" make "$WORK/source/file" "$kSize" 1
-start_mount --cache-size 32M --http 127.0.0.1:0 --control "$WORK/socket" "$WORK/source" "$WORK/mount"
+start_mount --cache-size 32M --checksum scrub --checksum-period 1s --http 127.0.0.1:0 --control "$WORK/socket" "$WORK/source" "$WORK/mount"
 check_shape
 check_text
 check_names
 check_counters
+check_scrub
 check_watch
 equal "errors" "$(status disk.errors)" 0
 stop_gateway

@@ -99,6 +99,8 @@ TEST_CASE("options: the table's defaults are those of Options", "[tools][options
   CHECK(set.direct_io == plain.direct_io);
   CHECK(set.disk_engine == plain.disk_engine);
   CHECK(set.release_proof == plain.release_proof);
+  CHECK(set.checksum == plain.checksum);
+  CHECK(set.checksum_period == plain.checksum_period);
   CHECK(set.trace_rate == plain.trace_rate);
   CHECK(set.http == plain.http);
   CHECK(set.http_threads == plain.http_threads);
@@ -161,6 +163,9 @@ TEST_CASE("options: a bad value is a line that names option and remedy", "[tools
         "-o cache_policy: 'fifo' is not known; choose one of lru|midpoint|s3fifo|arc");
   CHECK(complaint_of("cache_policy=lru|midpoint") ==
         "-o cache_policy: 'lru|midpoint' is not known; choose one of lru|midpoint|s3fifo|arc");
+  CHECK(complaint_of("checksum=yes") == "-o checksum: 'yes' is not known; choose one of off|scrub|always");
+  CHECK(complaint_of("checksum_period=often") ==
+        "-o checksum_period: 'often' is not a duration; write for example 500ms, 5s or 1m");
   CHECK(complaint_of("ro=maybe") == "-o ro: 'maybe' is neither true nor false");
   CHECK(complaint_of("attr_timeout=soon") ==
         "-o attr_timeout: 'soon' is not a duration; write for example 500ms, 5s or 1m");

@@ -23,6 +23,7 @@ GatewayStatus fake_status() {
   status.cache.readahead_wasted_bytes = 1024;
   status.cache.arena.frames_cooling = 7;
   status.policy = "midpoint";
+  status.checksum = "off";
   status.release_proof = "collapse";
   status.disk.read_bytes = 8192;
   status.disk_engine = "io_uring";
@@ -100,6 +101,23 @@ TEST_CASE("status: a recording says what is in its file, what is not, and why it
   REQUIRE(table);
   CHECK(table->find("7 records, 1.0 KiB written, 3 dropped for the rate, 2 for want of memory; ended: No space") !=
         std::string::npos);
+}
+
+TEST_CASE("status: with checksums it says how many pages were looked at, and how many were bad", "[tools][status]") {
+  GatewayStatus status = fake_status();
+  const auto off = nlohmann::json::parse(status_json(status));
+  CHECK(off["checksum"]["mode"] == "off");
+  CHECK(off["checksum"]["pages_verified"] == 0);
+  CHECK(status_table(status_json(status))->find("checksums") == std::string::npos);
+  status.checksum = "scrub";
+  status.cache.pages_verified = 70;
+  status.cache.pages_bad = 2;
+  const std::string text = status_json(status);
+  const auto json = nlohmann::json::parse(text);
+  CHECK(json["checksum"]["mode"] == "scrub");
+  CHECK(json["checksum"]["pages_verified"] == 70);
+  CHECK(json["checksum"]["pages_bad"] == 2);
+  CHECK(status_table(text)->find("checksums  70 pages verified, 2 bad (scrub)") != std::string::npos);
 }
 
 TEST_CASE("status: a gateway tells who it is", "[tools][status]") {
