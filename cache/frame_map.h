@@ -50,7 +50,7 @@ class FrameMap {
   // Length of the longest run, by doubling: `map & (map >> n)` keeps the frames where a run of twice n begins. Some
   // ten nanoseconds a step, and fewer steps the more scattered the map is.
   uint32_t longest_run() const {
-    std::array<FrameMap, 9> starts;  // starts[i]: frames where a run of 1 << i begins
+    std::array<FrameMap, 10> starts;  // starts[i]: frames where a run of 1 << i begins
     starts[0] = *this;
     if (starts[0].none()) return 0;
     uint32_t step = 0;
