@@ -173,6 +173,8 @@ class SlabArena final : public Arena {
   uint32_t retiring_ GUARDED_BY(mutex_) = 0;   // of them
   uint64_t free_frames_ GUARDED_BY(mutex_) = 0;
   uint64_t cooling_frames_ GUARDED_BY(mutex_) = 0;
+  uint64_t frames_given_ GUARDED_BY(mutex_) = 0;
+  uint64_t runs_given_ GUARDED_BY(mutex_) = 0;
   uint64_t release_tests_ GUARDED_BY(mutex_) = 0;
   uint64_t release_tests_busy_ GUARDED_BY(mutex_) = 0;
   uint64_t frames_replaced_ GUARDED_BY(mutex_) = 0;
@@ -236,7 +238,9 @@ uint32_t SlabArena::take_free(uint32_t wanted, std::vector<FrameRun>& runs) {
     const Run run = take_run(slab, wanted - given);
     runs.push_back({slab * kFramesPerSlab + run.first, run.count});
     given += run.count;
+    runs_given_++;
   }
+  frames_given_ += given;
   return given;
 }
 
@@ -589,6 +593,8 @@ ArenaStats SlabArena::stats() const {
   stats.frames_cooling = cooling_frames_;
   stats.slabs = slabs_;
   stats.slabs_retiring = retiring_ + supply_.going_back();
+  stats.frames_given = frames_given_;
+  stats.runs_given = runs_given_;
   stats.release_tests = release_tests_;
   stats.release_tests_busy = release_tests_busy_;
   stats.frames_replaced = frames_replaced_;

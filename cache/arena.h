@@ -46,6 +46,8 @@ struct ArenaStats {
   uint64_t frames_cooling = 0;  // lent, unused by us, not yet proven released
   uint64_t slabs = 0;           // taken so far, those that retire included
   uint64_t slabs_retiring = 0;  // beyond the limit, and their memory not yet the system's
+  uint64_t frames_given = 0;    // ever, to those who allocate
+  uint64_t runs_given = 0;      // ... in so many runs
   uint64_t release_tests = 0;
   uint64_t release_tests_busy = 0;  // ... that said EAGAIN
   uint64_t frames_replaced = 0;

@@ -24,7 +24,7 @@ bool BlockCacheImpl::put_part(FileBlocks& file, uint32_t generation, PageRange p
     if (is_new) {
       id = take_id();
       index_.link(id, file, generation, number);
-      index_.block(id).pinned = file.pinned_frames > 0 && may_pin_more();
+      index_.block(id).set_pinned(file.pinned_frames > 0 && may_pin_more());
       add(blocks_, 1);
     }
     Block& block = index_.block(id);
@@ -36,12 +36,12 @@ bool BlockCacheImpl::put_part(FileBlocks& file, uint32_t generation, PageRange p
       arena_->reference({frame, 1});
       block.frames[in_block] = frame;
       add(resident_pages_, 1);
-      if (block.pinned) add(pinned_pages_, 1);
+      if (block.pinned()) add(pinned_pages_, 1);
       const bool ahead = flight != nullptr && flight->io_class == IoClass::readahead &&
                          !flight->asked.test(page - flight->pages.first);
-      if (ahead) block.readahead = static_cast<uint16_t>(block.readahead | 1u << in_block);
+      if (ahead) block.set_readahead(block.readahead() | 1u << in_block);
     }
-    const bool was_pinned = block.pinned;
+    const bool was_pinned = block.pinned();
     if (was_pinned && pinned_pages_.load(std::memory_order_relaxed) <= pinned_frames_max()) continue;
     set_pinned(block, false);
     if (is_new || was_pinned) {
@@ -123,8 +123,8 @@ void BlockCacheImpl::drop_all(FileBlocks& file) {
 void BlockCacheImpl::drop_pages_of(BlockId id, const FileBlocks& file, PageRange range) {
   MutexLock replacement(&replacement_mutex_);
   Block& block = index_.block(id);
-  ShardChange change(&index_.shard(block.shard));
-  if (!block.linked || block.file != &file) return;  // evicted meanwhile, the id perhaps in use again
+  if (block.file != &file) return;  // evicted meanwhile, the id perhaps in use again
+  ShardChange change(&index_.shard_of(block));
   shrink(id, range);
 }
 
@@ -150,17 +150,17 @@ void BlockCacheImpl::drop_frames(Block& block, PageRange range) {
   size_t count = 0;
   uint32_t dropped = 0;  // a bit per page
   for (uint32_t page = 0; page < kPagesPerBlock; page++) {
-    if (block.frames[page] == kNoFrame || !range.overlaps({block.number * kPagesPerBlock + page, 1})) continue;
+    if (block.frames[page] == kNoFrame || !range.overlaps({block.number() * kPagesPerBlock + page, 1})) continue;
     frames[count++] = block.frames[page];
     block.frames[page] = kNoFrame;
     dropped |= 1u << page;
   }
   arena_->settle(std::span(frames).first(count));
   for (size_t i = 0; i < count; i++) arena_->release({frames[i], 1});
-  if (block.pinned) pinned_pages_.fetch_sub(count, std::memory_order_relaxed);
+  if (block.pinned()) pinned_pages_.fetch_sub(count, std::memory_order_relaxed);
   resident_pages_.fetch_sub(count, std::memory_order_relaxed);
-  add(readahead_wasted_, static_cast<uint64_t>(std::popcount(block.readahead & dropped)));
-  block.readahead = static_cast<uint16_t>(block.readahead & ~dropped);
+  add(readahead_wasted_, static_cast<uint64_t>(std::popcount(block.readahead() & dropped)));
+  block.set_readahead(block.readahead() & ~dropped);
 }
 
 }  // namespace sluice

@@ -76,8 +76,9 @@ void BlockCacheImpl::note_bad(FrameNumber frame) {
 // If the block still has it in that very frame, which the caller holds.
 void BlockCacheImpl::drop_page(BlockId id, uint32_t page, FrameNumber frame) {
   Block& block = index_.block(id);
-  ShardChange change(&index_.shard(block.shard));
-  if (block.linked && block.frames[page] == frame) shrink(id, {block.number * kPagesPerBlock + page, 1});
+  if (!block.linked()) return;
+  ShardChange change(&index_.shard_of(block));
+  if (block.frames[page] == frame) shrink(id, {block.number() * kPagesPerBlock + page, 1});
 }
 
 uint64_t BlockCacheImpl::scrub(uint64_t blocks) {
@@ -103,13 +104,13 @@ BlockCacheImpl::HeldBlock BlockCacheImpl::hold_next_block() {
   next.frames.fill(kNoFrame);
   MutexLock replacement(&replacement_mutex_);
   if (scrub_next_ >= ids_used_) scrub_next_ = 0;
-  if (ids_used_ == 0 || !index_.block(scrub_next_).linked) {
+  if (ids_used_ == 0 || !index_.block(scrub_next_).linked()) {
     scrub_next_++;
     return next;
   }
   next.id = scrub_next_++;
   Block& block = index_.block(next.id);
-  MutexLock lock(&index_.shard(block.shard).mutex);
+  MutexLock lock(&index_.shard_of(block).mutex);
   for (uint32_t page = 0; page < kPagesPerBlock; page++) {
     if (reference_page(block, page, next.held)) next.frames[page] = block.frames[page];
   }

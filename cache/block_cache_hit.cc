@@ -16,8 +16,8 @@ bool BlockCacheImpl::reference_page(Block& block, uint32_t page, PageRefs& into)
 // True for a page that was read ahead and is now asked for the first time.
 bool BlockCacheImpl::note_first_use(Block& block, uint32_t page) {
   const uint16_t bit = static_cast<uint16_t>(1u << page);
-  if ((block.readahead & bit) == 0) return false;
-  block.readahead = static_cast<uint16_t>(block.readahead & ~bit);
+  if ((block.readahead() & bit) == 0) return false;
+  block.set_readahead(block.readahead() & ~bit);
   add(readahead_used_, 1);
   return true;
 }
@@ -39,7 +39,7 @@ BlockCacheImpl::Borrowed BlockCacheImpl::borrow_resident(const CacheRead& read) 
   const Block& block = index_.block(id);
   const FrameRun run{block.frames[first], static_cast<uint32_t>(read.pages.count)};
   const uint32_t wanted = (1u << run.count) - 1;
-  if (run.first == kNoFrame || (block.readahead >> first & wanted) != 0) return {};
+  if (run.first == kNoFrame || (block.readahead() >> first & wanted) != 0) return {};
   for (uint32_t i = 1; i < run.count; i++) {
     if (block.frames[first + i] != run.first + i) return {};
   }

@@ -40,7 +40,7 @@ PageRefs BlockCacheImpl::take_memory(uint64_t pages) {
 // test per slab, which should pay for more than one block. False when there is nothing to evict.
 bool BlockCacheImpl::make_room(uint64_t frames) {
   MutexLock lock(&replacement_mutex_);
-  frames = std::max<uint64_t>(frames, std::min<uint64_t>(kFramesPerSlab, sizes_.frames / 64));
+  frames = std::max<uint64_t>(frames, std::min<uint64_t>(kFramesPerSlab, sizes_.frames / 256));
   const uint64_t before = resident_pages_.load(std::memory_order_relaxed);
   bool evicted = false;
   while (evict_one()) {
@@ -54,8 +54,8 @@ bool BlockCacheImpl::evict_one() {
   const BlockId id = policy_->evict();
   if (id == kNoBlock) return false;
   Block& block = index_.block(id);
-  ShardChange change(&index_.shard(block.shard));
-  ASSERT(block.linked);
+  ShardChange change(&index_.shard_of(block));
+  ASSERT(block.linked());
   drop_frames(block, {0, UINT64_MAX});
   free_block(id);
   add(evictions_, 1);
@@ -66,8 +66,8 @@ bool BlockCacheImpl::evict_one() {
 bool BlockCacheImpl::was_used(BlockId id) const {
   auto& index = const_cast<Index&>(index_);
   const Block& block = index.block(id);
-  MutexLock lock(&index.shard(block.shard).mutex);
-  return static_cast<uint32_t>(std::popcount<uint16_t>(block.readahead)) < block.pages();
+  MutexLock lock(&index.shard_of(block).mutex);
+  return static_cast<uint32_t>(std::popcount<uint16_t>(block.readahead())) < block.pages();
 }
 
 // Called by the policy in insert: under replacement_mutex_ and the shard's.
@@ -100,8 +100,8 @@ BlockId BlockCacheImpl::take_id() {
 // ---- pins ----
 
 void BlockCacheImpl::set_pinned(Block& block, bool pinned) {
-  if (block.pinned == pinned) return;
-  block.pinned = pinned;
+  if (block.pinned() == pinned) return;
+  block.set_pinned(pinned);
   const uint64_t pages = block.pages();
   add(pinned_pages_, pinned ? pages : -pages);
 }
@@ -111,7 +111,7 @@ template <typename Change>
 void BlockCacheImpl::for_each_block(FileBlocks& file, Change change) {
   for (const BlockId id : file.ids(index_.blocks())) {
     Block& block = index_.block(id);
-    MutexLock lock(&index_.shard(block.shard).mutex);
+    MutexLock lock(&index_.shard_of(block).mutex);
     change(id, block);
   }
 }
@@ -126,7 +126,7 @@ Result<void> BlockCacheImpl::pin(CachedFile& cached, uint64_t bytes) {
   file.pinned_frames = frames;
   file.want();
   for_each_block(file, [&, most = pinned_frames_max()](BlockId id, Block& block) {
-    if (block.pinned || pinned_pages_.load(std::memory_order_relaxed) >= most) return;
+    if (block.pinned() || pinned_pages_.load(std::memory_order_relaxed) >= most) return;
     policy_->remove(id);
     set_pinned(block, true);
   });
@@ -139,7 +139,7 @@ void BlockCacheImpl::unpin(CachedFile& cached) {
   if (file.pinned_frames == 0) return;
   pinned_promised_ -= std::exchange(file.pinned_frames, 0);
   for_each_block(file, [&](BlockId id, Block& block) {
-    if (!block.pinned) return;
+    if (!block.pinned()) return;
     set_pinned(block, false);
     policy_->insert(id, block.pages());
   });
@@ -155,7 +155,7 @@ std::vector<PageRange> BlockCacheImpl::used_pages(CachedFile& cached, uint32_t g
       uint32_t pages = 0;
       for (uint32_t page = 0; page < kPagesPerBlock; page++)
         pages |= (block.frames[page] != kNoFrame ? 1u : 0u) << page;
-      blocks.emplace_back(block.number, pages & ~block.readahead);
+      blocks.emplace_back(block.number(), pages & ~block.readahead());
     });
   }
   std::sort(blocks.begin(), blocks.end());

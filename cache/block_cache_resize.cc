@@ -73,11 +73,11 @@ void BlockCacheImpl::move_ids(uint32_t ids_max) {
 void BlockCacheImpl::move_id(BlockId from) {
   MutexLock lock(&replacement_mutex_);
   const Block& block = index_.block(from);
-  if (!block.linked) return;
+  if (!block.linked()) return;
   reserve_ids(1);
-  if (!block.linked) return;  // it had to make room itself
+  if (!block.linked()) return;  // it had to make room itself
   const BlockId to = take_id();
-  ShardChange change(&index_.shard(block.shard));
+  ShardChange change(&index_.shard_of(block));
   index_.move(from, to);
   policy_->move(from, to);
   id_moves_++;
@@ -107,8 +107,8 @@ void BlockCacheImpl::move_pages(BlockId id, FrameNumber end) {
   PageRefs old(arena_.get());
   {
     MutexLock lock(&replacement_mutex_);
-    if (!block.linked) return;
-    MutexLock shard_lock(&index_.shard(block.shard).mutex);
+    if (!block.linked()) return;
+    MutexLock shard_lock(&index_.shard_of(block).mutex);
     for (uint32_t page = 0; page < kPagesPerBlock; page++) {
       if (block.frames[page] != kNoFrame && block.frames[page] >= end) reference_page(block, page, old);
     }
@@ -120,8 +120,8 @@ void BlockCacheImpl::move_pages(BlockId id, FrameNumber end) {
     if (sums_) sums_->copy(old.frame(i), fresh.frame(i));
   }
   MutexLock lock(&replacement_mutex_);
-  if (!block.linked) return;
-  ShardChange change(&index_.shard(block.shard));
+  if (!block.linked()) return;
+  ShardChange change(&index_.shard_of(block));
   for (uint64_t i = 0; i < old.pages(); i++) replace_frame(block, old.frame(i), fresh.frame(i));
 }
 

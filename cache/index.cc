@@ -84,26 +84,22 @@ void Index::resize_shard(uint32_t number, uint32_t buckets) {
     head = 0;
   }
   shard.buckets = buckets;
-  for (const BlockId id : linked) push(id, place(*blocks_[id].file, blocks_[id].generation, blocks_[id].number));
+  for (const BlockId id : linked) push(id, place(*blocks_[id].file, blocks_[id].generation, blocks_[id].number()));
 }
 
 uint64_t Index::hash(BlockId id) const {
   const Block& entry = blocks_[id];
-  ASSERT(entry.linked);
-  return place(*entry.file, entry.generation, entry.number).hash;
+  ASSERT(entry.linked());
+  return place(*entry.file, entry.generation, entry.number()).hash;
 }
 
 void Index::link(BlockId id, FileBlocks& file, uint32_t generation, uint64_t block) {
   Block& entry = blocks_[id];
-  ASSERT(!entry.linked);
+  ASSERT(!entry.linked());
   const Place own = place(file, generation, block);
   entry.file = &file;
-  entry.number = block;
+  entry.set_number(block);
   entry.generation = generation;
-  entry.readahead = 0;
-  entry.pinned = false;
-  entry.shard = static_cast<uint8_t>(own.shard);
-  entry.linked = true;
   std::fill(std::begin(entry.frames), std::end(entry.frames), kNoFrame);
   push(id, own);
   file.link(blocks_, id);
@@ -117,36 +113,32 @@ void Index::push(BlockId id, Place place) {
 
 void Index::unlink(BlockId id) {
   Block& entry = blocks_[id];
-  ASSERT(entry.linked);
+  ASSERT(entry.linked());
   FileBlocks& file = *entry.file;
   file.unlink(blocks_, id);
   set_successor(id, entry.next_in_bucket);
-  entry.linked = false;
+  entry.file = nullptr;
 }
 
 void Index::move(BlockId from, BlockId to) {
   Block& source = blocks_[from];
   Block& target = blocks_[to];
-  ASSERT(source.linked && !target.linked);
+  ASSERT(source.linked() && !target.linked());
   target.file = source.file;
-  target.number = source.number;
+  target.word = source.word;
   target.generation = source.generation;
   target.next_in_bucket = source.next_in_bucket;
-  target.readahead = source.readahead;
-  target.shard = source.shard;
-  target.linked = true;
-  target.pinned = source.pinned;
   for (uint32_t page = 0; page < kPagesPerBlock; page++) target.frames[page] = source.frames[page];
   FileBlocks& file = *source.file;
   file.move(blocks_, from, to);
   set_successor(from, to);
-  source.linked = false;
+  source.file = nullptr;
 }
 
 // What leads to `id` in its bucket leads to `next` from now on.
 void Index::set_successor(BlockId id, BlockId next) {
   const Block& entry = blocks_[id];
-  Watched<BlockId>& head = buckets_[bucket(place(*entry.file, entry.generation, entry.number))];
+  Watched<BlockId>& head = buckets_[bucket(place(*entry.file, entry.generation, entry.number()))];
   if (head == id + 1) {
     head = next + 1;
     return;

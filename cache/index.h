@@ -2,7 +2,7 @@
 // lies in, so that a request of up to 1 MiB takes one lock or two. A block holds a frame number per page: pages
 // come and go one by one, and adjacent frames still leave the disk or the socket as one run.
 //
-// Memory: one Block (104 bytes) and 4 bytes of hash table per block, in lazily touched arrays as long as the largest
+// Memory: one Block (96 bytes) and 4 bytes of hash table per block, in lazily touched arrays as long as the largest
 // cache needs. The hash table is as large as the cache is now: `resize` makes it anew, shard by shard.
 #pragma once
 
@@ -77,22 +77,34 @@ class Watched {
   std::atomic<T> value_;
 };
 
-struct Block {  // changes in its shard's mutex only; `shard` is fixed while the id is in use
-  Watched<FileBlocks*> file;
-  Watched<uint64_t> number;
+struct Block {  // changes in its shard's mutex only, by whom the cache's replacement mutex lets link and unlink
+  Watched<FileBlocks*> file;  // none: it is not linked
+  Watched<uint64_t> word;     // its number in the file (47 bits: a file has less than 2^63 bytes), pinned, readahead
   Watched<uint32_t> generation;
   Watched<BlockId> next_in_bucket;
   BlockId previous_in_file;  // both guarded by the file's mutex
   BlockId next_in_file;
-  Watched<uint16_t> readahead;  // bit per page: read ahead, not asked for yet
-  uint8_t shard;
-  bool linked;
-  bool pinned;  // the policy does not know it
   Watched<FrameNumber> frames[kPagesPerBlock];
 
+  bool linked() const { return file != nullptr; }
+  uint64_t number() const { return word >> kNumberShift; }
+  // The policy does not know it.
+  bool pinned() const { return (word & kPinned) != 0; }
+  // Bit per page: read ahead, not asked for yet.
+  uint32_t readahead() const { return word & kReadahead; }
+
+  void set_number(uint64_t number) { word = number << kNumberShift; }  // and neither of the others
+  void set_pinned(bool pinned) { word = (word & ~kPinned) | (pinned ? kPinned : 0); }
+  void set_readahead(uint32_t pages) { word = (word & ~kReadahead) | pages; }
+
   uint32_t pages() const;
+
+ private:
+  static constexpr uint32_t kNumberShift = 17;
+  static constexpr uint64_t kPinned = 1 << kPagesPerBlock;
+  static constexpr uint64_t kReadahead = kPinned - 1;
 };
-static_assert(sizeof(Block) <= 104);
+static_assert(sizeof(Block) == 96);
 
 struct alignas(64) Shard {
   Mutex mutex;
@@ -140,6 +152,7 @@ class Index {
   Shard& shard_of(const FileBlocks& file, uint32_t generation, uint64_t block) {
     return shards_[place(file, generation, block).shard];
   }
+  Shard& shard_of(const Block& block) { return shard_of(*block.file, block.generation, block.number()); }  // linked
   Shard& shard(uint32_t number) { return shards_[number]; }
   LazyArray<Block>& blocks() { return blocks_; }
   Block& block(BlockId id) { return blocks_[id]; }
@@ -191,7 +204,7 @@ inline BlockId Index::find(Place place, const FileBlocks& file, uint32_t generat
   BlockId id = buckets_[bucket(place)] - 1;
   while (id != kNoBlock) {
     const Block& candidate = blocks_[id];
-    if (candidate.number == block && candidate.file == &file && candidate.generation == generation) return id;
+    if (candidate.number() == block && candidate.file == &file && candidate.generation == generation) return id;
     id = candidate.next_in_bucket;
   }
   return kNoBlock;

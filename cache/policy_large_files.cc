@@ -25,7 +25,7 @@
 // a re-read of a file several times that long leaves no trace: its blocks were forgotten before they came again.
 //
 // Cost: a block of the queue needs no lock on a hit (is_recent). 4 bytes per block of the cache, and for each of those
-// that the share can hold 48 bytes in the queue. 8 per ghost, one for every 4 pages of the cache.
+// that the share can hold 32 bytes in the queue. 8 per ghost, one for every 4 pages of the cache.
 // Source: the two queues are Johnson and Shasha: 2Q, VLDB 1994; that a file's size decides about the first is ours.
 #include "cache/policy_large_files.h"
 
@@ -53,9 +53,9 @@ class LargeFiles final : public Policy {
  public:
   struct Entry {
     BlockId block;  // kNoBlock: a hole, the block was removed
-    uint32_t charge;
-    uint64_t added;  // the sum of all charges when it came
-    bool spared;     // it was at the front once, and nobody had asked for it yet
+    uint32_t charge : 31;
+    uint32_t spared : 1;  // it was at the front once, and nobody had asked for it yet
+    uint64_t added;       // the sum of all charges when it came
   };
 
   LargeFiles(std::unique_ptr<Policy> inner, const LargeFilesOptions& options)
@@ -69,7 +69,7 @@ class LargeFiles final : public Policy {
       return inner_->insert(block, charge);
     }
     ASSERT(!is_streamed(block));
-    push_back({block, charge, added_, false});
+    push_back({.block = block, .charge = charge, .spared = 0, .added = added_});
     charge_ += charge;
     blocks_++;
   }
@@ -159,7 +159,7 @@ class LargeFiles final : public Policy {
         return entry.block;
       }
       pop_front();
-      entry.spared = true;
+      entry.spared = 1;
       push_back(entry);
     }
     return kNoBlock;

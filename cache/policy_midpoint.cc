@@ -137,6 +137,6 @@ std::unique_ptr<Policy> make(const PolicyOptions& options) {
 
 }  // namespace
 
-const PolicyKind kMidpointPolicy{"midpoint", sizeof(BlockEntry), make};
+const PolicyKind kMidpointPolicy{"midpoint", sizeof(BlockEntry), 0, make};
 
 }  // namespace sluice

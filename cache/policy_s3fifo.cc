@@ -204,6 +204,6 @@ std::unique_ptr<Policy> make(const PolicyOptions& options) {
 
 }  // namespace
 
-const PolicyKind kS3FifoPolicy{"s3fifo", sizeof(Entry) + GhostTable::kBytesPerGhost, make};
+const PolicyKind kS3FifoPolicy{"s3fifo", sizeof(Entry), GhostTable::kBytesPerGhost, make};
 
 }  // namespace sluice

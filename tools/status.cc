@@ -46,6 +46,8 @@ Json arena_json(const GatewayStatus& status) {
       {"frames_replaced", arena.frames_replaced},
       {"slabs", arena.slabs},
       {"slabs_retiring", arena.slabs_retiring},
+      {"frames_given", arena.frames_given},
+      {"runs_given", arena.runs_given},
       {"release_tests", arena.release_tests},
       {"release_tests_busy", arena.release_tests_busy},
       {"release_proof", status.release_proof},
@@ -192,10 +194,12 @@ std::string checksum_line(const Json& checksum) {
 }
 
 std::string arena_line(const Json& arena) {
-  return fmt::format("{} slabs, {} frames free, {} cooling, {} replaced; {} release tests, {} busy ({})",
-                     number_at(arena, "slabs"), number_at(arena, "frames_free"), number_at(arena, "frames_cooling"),
-                     number_at(arena, "frames_replaced"), number_at(arena, "release_tests"),
-                     number_at(arena, "release_tests_busy"), text_at(arena, "release_proof"));
+  const auto runs = static_cast<double>(std::max<uint64_t>(1, number_at(arena, "runs_given")));
+  return fmt::format(
+      "{} slabs, {} frames free, {} cooling, {} replaced, given in runs of {:.1f}; {} release tests, {} busy ({})",
+      number_at(arena, "slabs"), number_at(arena, "frames_free"), number_at(arena, "frames_cooling"),
+      number_at(arena, "frames_replaced"), static_cast<double>(number_at(arena, "frames_given")) / runs,
+      number_at(arena, "release_tests"), number_at(arena, "release_tests_busy"), text_at(arena, "release_proof"));
 }
 
 std::string disk_line(const Json& disk) {
