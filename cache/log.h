@@ -1,4 +1,6 @@
-// One line per event to standard error, or to syslog once in the background. Thread-safe.
+// One line per event to standard error, or to syslog once in the background. Standard error that leads to systemd's
+// journal gets each line's priority with it. At most 200 lines in 10 seconds; how many were left out is told later.
+// Thread-safe.
 #pragma once
 
 #include <fmt/format.h>
