@@ -170,7 +170,17 @@ HelperArguments translate_helper(const std::vector<std::string>& arguments) {
   return translated;
 }
 
-Checked<> take_operands(CommandLine& line, const std::vector<std::string>& operands) {
+// What a configuration file may say in the place of operands.
+std::vector<std::string> operands_by_option(Command command, const Options& options) {
+  std::vector<std::string> operands;
+  if (command == Command::mount) operands = {options.source, options.mountpoint};
+  if (command == Command::serve) operands = {options.source};
+  std::erase(operands, "");
+  return operands;
+}
+
+Checked<> take_operands(CommandLine& line, const std::vector<std::string>& given) {
+  const std::vector<std::string> operands = given.empty() ? operands_by_option(line.command, line.options) : given;
   const Operands wanted = operands_of(line.command);
   const std::string_view name = command_name(line.command);
   if (operands.size() < wanted.least || operands.size() > wanted.most) {

@@ -25,6 +25,7 @@
 #include "net/send_path.h"
 #include "tools/cache_request.h"
 #include "tools/control.h"
+#include "tools/service_manager.h"
 #include "tools/signals.h"
 #include "tools/status.h"
 #include "tools/version.h"
@@ -347,6 +348,7 @@ class Gateway {
 }  // namespace
 
 int run_gateway(const GatewayPlan& plan, StartReport& report) {
+  const ServiceManager manager = ServiceManager::from_environment();
   if (::chdir("/") != 0) return EXIT_FAILURE;  // never stand inside a mount of our own
   prepare_process();
   log_open(log_level_of(plan.options), plan.background);
@@ -358,9 +360,11 @@ int run_gateway(const GatewayPlan& plan, StartReport& report) {
     return EXIT_FAILURE;
   }
   if (!report.ready()) return EXIT_FAILURE;  // interrupted meanwhile
+  manager.ready(gateway.greeting());
   log(LogLevel::info, "{}", gateway.greeting());
   const int signal = wait_for_stop_signal();
   log(LogLevel::info, "{}: stopping ({})", plan.source, ::strsignal(signal));
+  manager.stopping("replies under way are finished");
   gateway.stop();
   return EXIT_SUCCESS;
 }

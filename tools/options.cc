@@ -143,6 +143,10 @@ const std::vector<OptionSpec>& option_table() {
        [](Options& o, Value v) { o.control = v.text; }},
       {"config", 0, kString, "FILE", "", "read options from FILE first", kGateway, 0, 0,
        [](Options& o, Value v) { o.config = v.text; }},
+      {"source", 0, kString, "DIR", "", "SOURCE, when no operands are given", kGateway, 0, 0,
+       [](Options& o, Value v) { o.source = v.text; }},
+      {"mountpoint", 0, kString, "DIR", "", "MOUNTPOINT, when no operands are given", kMount, 0, 0,
+       [](Options& o, Value v) { o.mountpoint = v.text; }},
 
       {"json", 0, kBool, "", "false", "print JSON", kStatus | kSim | kBench, 0, 0,
        [](Options& o, Value v) { o.json = v.truth; }},

@@ -71,6 +71,8 @@ struct Options {
   std::string log_level = "info";
   std::string control;  // empty: PID.sock in the control directory
   std::string config;
+  std::string source;  // in the place of operands
+  std::string mountpoint;
 
   // `sluice sim`; lists are comma separated.
   std::string sim_policies;  // empty: all

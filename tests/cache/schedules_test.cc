@@ -66,6 +66,7 @@ class Schedule {
       judge();
       REQUIRE(reads_.size() < before);
     }
+    source_->run_all();  // readahead that nobody waits for
     // With nobody holding anything all memory that is too much goes back. The supply's thread needs its time.
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
     while (cache_->finish_resize() > 0) REQUIRE(std::chrono::steady_clock::now() < deadline);

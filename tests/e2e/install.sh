@@ -25,6 +25,10 @@ root=$WORK/root
 [[ -L $root/sbin/mount.sluice ]] || fail "no /sbin/mount.sluice"
 equal "what mount.sluice is" "$(readlink "$root/sbin/mount.sluice")" /usr/bin/sluice
 "$root/usr/bin/sluice" --version | grep -q '[0-9]' || fail "the installed binary does not run"
+for command in mount serve; do
+  grep -q "^ExecStart=/usr.*/bin/sluice $command --foreground --config /etc/sluice/%i.conf" \
+    "$root/usr/lib/systemd/system/sluice-$command@.service" || fail "no unit for sluice $command"
+done
 for page in man1/sluice.1 man5/sluice.conf.5 man7/sluice-internals.7 man8/sluice-mount.8; do
   [[ -s $root/usr/share/man/$page ]] || fail "no $page"
   # Which other manuals this machine has is not ours to judge.

@@ -97,6 +97,19 @@ TEST_CASE("command line: relative paths of what the gateway makes are taken from
   CHECK(options.trace_out == (std::filesystem::current_path() / "t").string());
 }
 
+TEST_CASE("command line: source and mountpoint may be options, which operands overrule", "[tools][command_line]") {
+  const CommandLine by_option = parse({"mount", "--source", "/srv/a", "--mountpoint", "/mnt/a"});
+  CHECK(by_option.source == "/srv/a");
+  CHECK(by_option.mountpoint == "/mnt/a");
+  const CommandLine by_operands = parse({"mount", "--source", "/srv/a", "--mountpoint", "/mnt/a", "/srv/b", "/mnt/b"});
+  CHECK(by_operands.source == "/srv/b");
+  CHECK(by_operands.mountpoint == "/mnt/b");
+  CHECK(parse({"serve", "--source", "/srv/a"}).source == "/srv/a");
+  CHECK(complaint_of({"mount", "--source", "/srv/a"}) == "mount takes SOURCE MOUNTPOINT; see 'sluice help mount'");
+  CHECK(complaint_of({"mount", "--source", "/srv/a", "/mnt/a"}) ==
+        "mount takes SOURCE MOUNTPOINT; see 'sluice help mount'");
+}
+
 TEST_CASE("command line: mistakes are named", "[tools][command_line]") {
   CHECK(complaint_of({"moutn", "s", "m"}) == "'moutn' is not a command; did you mean 'mount'?");
   CHECK(complaint_of({"frobnicate"}) == "'frobnicate' is not a command; 'sluice help' lists them");
