@@ -14,8 +14,9 @@ namespace sluice {
 namespace {
 
 constexpr uint64_t kSliceMax = PipePool::kPipeSize;
-constexpr uint64_t kTurnBytes = 2 << 20;     // then other connections of the loop have their turn
-constexpr uint64_t kLookInterval = 4 << 20;  // bytes between two looks at the arena, which takes its mutex
+constexpr uint64_t kTurnBytes = 2 << 20;  // then other connections of the loop have their turn
+// Bytes between two looks at the arena, which takes its mutex, or at all sockets that were lent to, a call for each.
+constexpr uint64_t kLookInterval = 4 << 20;
 // The send buffer grows as the system likes (tcp_wmem, usually to 4 MiB): a fixed SO_SNDBUF would cap long fat
 // networks. But not more than this may wait unsent in it, so that a client that stops reading holds little beyond its
 // own receive window.
@@ -50,13 +51,24 @@ SendStats SendContext::stats() const {
 }
 
 bool SendContext::may_lend(const Arena& arena, uint64_t bytes) {
-  if (!may_hold(bytes)) return false;
+  if (!may_hold(bytes)) {
+    refused_since_look_ += bytes;
+    if (refused_since_look_ < kLookInterval) return false;
+    refused_since_look_ = 0;
+    look_at_spliced();
+    if (!may_hold(bytes)) return false;
+  }
   sent_since_look_ += bytes;
   if (sent_since_look_ >= kLookInterval) {
     sent_since_look_ = 0;
     look_at(arena.stats());
   }
   return !too_much_cooling_;
+}
+
+void SendContext::look_at_spliced() {
+  const std::vector<SendPath*> paths(splicing_.begin(), splicing_.end());
+  for (SendPath* path : paths) path->note_spliced();
 }
 
 // Cooling memory is harmless while nobody needs it, or while it tests as released when somebody does (the arena tests
@@ -86,6 +98,7 @@ void SendPath::close() {
   replies_.clear();
   if (parked_ > 0) context_->pipes_.discard(std::move(pipe_));
   parked_ = 0;
+  set_spliced_held(0);
 }
 
 void SendPath::send(Reply reply) {

@@ -26,6 +26,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "fs/store/store.h"
@@ -46,8 +47,9 @@ SendSupport probe_send_methods();
 struct SendOptions {
   SendMethod method = SendMethod::automatic;  // one that is not supported means copy
   SendSupport support;
-  // Lend no more while the arena has more than this cooling and cannot get it back, or zerocopy holds more (per loop).
-  // Less than a slice (1 MiB): never lend.
+  // Lend no more while clients of this loop hold more: what is in their pipes and sockets, and what zerocopy was not
+  // told of; nor while the arena has more than this cooling and cannot get it back. Less than a slice (1 MiB): never
+  // lend.
   uint64_t pinned_max_bytes = uint64_t{64} << 20;
   uint32_t copy_max_bytes = 32 << 10;  // slices up to here are always copied
   uint32_t pipes_max = 128;            // of vmsplice, two descriptors each; clients beyond that get copies
@@ -71,6 +73,8 @@ struct Reply {
   uint64_t size() const { return head.size() + length + tail.size(); }
 };
 
+class SendPath;
+
 // What the paths of one loop share.
 class SendContext {
  public:
@@ -86,8 +90,10 @@ class SendContext {
  private:
   friend class SendPath;
 
-  // Whether zerocopy may hold another `bytes`.
-  bool may_hold(uint64_t bytes) const { return zerocopy_held_bytes_ + bytes <= pinned_max(); }
+  // Whether clients may hold another `bytes`.
+  bool may_hold(uint64_t bytes) const { return zerocopy_held_bytes_ + spliced_held_bytes_ + bytes <= pinned_max(); }
+  // What clients hold of what was spliced, looked up anew: they take it without telling.
+  void look_at_spliced();
   uint64_t pinned_max() const { return pinned_max_bytes_.load(std::memory_order_relaxed); }
   // Whether another `bytes` may be lent now.
   bool may_lend(const Arena& arena, uint64_t bytes);
@@ -102,6 +108,9 @@ class SendContext {
   uint64_t sent_since_look_ = 0;
   uint64_t stuck_seen_ = 0;           // busy release tests and replaced frames, at the last look
   uint64_t zerocopy_held_bytes_ = 0;  // until notified
+  uint64_t spliced_held_bytes_ = 0;   // of the paths below, when each was looked at last
+  std::unordered_set<SendPath*> splicing_;
+  uint64_t refused_since_look_ = 0;
   std::atomic<uint64_t> copy_bytes_{0};
   std::atomic<uint64_t> vmsplice_bytes_{0};
   std::atomic<uint64_t> zerocopy_bytes_{0};
@@ -137,6 +146,7 @@ class SendPath {
   bool waits_for_client() const { return waiting_ == Waiting::socket || waiting_ == Waiting::release; }
 
  private:
+  friend class SendContext;
   enum class Waiting : uint8_t { nothing, socket, slice, zerocopy, release, turn };
   struct Ticket {  // what asynchronous work holds instead of the path
     SendPath* path;
@@ -159,6 +169,8 @@ class SendPath {
   bool push_head();
   bool push_vmsplice();  // send_splice.cc
   bool drain_pipe();
+  void note_spliced();
+  void set_spliced_held(uint64_t bytes);
   bool push_zerocopy();                          // send_zerocopy.cc
   bool waits_for_release(uint64_t bytes) const;  // before more may be held
   void zerocopy_sent(Result<size_t> sent);
@@ -185,6 +197,7 @@ class SendPath {
   std::optional<FileSlice> slice_;  // the body from body_position() on
   Pipe pipe_;
   uint64_t parked_ = 0;         // bytes in the pipe
+  uint64_t spliced_held_ = 0;   // there and in the socket, when looked at last
   uint64_t zerocopy_held_ = 0;  // bytes sent by zerocopy and not released yet
   std::shared_ptr<Ticket> ticket_;
 };

@@ -5,6 +5,8 @@
 // A full socket leaves bytes in the pipe. They are the next bytes of this connection, so it keeps the pipe until it
 // is drained; a connection that dies takes its pipe with it. A pipe with bytes in it never goes back to the pool.
 #include <fcntl.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/uio.h>
 
 #include <cerrno>
@@ -29,6 +31,7 @@ bool SendPath::push_vmsplice() {
   slice_.reset();
   pipe_ = std::move(*pipe);
   parked_ = static_cast<uint64_t>(lent);
+  set_spliced_held(spliced_held_ + parked_);
   return advanced(parked_);
 }
 
@@ -39,7 +42,7 @@ bool SendPath::drain_pipe() {
   if (moved < 0) {
     switch (errno) {
       case EINTR: return true;
-      case EAGAIN: return wait_socket();
+      case EAGAIN: note_spliced(); return wait_socket();
       default: return failed(errno);
     }
   }
@@ -47,8 +50,27 @@ bool SendPath::drain_pipe() {
   parked_ -= static_cast<uint64_t>(moved);
   context_->vmsplice_bytes_.fetch_add(static_cast<uint64_t>(moved), std::memory_order_relaxed);
   owner_->on_send_progress();
-  if (parked_ == 0) context_->pipes_.give_back(std::move(pipe_));
+  if (parked_ == 0) {
+    context_->pipes_.give_back(std::move(pipe_));
+    note_spliced();
+  }
   return true;
+}
+
+// How much of what was spliced the client holds: what is in the pipe, and in the socket's queue until its peer has
+// acknowledged it. What a peer on this machine has acknowledged and not read is not seen here; the arena sees it, when
+// it tests what cools.
+void SendPath::note_spliced() {
+  int queued = 0;
+  if (::ioctl(fd_, SIOCOUTQ, &queued) != 0) queued = 0;
+  set_spliced_held(parked_ + static_cast<uint64_t>(queued));
+}
+
+void SendPath::set_spliced_held(uint64_t bytes) {
+  context_->spliced_held_bytes_ += bytes - spliced_held_;
+  if (bytes > 0 && spliced_held_ == 0) context_->splicing_.insert(this);
+  if (bytes == 0 && spliced_held_ > 0) context_->splicing_.erase(this);
+  spliced_held_ = bytes;
 }
 
 }  // namespace sluice

@@ -24,7 +24,7 @@ class Server final : public HttpServer {
         WorkerPoolOptions{.threads = options.open_threads, .queue_max = options.open_queue_max});
     const SendOptions send{.method = options.send_method,
                            .support = probe_send_methods(),
-                           .pinned_max_bytes = options.pinned_max_bytes,
+                           .pinned_max_bytes = options.pinned_max_bytes / shared_.options.threads,
                            .pipes_max = std::max(options.pipes_max / shared_.options.threads, 1U)};
     for (UniqueFd& socket : listening.sockets) {
       workers_.push_back(TRY(HttpWorker::create(&shared_, std::move(socket), send)));
@@ -43,7 +43,7 @@ class Server final : public HttpServer {
   }
 
   void set_pinned_max(uint64_t bytes) override {
-    for (const auto& worker : workers_) worker->send_context().set_pinned_max(bytes);
+    for (const auto& worker : workers_) worker->send_context().set_pinned_max(bytes / workers_.size());
   }
 
   HttpStats stats() const override {

@@ -47,7 +47,7 @@ PYTHON
 try_method() {  # METHOD [OPTION...]
   local method=$1 sent carried
   shift
-  start_serve --cache-size 32M --send-method "$method" "$@" "$WORK/source"
+  start_serve --cache-size 32M --send-pinned-max 1G --send-method "$method" "$@" "$WORK/source"
   run_clients || fail "--send-method $method $*: wrong bytes"
   sent=$(status send)
   carried=$(field "${method}_bytes" <<<"$sent")

@@ -348,5 +348,35 @@ TEST_CASE("send path: lends nothing when no memory may be pinned", "[net][send]"
   CHECK(context.stats().copy_bytes > 1 << 20);
 }
 
+TEST_CASE("send path: clients that stop reading hold what may be pinned, all together", "[net][send]") {
+  if (!probe_send_methods().vmsplice) return;
+  constexpr uint64_t size = 8 << 20;
+  FakeStore store;
+  store.add("file", {.size = size});
+  const std::string content = store.content("file");
+  LoopThread thread;
+  SendOptions options = options_for(SendMethod::vmsplice);
+  options.pinned_max_bytes = 4 << 20;
+  SendContext context(&thread.loop(), options);
+  std::vector<std::unique_ptr<Channel>> channels;
+  for (int i = 0; i < 10; i++) {
+    channels.push_back(std::make_unique<Channel>(&thread, &context));
+    channels.back()->send(reply_of(store, "file", 0, size));
+    channels.back()->until_stalled();
+  }
+  // What they hold beyond that was copied. In their pipes waits what no socket has taken: it was lent, and not counted.
+  const SendStats stalled = context.stats();
+  CHECK(stalled.vmsplice_bytes <= options.pinned_max_bytes);
+  CHECK(stalled.copy_bytes > uint64_t{4} << 20);
+  for (const auto& channel : channels) {
+    const std::string expected = "head of file\n" + content;
+    REQUIRE(read_bytes(channel->client(), expected.size()) == expected);
+  }
+  // They have read it all: there is room again.
+  channels.front()->send(reply_of(store, "file", 0, size));
+  REQUIRE(read_bytes(channels.front()->client(), size + 13).substr(13) == content);
+  CHECK(context.stats().vmsplice_bytes > stalled.vmsplice_bytes);
+}
+
 }  // namespace
 }  // namespace sluice
