@@ -20,8 +20,9 @@
 // Why a test may free what cooled before it began, and only that: a cooling frame has no owner, so nobody can lend it
 // again; references on it only go away. A frame that starts to cool while the test walks may have been passed already.
 //
-// A slab beyond the limit retires: it is in no free list and its free frames are not counted as free, but in its map,
-// so that a limit that is raised again finds them. Cooling frames in it are tested like all others.
+// A slab beyond the limit retires: it is in no list and its free frames are not counted as free, but in its map, so
+// that a limit that is raised again finds them. Its cooling frames are tested by who waits for the slab
+// (cool_retiring).
 //
 // A frame's word counts its owners, with a bit on top once it was lent. An owner who reads a count of one is
 // alone: nobody else may take a reference, so the last release needs no atomic exchange.
@@ -146,6 +147,7 @@ class SlabArena final : public Arena {
   void add_cooling(uint32_t slab, Run run) REQUIRES(mutex_);
   void cooling_becomes_free(uint32_t slab, const FrameMap& frames) REQUIRES(mutex_);
   void set_cooling_frames(uint32_t slab, uint32_t frames) REQUIRES(mutex_);
+  void leave_cooling_list(uint32_t slab) REQUIRES(mutex_);
   void rest(uint32_t slab) REQUIRES(reclaim_mutex_, mutex_);
   void wake_rested() REQUIRES(reclaim_mutex_, mutex_);
 
@@ -212,7 +214,7 @@ uint32_t SlabArena::allocate(uint32_t wanted, std::vector<FrameRun>& runs) {
   uint32_t given = take_free(wanted, runs);
   if (given == wanted) return given;
 
-  MutexLock reclaim(&reclaim_mutex_);
+  MutexLock lock(&reclaim_mutex_);
   reclaims_++;
   const auto satisfied = [&] { return (given += take_free(wanted - given, runs)) == wanted; };
   do {
@@ -315,6 +317,7 @@ void SlabArena::set_limit(uint32_t slabs) {
 void SlabArena::retire(uint32_t slab) {
   Slab& state = slab_table_[slab];
   take_from_list(slab, state.longest_free);
+  leave_cooling_list(slab);
   free_frames_ -= state.free.count();
   state.retiring = true;
   retiring_++;
@@ -327,6 +330,7 @@ void SlabArena::use_again(uint32_t slab) {
   retiring_--;
   free_frames_ += state.free.count();
   put_in_list(slab, state.longest_free);
+  if (state.cooling_frames > 0) cooling_lists_[cooling_list_of(state.cooling_frames)].push_back(slab);
 }
 
 void SlabArena::leave_if_empty(uint32_t slab) {
@@ -336,6 +340,7 @@ void SlabArena::leave_if_empty(uint32_t slab) {
   state.longest_free = 0;
   state.present = false;
   state.retiring = false;
+  state.half_replaced = false;
   slabs_--;
   retiring_--;
   supply_.give_back(slab);
@@ -537,23 +542,21 @@ void SlabArena::add_cooling(uint32_t slab, Run run) {
 }
 
 void SlabArena::cooling_becomes_free(uint32_t slab, const FrameMap& frames) {
-  uint32_t count = 0;
-  for (Run run = frames.next_run(0); run.count > 0; run = frames.next_run(run.end())) {
-    slab_table_[slab].cooling.clear(run);
-    add_free(slab, run);
-    count += run.count;
-  }
+  Slab& state = slab_table_[slab];
+  const uint32_t count = frames.count();
+  for (Run run = frames.next_run(0); run.count > 0; run = frames.next_run(run.end())) state.cooling.clear(run);
   cooling_frames_ -= count;
-  set_cooling_frames(slab, slab_table_[slab].cooling_frames - count);
+  set_cooling_frames(slab, state.cooling_frames - count);
+  // Last: with its last frame a slab that retires may go.
+  for (Run run = frames.next_run(0); run.count > 0; run = frames.next_run(run.end())) add_free(slab, run);
 }
 
 void SlabArena::set_cooling_frames(uint32_t slab, uint32_t frames) {
   Slab& state = slab_table_[slab];
   const uint32_t before = std::exchange(state.cooling_frames, static_cast<uint16_t>(frames));
+  if (state.retiring) return;
   if (state.resting) {
-    if (frames > 0) return;
-    resting_.remove(slab);
-    state.resting = false;
+    if (frames == 0) leave_cooling_list(slab);
     return;
   }
   if (before > 0 && frames > 0 && cooling_list_of(before) == cooling_list_of(frames)) return;
@@ -561,9 +564,20 @@ void SlabArena::set_cooling_frames(uint32_t slab, uint32_t frames) {
   if (frames > 0) cooling_lists_[cooling_list_of(frames)].push_back(slab);
 }
 
+void SlabArena::leave_cooling_list(uint32_t slab) {
+  Slab& state = slab_table_[slab];
+  if (state.resting) {
+    resting_.remove(slab);
+    state.resting = false;
+  } else if (state.cooling_frames > 0) {
+    cooling_lists_[cooling_list_of(state.cooling_frames)].remove(slab);
+  }
+}
+
 void SlabArena::rest(uint32_t slab) {
   Slab& state = slab_table_[slab];
-  (state.resting ? resting_ : cooling_lists_[cooling_list_of(state.cooling_frames)]).remove(slab);
+  if (state.retiring) return;  // who waits for it asks again when it sees fit
+  leave_cooling_list(slab);
   resting_.push_back(slab);
   state.resting = true;
   state.rests_until = reclaims_ + kRestAllocates;

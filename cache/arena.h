@@ -9,7 +9,8 @@
 //             fails with EAGAIN while any page of the slab is referenced by the kernel, with EINVAL when none
 //             is (10-20 us per 2 MiB). Nothing moves.
 //   replace   MADV_DONTNEED of exactly the cooling pages: the reader keeps the old pages, we get fresh ones. Exact and
-//             expensive; also the last resort under `collapse`, when memory is needed and nothing has cooled.
+//             expensive; also the last resort under `collapse`, when memory is needed and nothing has cooled. What
+//             readers keep comes on top of the arena: who lends bounds how much that can be.
 // Slabs are taken one by one as they are needed, some touched ahead (slab_supply.h). They go back to the system when
 // the limit is lowered: those beyond it *retire*. Their free frames are given to nobody any more, and a slab of which
 // all frames are free is returned. To empty them is the business of those who hold frames.

@@ -14,9 +14,9 @@ constexpr uint64_t kArenaBytesPerFrame = 4;
 }  // namespace
 
 CacheSizes split_budget(uint64_t bytes, const PolicyKind& policy, const BlockCacheOptions& options) {
-  for (uint64_t slabs = bytes / kSlabSize; slabs > 0; slabs--) {
+  constexpr uint64_t slabs_max = (kNoBlock - 1) / (kFramesPerSlab - 1);
+  for (uint64_t slabs = std::min(bytes / kSlabSize, slabs_max); slabs > 0; slabs--) {
     const uint64_t frames = slabs * (kFramesPerSlab - 1);
-    if (frames >= kNoBlock) continue;
     const auto blocks = static_cast<uint32_t>(frames);
     uint64_t metadata = Index::memory_bytes(blocks) + frames * (policy.bytes_per_block + policy.ghost_bytes) +
                         slabs * kFramesPerSlab * kArenaBytesPerFrame;

@@ -135,7 +135,7 @@ class BlockCache {
   // Makes the cache larger, or smaller, while it serves. A smaller one evicts what is too much, moves the rest out of
   // the slabs that go, and is then within its budget but for pages that somebody holds: these go when they are let go,
   // by `finish_resize`. Errors: EINVAL (below kCacheSizeMin), ERANGE (above the largest), ENOSPC (pinned files are
-  // promised more than half of it). Blocks for some 100 ms per GiB. Any thread.
+  // promised more than half of it). Blocks for up to a second per GiB that goes. Any thread.
   virtual Result<void> resize(uint64_t size_bytes) = 0;
   // Returns how many bytes are still to go back to the system after a resize. Call it now and then until it says 0.
   virtual uint64_t finish_resize() = 0;

@@ -140,7 +140,7 @@ void BlockCacheImpl::shrink(BlockId id, PageRange range) {
 // Empty, and the policy knows it no more. Under the mutexes of replacement and of its shard.
 void BlockCacheImpl::free_block(BlockId id) {
   index_.unlink(id);
-  if (id < sizes_.frames) free_ids_.push_back(id);
+  give_back_id(id);
   blocks_.fetch_sub(1, std::memory_order_relaxed);
 }
 

@@ -210,10 +210,13 @@ class BlockCacheImpl final : public BlockCache, private BlockOwner {
   bool evict_one() REQUIRES(replacement_mutex_);
   void reserve_ids(uint64_t count) REQUIRES(replacement_mutex_);
   BlockId take_id() REQUIRES(replacement_mutex_);
+  void give_back_id(BlockId id) REQUIRES(replacement_mutex_);
+  void forget_free_ids_from(BlockId end) REQUIRES(replacement_mutex_);
   uint64_t ids_left() const REQUIRES(replacement_mutex_);
 
   // Another size.
   bool has_large_files() const { return options_.large_file_bytes != 0; }
+  Result<void> resize_to(const CacheSizes& sizes) REQUIRES(resize_mutex_);
   void move_ids(uint32_t ids_max) REQUIRES(resize_mutex_);
   void move_id(BlockId from) REQUIRES(resize_mutex_) EXCLUDES(replacement_mutex_);
   void leave_slabs_from(uint32_t slab) REQUIRES(resize_mutex_);
@@ -234,7 +237,8 @@ class BlockCacheImpl final : public BlockCache, private BlockOwner {
   mutable Mutex replacement_mutex_;  // a shard's may be taken under it
   CacheSizes sizes_ GUARDED_BY(replacement_mutex_);
   std::atomic<uint64_t> size_bytes_;
-  std::vector<BlockId> free_ids_ GUARDED_BY(replacement_mutex_);
+  BlockId first_free_id_ GUARDED_BY(replacement_mutex_) = kNoBlock;
+  uint32_t free_ids_ GUARDED_BY(replacement_mutex_) = 0;
   uint32_t ids_used_ GUARDED_BY(replacement_mutex_) = 0;
   BlockId scrub_next_ GUARDED_BY(replacement_mutex_) = 0;
 

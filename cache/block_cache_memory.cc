@@ -84,17 +84,33 @@ void BlockCacheImpl::reserve_ids(uint64_t count) {
 
 // More may be in use than there are, for a moment, when the cache shrinks.
 uint64_t BlockCacheImpl::ids_left() const {
-  return free_ids_.size() + (sizes_.frames - std::min(ids_used_, sizes_.frames));
+  return free_ids_ + (sizes_.frames - std::min(ids_used_, sizes_.frames));
 }
 
 BlockId BlockCacheImpl::take_id() {
-  if (free_ids_.empty()) {
+  if (free_ids_ == 0) {
     ASSERT(ids_used_ < sizes_.frames);
     return ids_used_++;
   }
-  const BlockId id = free_ids_.back();
-  free_ids_.pop_back();
-  return id;
+  free_ids_--;
+  return std::exchange(first_free_id_, index_.block(first_free_id_).next_in_file);
+}
+
+// Free ids are chained through blocks that nobody uses.
+void BlockCacheImpl::give_back_id(BlockId id) {
+  if (id >= sizes_.frames) return;  // the cache became smaller
+  index_.block(id).next_in_file = first_free_id_;
+  first_free_id_ = id;
+  free_ids_++;
+}
+
+void BlockCacheImpl::forget_free_ids_from(BlockId end) {
+  BlockId id = std::exchange(first_free_id_, kNoBlock);
+  for (free_ids_ = 0; id != kNoBlock;) {
+    const BlockId next = index_.block(id).next_in_file;
+    if (id < end) give_back_id(id);
+    id = next;
+  }
 }
 
 // ---- pins ----

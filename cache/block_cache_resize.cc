@@ -12,20 +12,29 @@
 #include <errno.h>
 
 #include "cache/block_cache_impl.h"
+#include "cache/result.h"
 
 namespace sluice {
 
 Result<void> BlockCacheImpl::resize(uint64_t size_bytes) {
   if (size_bytes < kCacheSizeMin) return fail(EINVAL);
-  const CacheSizes sizes = split_budget(size_bytes, kind_, options_);
   if (size_bytes > largest_.bytes) return fail(ERANGE);
-  MutexLock resizing(&resize_mutex_);
+  const CacheSizes sizes = split_budget(size_bytes, kind_, options_);
+  {
+    MutexLock resizing(&resize_mutex_);
+    TRY(resize_to(sizes));
+  }
+  retry_starving();
+  return {};
+}
+
+Result<void> BlockCacheImpl::resize_to(const CacheSizes& sizes) {
   {
     MutexLock lock(&replacement_mutex_);
     if (std::max<uint64_t>(pinned_promised_, pinned_pages_) > sizes.frames / 2) return fail(ENOSPC);
     sizes_ = sizes;
     size_bytes_ = sizes.bytes;
-    std::erase_if(free_ids_, [&](BlockId id) { return id >= sizes.frames; });
+    forget_free_ids_from(sizes.frames);
   }
   arena_->set_limit(sizes.slabs);
   move_ids(sizes.frames);
@@ -36,7 +45,6 @@ Result<void> BlockCacheImpl::resize(uint64_t size_bytes) {
   }
   trim();
   leave_slabs_from(sizes.slabs);
-  retry_starving();
   return {};
 }
 

@@ -11,7 +11,7 @@
 // the index shows the frame, and read by who holds a reference to a frame that the index showed. So the words are
 // relaxed.
 //
-// Cost: 4 bytes per frame. A page takes some 0.2 us. One damaged page in 2^32 goes unseen.
+// Cost: 4 bytes per frame. A page takes some 0.2 us while its bytes are in the processor, 0.3 us else. One damaged page in 2^32 goes unseen.
 // Thread-safe, without locks.
 #pragma once
 

@@ -83,7 +83,7 @@ struct Block {  // changes in its shard's mutex only, by whom the cache's replac
   Watched<uint32_t> generation;
   Watched<BlockId> next_in_bucket;
   BlockId previous_in_file;  // both guarded by the file's mutex
-  BlockId next_in_file;
+  BlockId next_in_file;      // ... and of a block that is not linked the cache's
   Watched<FrameNumber> frames[kPagesPerBlock];
 
   bool linked() const { return file != nullptr; }
@@ -113,7 +113,8 @@ struct alignas(64) Shard {
   std::vector<std::shared_ptr<Flight>> flights GUARDED_BY(mutex);
 };
 
-// The lock of a shard to change its blocks. To look at them, and for the flights, its mutex is enough.
+// The lock of a shard to change its blocks. To look at them, for the flights, and for a block's pinned and readahead,
+// which no reader without the lock takes for more than a hint, its mutex is enough.
 class SCOPED_CAPABILITY ShardChange {
  public:
   explicit ShardChange(Shard* shard) ACQUIRE(shard->mutex) : shard_(*shard) {

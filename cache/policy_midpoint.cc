@@ -13,8 +13,9 @@
 //
 //   insert     front of old; its first access is now
 //   touch      old, first access less than a second ago: nothing. Old otherwise: front of young. Young: front of young
-//   balance    young's back becomes old's front, or the reverse, until old is 3/8 of the pages within 20 (16 of a block
-//   and 4) evict      back of old, else of young
+//   balance    young's back becomes old's front, or the reverse, until old is 3/8 of the pages within 20 (16 of a
+//              block and 4)
+//   evict      back of old, else of young
 //
 // Below 512 blocks there is no old sublist (a second is too long for a list so short) and this is LRU.
 // A block that sank from young to old counts as accessed long ago: its next access brings it back at once.
