@@ -1,6 +1,7 @@
 #include "tools/cache_request.h"
 
 #include <chrono>
+#include <future>
 #include <thread>
 
 #include "tools/cache_work.h"
@@ -12,6 +13,7 @@ namespace {
 // How long the answer to "resize" waits for memory that readers and clients hold.
 constexpr int kResizeLooks = 30;
 constexpr std::chrono::milliseconds kResizeLookPeriod{100};
+constexpr std::chrono::seconds kSignOfLifePeriod{1};
 
 std::string files(uint64_t count) {
   return count == 1 ? "1 file" : fmt::format("{} files", count);
@@ -57,8 +59,14 @@ void answer_drop(BlockCache& cache, const ControlReply& reply) {
 
 void answer_resize(CacheResize& resize, const std::string& size, const ControlReply& reply) {
   const Checked<uint64_t> bytes = parse_size(size);
-  const Checked<> resized = bytes ? resize.set_size(*bytes) : tl::unexpected(bytes.error());
-  if (!resized) {
+  if (!bytes) {
+    reply(printable("error: " + bytes.error().line));
+    return;
+  }
+  // On a thread of its own, as who asked must hear something meanwhile; others may be resizing before us.
+  auto resizing = std::async(std::launch::async, [&] { return resize.set_size(*bytes); });
+  while (resizing.wait_for(kSignOfLifePeriod) != std::future_status::ready) reply("progress 0 0 0 0");
+  if (const Checked<> resized = resizing.get(); !resized) {
     reply(printable("error: " + resized.error().line));
     return;
   }

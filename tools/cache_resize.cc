@@ -19,8 +19,10 @@ tl::unexpected<Complaint> refusal(const CacheStats& stats, uint64_t size_bytes, 
   switch (error) {
     case EINVAL: return complain("a cache has at least {}", format_size(kCacheSizeMin));
     case ERANGE:
-      return complain("{} is more than this gateway can have, {}: the memory of the machine as it was at the start",
-                      format_size(size_bytes), format_size_rounded(stats.size_max_bytes));
+      return complain(
+          "{} is more than this gateway can have, {}: the machine's memory when it started, or its own --cache-size "
+          "where address space is limited; start it again with a larger --cache-size",
+          format_size(size_bytes), format_size_rounded(stats.size_max_bytes));
     case ENOSPC:
       return complain("pinned files need more than half of {}: unpin some, or choose a larger size",
                       format_size(size_bytes));

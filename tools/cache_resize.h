@@ -22,7 +22,7 @@ class CacheResize {
   CacheResize(const CacheResize&) = delete;
   CacheResize& operator=(const CacheResize&) = delete;
 
-  // Complaints change nothing. Any thread; takes some 100 ms per GiB.
+  // Complaints change nothing. Any thread; takes up to a second per GiB that goes.
   Checked<> set_size(uint64_t size_bytes);
   // Bytes that are still to go back to the system after set_size.
   uint64_t unfinished() const { return unfinished_.load(); }

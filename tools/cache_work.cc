@@ -163,7 +163,7 @@ class Worker {
       }
       return complain(
           "'{}' has {} bytes in {} files; with what is pinned already that is more than half of the cache, {} "
-          "bytes: unpin others, or choose a larger --cache-size",
+          "bytes: unpin others, or make it larger with 'sluice cache resize'",
           work_.path, progress_.bytes_max, progress_.files_max, work_.pin_limit);
     }
     return {};

@@ -26,6 +26,7 @@ class ProgressBar {
                                      &files_max, &bytes, &bytes_max) != 4) {
       return;
     }
+    if (bytes_max == 0) return;  // only a sign of life
     const uint64_t done = bytes_max == 0 ? 0 : std::min(kBarWidth, bytes * kBarWidth / bytes_max);
     fmt::print(stderr, "\r\033[K[{:-<{}}] {} of {}, {} of {} files", std::string(done, '#'), kBarWidth,
                format_size_rounded(bytes), format_size_rounded(bytes_max), files, files_max);

@@ -76,7 +76,7 @@ Checked<std::unique_ptr<TraceRecorder>> make_recorder(const Options& options) {
 
 Checked<std::unique_ptr<BlockCache>> make_cache(const Options& options, ReleaseProof proof, TraceRecorder* recorder) {
   auto cache = BlockCache::create({.size_bytes = options.cache_size_bytes,
-                                   .size_max_bytes = machine_memory_bytes(),
+                                   .size_max_bytes = cache_size_max(),
                                    .policy = options.cache_policy,
                                    .large_file_bytes = options.large_file_bytes,
                                    .proof = proof,

@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <pwd.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
@@ -179,9 +180,24 @@ Checked<> check_own_files(const Options& options, const std::string& mountpoint)
   return check_own_file("--warm-restart", options.warm_restart, mountpoint);
 }
 
+namespace {
+
 uint64_t machine_memory_bytes() {
   struct sysinfo info {};
   return ::sysinfo(&info) == 0 ? uint64_t{info.totalram} * info.mem_unit : 0;
+}
+
+bool address_space_is_free() {
+  struct rlimit limit {};
+  if (::getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur != RLIM_INFINITY) return false;
+  const Result<std::string> overcommit = read_text_file("/proc/sys/vm/overcommit_memory");
+  return overcommit && !overcommit->starts_with('2');
+}
+
+}  // namespace
+
+uint64_t cache_size_max() {
+  return address_space_is_free() ? machine_memory_bytes() : 0;
 }
 
 Checked<> check_memory(uint64_t cache_size_bytes) {

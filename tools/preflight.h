@@ -29,8 +29,9 @@ Checked<> check_fuse(const Options& options);
 Checked<> check_own_files(const Options& options, const std::string& mountpoint);
 
 Checked<> check_memory(uint64_t cache_size_bytes);
-// Of the machine; 0: unknown.
-uint64_t machine_memory_bytes();
+// What a cache may grow to: the machine's memory. 0 where address space is not free: it would be taken from others, or
+// from what the process may have.
+uint64_t cache_size_max();
 
 struct HttpUser {
   uid_t uid = 0;

@@ -195,9 +195,11 @@ std::string checksum_line(const Json& checksum) {
 
 std::string arena_line(const Json& arena) {
   const auto runs = static_cast<double>(std::max<uint64_t>(1, number_at(arena, "runs_given")));
+  const uint64_t retiring = number_at(arena, "slabs_retiring");
+  const std::string going = retiring == 0 ? "" : fmt::format(" ({} of them go back to the system)", retiring);
   return fmt::format(
-      "{} slabs, {} frames free, {} cooling, {} replaced, given in runs of {:.1f}; {} release tests, {} busy ({})",
-      number_at(arena, "slabs"), number_at(arena, "frames_free"), number_at(arena, "frames_cooling"),
+      "{} slabs{}, {} frames free, {} cooling, {} replaced, given in runs of {:.1f}; {} release tests, {} busy ({})",
+      number_at(arena, "slabs"), going, number_at(arena, "frames_free"), number_at(arena, "frames_cooling"),
       number_at(arena, "frames_replaced"), static_cast<double>(number_at(arena, "frames_given")) / runs,
       number_at(arena, "release_tests"), number_at(arena, "release_tests_busy"), text_at(arena, "release_proof"));
 }

@@ -48,7 +48,7 @@ dd if="$WORK/mount/film" of=/dev/null bs=1M status=none
 misses=$(status cache.misses)
 read_hot
 equal "misses of pinned files" "$(status cache.misses)" "$misses"
-"$SLUICE" cache drop >/dev/null
+"$SLUICE" cache drop "$WORK/mount" >/dev/null
 equal "resident after dropping" "$(status cache.resident_bytes)" $((kHotPages * 4096))
 printf x >>"$WORK/source/hot/below/file 1"  # from outside
 read_hot

@@ -7,7 +7,7 @@ readonly kMiB=$((1 << 20)) kSize=$((400 << 20))
 # Of the gateway beside its cache.
 readonly kOther=$((48 * kMiB))
 
-resize() { "$SLUICE" cache resize "$@" || fail "resize $* was refused"; }
+resize() { "$SLUICE" cache resize "$1" "$WORK/mount" || fail "resize to $1 was refused"; }
 refused() {  # TEXT ARGUMENT...
   local expected=$1 output size
   shift
@@ -57,15 +57,15 @@ wait "$by_mount" && wait "$by_http" || fail "a client did not get the bytes of t
 resize 300M >/dev/null
 read_big || fail "the file is not as it was made"
 at_least "resident in 300M" "$(status cache.resident_bytes)" $((270 * kMiB))
-equal "answer, idle" "$(resize 8M "$WORK/mount")" "resize: the cache has 8M"
+equal "answer, idle" "$(resize 8M)" "resize: the cache has 8M"
 equal "slabs that still retire" "$(status arena.slabs_retiring)" 0
 charge_is_below $((8 * kMiB))
 
-"$SLUICE" cache resize 64M >/dev/null
+resize 64M >/dev/null
 "$SLUICE" cache pin "$WORK/mount/hot" >/dev/null
-refused "pinned files need more than half" 16M
-refused "at least 8M" 1M
-refused "more than this gateway can have" 900T
+refused "pinned files need more than half" 16M "$WORK/mount"
+refused "at least 8M" 1M "$WORK/mount"
+refused "more than this gateway can have" 900T "$WORK/mount"
 refused "takes SIZE"
 refused "much" much
 resize 24M >/dev/null
