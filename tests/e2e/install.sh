@@ -26,8 +26,13 @@ root=$WORK/root
 equal "what mount.sluice is" "$(readlink "$root/sbin/mount.sluice")" /usr/bin/sluice
 "$root/usr/bin/sluice" --version | grep -q '[0-9]' || fail "the installed binary does not run"
 for command in mount serve; do
-  grep -q "^ExecStart=/usr.*/bin/sluice $command --foreground --config /etc/sluice/%i.conf" \
-    "$root/usr/lib/systemd/system/sluice-$command@.service" || fail "no unit for sluice $command"
+  unit=$root/usr/lib/systemd/system/sluice-$command@.service
+  line=$(sed -n 's|^ExecStart=/usr.*/bin/\(sluice .*\)/etc/sluice/%i.conf$|\1|p' "$unit")
+  [[ $line == "sluice $command "* ]] || fail "the unit of sluice $command does not run it"
+  # The command takes these options: without a source it complains of that.
+  : >"$WORK/empty.conf"
+  said=$("$root/usr/bin/sluice" ${line#sluice } "$WORK/empty.conf" 2>&1) && fail "$line: ran without a source"
+  [[ $said == *"$command takes SOURCE"* ]] || fail "$line: $said"
 done
 for page in man1/sluice.1 man5/sluice.conf.5 man7/sluice-internals.7 man8/sluice-mount.8; do
   [[ -s $root/usr/share/man/$page ]] || fail "no $page"
