@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "cache/assert.h"
+
 namespace sluice {
 
 struct ListLink {
@@ -45,6 +47,7 @@ class IndexList {
 
   void remove(uint32_t index) {
     const ListLink gone = link(index);
+    ASSERT((gone.previous == kEnd ? front_ : link(gone.previous).next) == index);  // it is in this list
     (gone.previous == kEnd ? front_ : link(gone.previous).next) = gone.next;
     (gone.next == kEnd ? back_ : link(gone.next).previous) = gone.previous;
   }
