@@ -8,62 +8,24 @@
 #include <thread>
 #include <vector>
 
-#include "cache/block_cache.h"
 #include "cache/scrubber.h"
+#include "tests/support/cache_fixture.h"
 #include "tests/support/captured_stderr.h"
-#include "tests/support/catch.h"
-#include "tests/support/fake_disk.h"
-#include "tests/support/manual_clock.h"
 #include "tests/support/seed.h"
 
 namespace sluice {
 namespace {
 
-struct Fixture {
-  explicit Fixture(ChecksumMode mode, uint64_t file_size = 4 << 20, uint64_t size_max = 0) {
-    source = std::make_shared<FakeSource>(FakeSourceOptions{.size = file_size, .seed = 7});
-    cache = *BlockCache::create(
-        {.size_bytes = kCacheSizeMin, .size_max_bytes = size_max, .clock = &clock, .checksum = mode});
-    file = cache->add_file(42);
-  }
-  ~Fixture() { source->run_all(); }
+struct Fixture : CacheFixture {
+  explicit Fixture(ChecksumMode mode, uint64_t file_size = 4 << 20, uint64_t size_max = 0)
+      : CacheFixture(file_size, {.size_bytes = kCacheSizeMin, .size_max_bytes = size_max, .checksum = mode}) {}
 
-  CacheRead request(PageRange pages) const {
-    return {.file = file.get(), .generation = 1, .size = source->size(), .pages = pages, .source = source};
-  }
-  std::shared_ptr<std::optional<Result<PageRefs>>> start(PageRange pages) {
-    auto box = std::make_shared<std::optional<Result<PageRefs>>>();
-    cache->read(request(pages), [box](Result<PageRefs> result) { box->emplace(std::move(result)); });
-    return box;
-  }
-  Result<PageRefs> read(PageRange pages) {
-    auto box = start(pages);
-    source->run_all();
-    REQUIRE(box->has_value());
-    return std::move(**box);
-  }
   // As the store reads.
   PageRefs read_as_store(PageRange pages) {
     if (auto resident = cache->read_resident(request(pages))) return std::move(*resident);
     auto result = read(pages);
     REQUIRE(result);
     return std::move(*result);
-  }
-  bool shows(const PageRefs& pages, PageRange range, uint64_t stamp = 0) const {
-    if (pages.pages() != range.count) return false;
-    for (uint64_t i = 0; i < range.count; i++) {
-      const char* bytes = cache->arena().address(pages.frame(i));
-      if (!source->shows((range.first + i) * kPageSize, bytes, kPageSize, stamp)) return false;
-    }
-    return true;
-  }
-  PageRefs written(PageRange range, uint64_t stamp) const {
-    PageRefs pages = cache->allocate(range.count);
-    REQUIRE(pages.pages() == range.count);
-    for (uint64_t i = 0; i < range.count; i++) {
-      source->fill((range.first + i) * kPageSize, cache->arena().address(pages.frame(i)), kPageSize, stamp);
-    }
-    return pages;
   }
   // Of a page in the index.
   void flip(uint64_t page, uint32_t bit = 12345) {
@@ -75,10 +37,6 @@ struct Fixture {
   uint64_t verified() const { return cache->stats().pages_verified; }
 
   CapturedStderr log;  // it is about bad memory, and nobody should be alarmed
-  ManualClock clock;
-  std::shared_ptr<FakeSource> source;
-  std::unique_ptr<BlockCache> cache;
-  std::shared_ptr<CachedFile> file;
 };
 
 TEST_CASE("checksum: a bit that flips in a page is found by whatever hit, and the page is read again, alone",

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cache/block_cache.h"
+#include "cache/instant_source.h"
 #include "tests/support/catch.h"
 #include "tests/support/seed.h"
 
@@ -14,15 +15,6 @@ namespace sluice {
 namespace {
 
 constexpr uint64_t kSize = uint64_t{256} << 20;  // the default
-
-class InstantSource final : public BlockSource {
- public:
-  void read(uint64_t, std::vector<iovec> buffers, IoClass, Callback<void(Result<size_t>)> done) override {
-    size_t bytes = 0;
-    for (const iovec& buffer : buffers) bytes += buffer.iov_len;
-    done(bytes);
-  }
-};
 
 // As they lie on file servers: most files are small, most bytes are in large ones. The sizes drift with time, so that
 // the holes that one age leaves are to be filled by another.

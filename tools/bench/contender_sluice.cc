@@ -5,19 +5,11 @@
 #include <thread>
 
 #include "cache/block_cache.h"
+#include "cache/instant_source.h"
 #include "tools/bench/contender.h"
 
 namespace sluice {
 namespace {
-
-class InstantSource final : public BlockSource {
- public:
-  void read(uint64_t, std::vector<iovec> buffers, IoClass, Callback<void(Result<size_t>)> done) override {
-    size_t bytes = 0;
-    for (const iovec& buffer : buffers) bytes += buffer.iov_len;
-    done(bytes);
-  }
-};
 
 class SluiceContender : public Contender {
  public:
