@@ -214,7 +214,7 @@ uint32_t SlabArena::allocate(uint32_t wanted, std::vector<FrameRun>& runs) {
   uint32_t given = take_free(wanted, runs);
   if (given == wanted) return given;
 
-  MutexLock lock(&reclaim_mutex_);
+  MutexLock reclaim(&reclaim_mutex_);
   reclaims_++;
   const auto satisfied = [&] { return (given += take_free(wanted - given, runs)) == wanted; };
   do {

@@ -10,7 +10,7 @@
 //               are never found again and are dropped.
 //
 // Thread-safe. Locks, outer to inner: resize -> replacement (policy, free block ids) -> shard (index, flights) -> file
-// list / arena. No lock is held across the disk or a callback.
+// list / arena. No lock is held across the disk or a callback, but for that of a resize, which readers do not take.
 #pragma once
 
 #include <atomic>

@@ -7,9 +7,8 @@
 //
 // Nothing is stopped: a block is moved in the lock of its shard, and its bytes are copied outside of it, since pages do
 // not change. Readers that hold a page in a slab that goes keep it; the slab goes after them.
-#include <string.h>
-
 #include <errno.h>
+#include <string.h>
 
 #include "cache/block_cache_impl.h"
 #include "cache/result.h"
