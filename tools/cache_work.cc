@@ -82,7 +82,7 @@ class Worker {
   Checked<Known> find() {
     Known found(&store_, {kRootInode, {}});
     const auto attributes = store_.getattr(kRootInode);
-    if (attributes) found = Known(&store_, {kRootInode, *attributes});
+    if (attributes) found = Known(&store_, {kRootInode, attributes->values});
     for (std::string_view rest = work_.path; !rest.empty();) {
       const std::string_view name = rest.substr(0, rest.find('/'));
       rest.remove_prefix(std::min(rest.size(), name.size() + 1));

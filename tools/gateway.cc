@@ -110,14 +110,33 @@ uint64_t send_pinned_max(const Options& options, uint64_t cache_size_bytes) {
   return options.send_pinned_max_bytes.value_or(cache_size_bytes / 4);
 }
 
+StoreOptions without_watch(StoreOptions options) {
+  options.watch = false;
+  return options;
+}
+
 Checked<std::unique_ptr<Store>> make_store(const GatewayPlan& plan, BlockCache* cache, Disk* disk) {
   const StoreOptions options = {
       .source = plan.source,
       .read_only = plan.options.read_only,
       .direct_io = plan.options.direct_io,
       .readahead = {.window_max_bytes = readahead_window(plan.options, plan.options.cache_size_bytes)},
+      .attr_timeout = plan.options.attr_timeout,
+      .entry_timeout = plan.options.entry_timeout,
+      .negative_timeout = plan.options.negative_timeout,
+      .open_cache = plan.options.open_cache,
+      .metadata_cache_bytes = plan.options.metadata_cache_bytes,
+      .watch = plan.options.watch,
   };
   auto store = Store::open(options, cache, disk, &system_clock());
+  if (!store && options.watch) {
+    if (auto without = Store::open(without_watch(options), cache, disk, &system_clock())) {
+      return complain(
+          "--watch: '{}' cannot be watched here ({}): that takes root, Linux 5.17 and a local file system; "
+          "use --open-cache",
+          plan.source, error_text(store.error().number));
+    }
+  }
   if (!store) return complain("SOURCE '{}': {}", plan.source, error_text(store.error().number));
   return std::move(*store);
 }

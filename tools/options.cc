@@ -66,6 +66,19 @@ const std::vector<OptionSpec>& option_table() {
       {"direct-io", 0, kBool, "", "true",
        "read and write the backing with O_DIRECT where it allows that", kGateway, 0, 0,
        [](Options& o, Value v) { o.direct_io = v.truth; }},
+      {"entry-timeout", 0, kDuration, "DURATION", "1s", "how long names are relied on", kGateway, 0, 0,
+       [](Options& o, Value v) { o.entry_timeout = v.duration; }},
+      {"attr-timeout", 0, kDuration, "DURATION", "1s", "how long attributes are relied on", kGateway, 0, 0,
+       [](Options& o, Value v) { o.attr_timeout = v.duration; }},
+      {"negative-timeout", 0, kDuration, "DURATION", "0s", "how long the absence of a name is relied on", kGateway, 0, 0,
+       [](Options& o, Value v) { o.negative_timeout = v.duration; }},
+      {"open-cache", 0, kDuration, "DURATION", "0s",
+       "how long opens rely on what is known, instead of asking SOURCE", kGateway, 0, 0,
+       [](Options& o, Value v) { o.open_cache = v.duration; }},
+      {"watch", 0, kBool, "", "false", "hear of changes that others make in SOURCE at once", kGateway, 0, 0,
+       [](Options& o, Value v) { o.watch = v.truth; }},
+      {"metadata-cache", 0, kSize, "SIZE", "32M", "memory for names and attributes; 0: none are kept", kGateway, 0, 0,
+       [](Options& o, Value v) { o.metadata_cache_bytes = v.number; }},
       {"disk-engine", 0, kChoice, "auto|io_uring|threads", "auto", "how disk requests are made", kGateway, 0, 0,
        [](Options& o, Value v) { o.disk_engine = v.text; }},
       {"release-proof", 0, kChoice, "auto|collapse|replace", "auto",
@@ -108,13 +121,6 @@ const std::vector<OptionSpec>& option_table() {
        [](Options& o, Value v) { o.umask = static_cast<mode_t>(v.number); }},
       {"ro", 0, kBool, "", "false", "mount read-only", kMount, 0, 0,
        [](Options& o, Value v) { o.read_only = v.truth; }},
-      {"entry-timeout", 0, kDuration, "DURATION", "1s", "how long the kernel keeps names", kMount, 0, 0,
-       [](Options& o, Value v) { o.entry_timeout = v.duration; }},
-      {"attr-timeout", 0, kDuration, "DURATION", "1s", "how long the kernel keeps attributes", kMount, 0, 0,
-       [](Options& o, Value v) { o.attr_timeout = v.duration; }},
-      {"negative-timeout", 0, kDuration, "DURATION", "0s",
-       "how long the kernel keeps the absence of a name", kMount, 0, 0,
-       [](Options& o, Value v) { o.negative_timeout = v.duration; }},
       {"fuse-threads", 0, kInteger, "N", "10", "threads that answer the kernel at most", kMount, 1, 256,
        [](Options& o, Value v) { o.fuse_threads = static_cast<uint32_t>(v.number); }},
       {"clone-fd", 0, kBool, "", "false", "give each of them a descriptor of its own", kMount, 0, 0,
@@ -188,12 +194,12 @@ std::string with_dashes(std::string_view key) {
   return name;
 }
 
-Found find_key(std::string_view name) {
-  if (const OptionSpec* spec = find_option(name)) return {spec, false};
+Found find_key(std::string_view name, unsigned commands) {
+  if (const OptionSpec* spec = find_option(name, commands)) return {spec, false};
   if (name == "rw") return {find_option("ro"), true};
   for (const std::string_view prefix : {"no-", "no"}) {
     if (!name.starts_with(prefix)) continue;
-    const OptionSpec* spec = find_option(name.substr(prefix.size()));
+    const OptionSpec* spec = find_option(name.substr(prefix.size()), commands);
     if (spec != nullptr && spec->kind == OptionKind::boolean) return {spec, true};
   }
   return {};
@@ -317,11 +323,12 @@ size_t edit_distance(std::string_view a, std::string_view b) {
 
 }  // namespace
 
-const OptionSpec* find_option(std::string_view name) {
+const OptionSpec* find_option(std::string_view name, unsigned commands) {
+  const OptionSpec* found = nullptr;
   for (const OptionSpec& spec : option_table()) {
-    if (spec.name == name) return &spec;
+    if (spec.name == name && (found == nullptr || (spec.commands & commands) != 0)) found = &spec;
   }
-  return nullptr;
+  return found;
 }
 
 std::string_view command_name(Command command) {
@@ -342,7 +349,7 @@ std::string_view command_name(Command command) {
 Checked<> set_option(Options& options, unsigned commands, std::string_view key, std::optional<std::string_view> value,
                      std::string_view label) {
   const std::string name = with_dashes(key);
-  const Found found = find_key(name);
+  const Found found = find_key(name, commands);
   if (found.spec == nullptr) return complain("{}: no such option{}", label, suggestion(name, commands));
   const OptionSpec& spec = *found.spec;
   if ((spec.commands & commands) == 0) {

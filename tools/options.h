@@ -53,6 +53,8 @@ struct Options {
   std::chrono::nanoseconds entry_timeout = std::chrono::seconds(1);
   std::chrono::nanoseconds attr_timeout = std::chrono::seconds(1);
   std::chrono::nanoseconds negative_timeout{};
+  std::chrono::nanoseconds open_cache{};
+  uint64_t metadata_cache_bytes = uint64_t{32} << 20;
   uint32_t fuse_threads = 10;
   bool clone_fd = false;
   bool suid = false;
@@ -66,7 +68,7 @@ struct Options {
   bool foreground = false;
   bool debug = false;  // foreground, and the log at its finest
   bool json = false;
-  bool watch = false;
+  bool watch = false;  // of a gateway: SOURCE; of status: again each second
   bool lazy = false;
   std::string log_level = "info";
   std::string control;  // empty: PID.sock in the control directory
@@ -114,7 +116,8 @@ constexpr unsigned command_bit(Command command) {
 inline constexpr unsigned kGatewayCommands = command_bit(Command::mount) | command_bit(Command::serve);
 
 const std::vector<OptionSpec>& option_table();
-const OptionSpec* find_option(std::string_view name);
+// Of several with this name the one of `commands`, if there is one.
+const OptionSpec* find_option(std::string_view name, unsigned commands = ~0U);
 std::string_view command_name(Command command);
 
 // Sets one option that the user wrote as `key` or `key=value`. `label` is how the complaint names it: "--cache-size".

@@ -81,6 +81,13 @@ Json store_json(const StoreStats& store) {
       {"open_files", store.open_files},
       {"descriptors", store.descriptors},
       {"outside_changes", store.outside_changes},
+      {"metadata_items", store.metadata.items},
+      {"metadata_bytes", store.metadata.bytes},
+      {"metadata_hits", store.metadata.hits},
+      {"metadata_misses", store.metadata.misses},
+      {"watching", store.watching},
+      {"watch_events", store.watch_events},
+      {"watch_losses", store.watch_losses},
   };
 }
 
@@ -221,6 +228,14 @@ std::string store_line(const Json& store) {
                      number_at(store, "outside_changes"));
 }
 
+std::string metadata_line(const Json& store) {
+  return fmt::format(
+      "{} in {} items, {} hits, {} misses; {}", bytes_at(store, "metadata_bytes"), number_at(store, "metadata_items"),
+      number_at(store, "metadata_hits"), number_at(store, "metadata_misses"),
+      store.value("watching", false) ? fmt::format("watching, {} events", number_at(store, "watch_events"))
+                                     : "not watching");
+}
+
 std::string send_line(const Json& send) {
   return fmt::format("{} by copy, {} by vmsplice, {} by zerocopy (method {})", bytes_at(send, "copy_bytes"),
                      bytes_at(send, "vmsplice_bytes"), bytes_at(send, "zerocopy_bytes"), text_at(send, "method"));
@@ -298,6 +313,7 @@ Checked<std::string> status_table(std::string_view json) {
   add("disk", disk_line(object_at(*status, "disk")));
   add("readahead", readahead_line(object_at(*status, "readahead")));
   add("files", store_line(object_at(*status, "store")));
+  add("metadata", metadata_line(object_at(*status, "store")));
   if (!mountpoint.empty()) add("fuse", fuse_line(object_at(*status, "fuse")));
   if (!object_at(*status, "http").empty()) {
     add("http", http_line(object_at(*status, "http")));

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <string>
 #include <utility>
 
 #include "cache/clock.h"
@@ -36,9 +37,16 @@ struct FuseContext {
         groups(&system_clock()),
         // Offset -1: attributes only.
         attributes(options.notifications_max,
-                   [this](InodeNumber number) { fuse_lowlevel_notify_inval_inode(session, number, -1, 0); }),
-        pages(options.notifications_max,
-              [this](InodeNumber number) { fuse_lowlevel_notify_inval_inode(session, number, 0, 0); }) {}
+                   [this](InodeNumber number, const std::string&) {
+                     fuse_lowlevel_notify_inval_inode(session, number, -1, 0);
+                   }),
+        pages(options.notifications_max, [this](InodeNumber number, const std::string& name) {
+          if (name.empty()) {
+            fuse_lowlevel_notify_inval_inode(session, number, 0, 0);
+          } else {
+            fuse_lowlevel_notify_inval_entry(session, number, name.data(), name.size());
+          }
+        }) {}
 
   Store& store;
   const FuseOptions options;

@@ -19,15 +19,24 @@ void Notifier::stop() {
   });
 }
 
+bool Notifier::has_room() {
+  if (!is_open_) return false;
+  if (queue_.size() < queue_max_) return true;
+  dropped_.fetch_add(1, std::memory_order_relaxed);
+  return false;
+}
+
 void Notifier::invalidate(InodeNumber number) {
   MutexLock lock(&mutex_);
-  if (!is_open_) return;
-  if (queue_.size() >= queue_max_) {
-    dropped_.fetch_add(1, std::memory_order_relaxed);
-    return;
-  }
-  if (!waiting_.insert(number).second) return;
-  queue_.push_back({number, {}});
+  if (!has_room() || !waiting_.insert(number).second) return;
+  queue_.push_back({number, {}, {}});
+  changed_.notify_one();
+}
+
+void Notifier::invalidate_name(InodeNumber directory, const std::string& name) {
+  MutexLock lock(&mutex_);
+  if (!has_room()) return;
+  queue_.push_back({directory, name, {}});
   changed_.notify_one();
 }
 
@@ -35,7 +44,7 @@ void Notifier::invalidate_then(InodeNumber number, Callback<void()> then) {
   {
     MutexLock lock(&mutex_);
     if (is_open_) {
-      queue_.push_back({number, std::move(then)});
+      queue_.push_back({number, {}, std::move(then)});
       changed_.notify_one();
       return;
     }
@@ -53,9 +62,9 @@ void Notifier::work() {
       item = std::move(queue_.front());
       queue_.pop_front();
       // Before sending: a change that comes meanwhile must be told again.
-      if (!item->then) waiting_.erase(item->number);
+      if (!item->then && item->name.empty()) waiting_.erase(item->number);
     }
-    send_(item->number);
+    send_(item->number, item->name);
     sent_.fetch_add(1, std::memory_order_relaxed);
     if (item->then) item->then();
   }

@@ -1,10 +1,10 @@
-// Notifier tells the kernel to forget what it caches of a file, on a thread of its own.
+// Notifier tells the kernel to forget what it caches of a file or a name, on a thread of its own.
 //
 // Why a thread: the kernel may take locks that the requester of a pending request holds, so a notification from inside
 // a handler, or under a lock of ours, can wait for itself. Two kinds, two Notifiers:
 //   attributes  the kernel only marks them stale; never waits for us.
 //   pages       waits for pages being read and writes dirty ones back: both are requests to us, so the threads
-//               that serve must not wait for it, and nobody does.
+//               that serve must not wait for it, and nobody does. Names too: they wait for requests in the directory.
 // The queue is bounded and merges notifications of one file that wait. A notification that finds it full is dropped:
 // then the kernel's own timeouts apply.
 #pragma once
@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <deque>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <unordered_set>
 
@@ -24,8 +25,9 @@ namespace sluice {
 
 class Notifier {
  public:
-  // `send` runs on the thread of the notifier, no lock held.
-  Notifier(uint32_t queue_max, Callback<void(InodeNumber)> send) : queue_max_(queue_max), send_(std::move(send)) {}
+  // `send` runs on the thread of the notifier, no lock held. `name` is empty unless a name is to be forgotten.
+  Notifier(uint32_t queue_max, Callback<void(InodeNumber, const std::string& name)> send)
+      : queue_max_(queue_max), send_(std::move(send)) {}
   ~Notifier() { stop(); }
 
   void start();
@@ -35,8 +37,9 @@ class Notifier {
 
   // Any thread, any lock held. Never waits.
   void invalidate(InodeNumber number);
-  // The same, and afterwards `then` on the notifier's thread. Never dropped (one per request in flight bounds them);
-  // when stopped, `then` runs inside the call.
+  void invalidate_name(InodeNumber directory, const std::string& name);
+  // The same for a file, and afterwards `then` on the notifier's thread. Never dropped (one per request in flight
+  // bounds them); when stopped, `then` runs inside the call.
   void invalidate_then(InodeNumber number, Callback<void()> then);
 
   uint64_t sent() const { return sent_.load(std::memory_order_relaxed); }
@@ -45,12 +48,14 @@ class Notifier {
  private:
   struct Item {
     InodeNumber number;
+    std::string name;
     Callback<void()> then;  // empty: none
   };
+  bool has_room() REQUIRES(mutex_);
   void work();
 
   const uint32_t queue_max_;
-  Callback<void(InodeNumber)> send_;
+  Callback<void(InodeNumber, const std::string& name)> send_;
   std::atomic<uint64_t> sent_{0};
   std::atomic<uint64_t> dropped_{0};
   std::thread thread_;
@@ -58,7 +63,7 @@ class Notifier {
   Mutex mutex_;  // Leaf lock.
   CondVar changed_;
   std::deque<Item> queue_ GUARDED_BY(mutex_);
-  std::unordered_set<InodeNumber> waiting_ GUARDED_BY(mutex_);  // numbers in queue_ without `then`
+  std::unordered_set<InodeNumber> waiting_ GUARDED_BY(mutex_);  // files in queue_ without `then`
   bool is_open_ GUARDED_BY(mutex_) = true;
 };
 

@@ -2,6 +2,8 @@
 
 #include <errno.h>
 
+#include <algorithm>
+#include <chrono>
 #include <vector>
 
 #include "cache/assert.h"
@@ -9,11 +11,16 @@
 namespace sluice {
 namespace {
 
+// The store has known it for a while already.
+double left_of(double timeout, std::chrono::nanoseconds age) {
+  return std::max(0.0, timeout - std::chrono::duration<double>(age).count());
+}
+
 // Set-id files are looked at every time: a write through any descriptor clears the bits on the backing, and the kernel,
 // which is not told, would go on executing with them until the timeout.
-double attribute_timeout(const FuseOptions& options, const struct stat& attributes) {
+double attribute_timeout(const FuseOptions& options, const struct stat& attributes, std::chrono::nanoseconds age) {
   const bool has_set_id = S_ISREG(attributes.st_mode) && (attributes.st_mode & (S_ISUID | S_ISGID)) != 0;
-  return has_set_id ? 0 : options.attr_timeout;
+  return has_set_id ? 0 : left_of(options.attr_timeout, age);
 }
 
 struct stat shown(const FuseOptions& options, struct stat attributes) {
@@ -35,8 +42,8 @@ fuse_entry_param entry_param(const FuseOptions& options, const Entry& entry) {
   param.ino = entry.number;
   param.generation = 0;  // numbers are never reused
   param.attr = shown(options, entry.attributes);
-  param.attr_timeout = attribute_timeout(options, entry.attributes);
-  param.entry_timeout = options.entry_timeout;
+  param.attr_timeout = attribute_timeout(options, entry.attributes, entry.age);
+  param.entry_timeout = left_of(options.entry_timeout, entry.age);
   return param;
 }
 
@@ -104,11 +111,11 @@ void Request::reply_lookup(const Result<Entry>& result) {
   finish();
 }
 
-void Request::reply_attributes(const Result<struct stat>& result) {
+void Request::reply_attributes(const Result<Attributes>& result) {
   if (!result) return reply_error(result.error());
   const FuseOptions& options = context_->options;
-  const struct stat attributes = shown(options, *result);
-  fuse_reply_attr(take(), &attributes, attribute_timeout(options, *result));
+  const struct stat attributes = shown(options, result->values);
+  fuse_reply_attr(take(), &attributes, attribute_timeout(options, result->values, result->age));
   finish();
 }
 

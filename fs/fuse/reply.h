@@ -35,7 +35,7 @@ class Request {
   void reply_entry(const Result<Entry>& result);
   // A name that may be absent: absence is an answer that the kernel may keep, if the options say so.
   void reply_lookup(const Result<Entry>& result);
-  void reply_attributes(const Result<struct stat>& result);
+  void reply_attributes(const Result<Attributes>& result);
   void reply_readlink(const Result<std::string>& target);
   void reply_statfs(const Result<struct statvfs>& result);
   // Of getxattr and listxattr: `size` 0 asks for the length only.

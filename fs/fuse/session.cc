@@ -247,6 +247,9 @@ int FuseSessionImpl::serve() {
     if (!OutsideChangeWatch::notice(number)) context->attributes.invalidate(number);
     context->pages.invalidate(number);
   });
+  context_->store.on_outside_name([context = context_](InodeNumber directory, const std::string& name) {
+    context->pages.invalidate_name(directory, name);
+  });
   fuse_loop_config* config = fuse_loop_cfg_create();
   fuse_loop_cfg_set_clone_fd(config, context_->options.clone_fd);
   fuse_loop_cfg_set_max_threads(config, context_->options.threads_max);
@@ -261,6 +264,7 @@ int FuseSessionImpl::serve() {
 // After the loop: no new requests. Those received are answered, by whoever has them, then everything is closed.
 void FuseSessionImpl::finish() {
   context_->store.on_outside_change(nullptr);
+  context_->store.on_outside_name(nullptr);
   for (uint64_t left = context_->in_flight; left != 0; left = context_->in_flight) context_->in_flight.wait(left);
   context_->attributes.stop();
   context_->pages.stop();

@@ -69,6 +69,11 @@ class DescriptorPin {
   }
   DescriptorPin(DescriptorPin&& other) noexcept
       : cache_(std::exchange(other.cache_, nullptr)), number_(other.number_) {}
+  DescriptorPin& operator=(DescriptorPin&& other) noexcept {
+    std::swap(cache_, other.cache_);
+    std::swap(number_, other.number_);
+    return *this;
+  }
   ~DescriptorPin() {
     if (cache_ != nullptr) cache_->unpin(number_);
   }

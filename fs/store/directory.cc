@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <string>
 #include <utility>
 
 #include "cache/mutex.h"
@@ -16,56 +17,91 @@ constexpr size_t kBufferSize = 32768;
 
 class StoreOpenDirectory final : public OpenDirectory {
  public:
-  explicit StoreOpenDirectory(OpenDirectoryParts parts) : parts_(std::move(parts)) {}
+  explicit StoreOpenDirectory(OpenDirectoryParts parts) : parts_(std::move(parts)) {
+    if (parts_.listing != nullptr) entries_ = *parts_.listing;
+  }
 
   Result<void> read(uint64_t offset, const std::function<bool(const DirectoryEntry&)>& visit) override {
     MutexLock lock(&mutex_);
     TRY(seek(offset));
     while (TRY(fill())) {
       // dirent64 as the kernel writes it, 8-byte aligned in the buffer.
-      const auto* raw = reinterpret_cast<const struct dirent64*>(buffer_.get() + at_);
+      const auto* raw = reinterpret_cast<const struct dirent64*>(entries_.data());
       const DirectoryEntry entry{raw->d_name, raw->d_ino, raw->d_type, static_cast<uint64_t>(raw->d_off)};
       if (!visit(entry)) return {};
-      at_ += raw->d_reclen;
+      entries_.remove_prefix(raw->d_reclen);
       position_ = entry.next_offset;
     }
     return {};
   }
 
   Result<void> fsync(bool data_only) override {
+    MutexLock lock(&mutex_);
+    TRY(open());
     const int fd = parts_.fd.get();
     if ((data_only ? ::fdatasync(fd) : ::fsync(fd)) != 0) return fail(errno);
     return {};
   }
 
  private:
-  // From the start (rewinddir) the directory is always read anew.
-  Result<void> seek(uint64_t offset) REQUIRES(mutex_) {
-    if (offset == position_ && offset != 0) return {};
-    if (::lseek(parts_.fd.get(), static_cast<off_t>(offset), SEEK_SET) < 0) return fail(errno);
-    position_ = offset;
-    at_ = end_ = 0;
+  Result<void> open() REQUIRES(mutex_) {
+    if (!parts_.fd) parts_.fd = TRY(parts_.open());
     return {};
   }
 
-  // True: an entry is at `at_`. False: the end.
-  Result<bool> fill() REQUIRES(mutex_) {
-    if (at_ < end_) return true;
-    if (buffer_ == nullptr) buffer_ = std::make_unique<char[]>(kBufferSize);
-    const long length = ::syscall(SYS_getdents64, parts_.fd.get(), buffer_.get(), kBufferSize);
-    if (length < 0 && errno != ENOENT) return fail(errno);  // ENOENT: the directory was removed, it has no entries
-    at_ = 0;
-    end_ = length < 0 ? 0 : static_cast<size_t>(length);
-    return at_ < end_;
+  // From the start (rewinddir) the directory is always read anew. So it is by who goes on somewhere else than where a
+  // known listing was left.
+  Result<void> seek(uint64_t offset) REQUIRES(mutex_) {
+    if (offset == position_ && (offset != 0 || is_fresh_)) {
+      is_fresh_ = false;
+      return {};
+    }
+    is_fresh_ = false;
+    parts_.listing = nullptr;
+    TRY(open());
+    if (::lseek(parts_.fd.get(), static_cast<off_t>(offset), SEEK_SET) < 0) return fail(errno);
+    position_ = offset;
+    entries_ = {};
+    learnt_.clear();
+    is_learning_ = false;
+    return {};
   }
 
-  const OpenDirectoryParts parts_;
+  // True: an entry is at the beginning of `entries_`. False: the end.
+  Result<bool> fill() REQUIRES(mutex_) {
+    if (!entries_.empty()) return true;
+    if (parts_.listing != nullptr) return false;
+    if (buffer_ == nullptr) buffer_ = std::make_unique<char[]>(kBufferSize);
+    if (position_ == 0 && parts_.listing_bytes_max > 0) {
+      look_ = parts_.look();
+      is_learning_ = true;
+    }
+    const long length = ::syscall(SYS_getdents64, parts_.fd.get(), buffer_.get(), kBufferSize);
+    if (length < 0 && errno != ENOENT) return fail(errno);  // ENOENT: the directory was removed, it has no entries
+    entries_ = {buffer_.get(), length < 0 ? 0 : static_cast<size_t>(length)};
+    if (length >= 0) learn();
+    return !entries_.empty();
+  }
+
+  // The entries that were just read belong to the listing; it is whole when there were none.
+  void learn() REQUIRES(mutex_) {
+    if (!is_learning_) return;
+    learnt_ += entries_;
+    is_learning_ = !entries_.empty() && learnt_.size() <= parts_.listing_bytes_max;
+    if (entries_.empty()) parts_.learn(std::make_shared<const std::string>(std::move(learnt_)), look_);
+    if (!is_learning_) learnt_ = {};
+  }
+
   // Serialises reads, which share the descriptor's position, also across getdents64 and `visit`. Outermost.
   Mutex mutex_;
+  OpenDirectoryParts parts_ GUARDED_BY(mutex_);
   std::unique_ptr<char[]> buffer_ GUARDED_BY(mutex_);
-  size_t at_ GUARDED_BY(mutex_) = 0;  // next entry in the buffer
-  size_t end_ GUARDED_BY(mutex_) = 0;
-  uint64_t position_ GUARDED_BY(mutex_) = 0;  // offset of the next entry
+  std::string_view entries_ GUARDED_BY(mutex_);  // next ones, in the buffer or the listing
+  uint64_t position_ GUARDED_BY(mutex_) = 0;     // offset of the next entry
+  bool is_fresh_ GUARDED_BY(mutex_) = true;      // nothing was read yet
+  MetadataCache::Look look_ GUARDED_BY(mutex_);
+  bool is_learning_ GUARDED_BY(mutex_) = false;
+  std::string learnt_ GUARDED_BY(mutex_);  // the listing so far
 };
 
 }  // namespace

@@ -1,20 +1,28 @@
 // The store's OpenDirectory: getdents64(2) behind a buffer, so that names may have any bytes and reading may go on at
-// any offset.
+// any offset. A directory that is read from its first entry to its last in one go is a listing, which the next open can
+// be given in place of the directory itself.
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "cache/unique_fd.h"
 #include "fs/store/descriptor_cache.h"
 #include "fs/store/inode_table.h"
+#include "fs/store/metadata_cache.h"
 #include "fs/store/store.h"
 
 namespace sluice {
 
 struct OpenDirectoryParts {
   InodeRef inode;
-  DescriptorPin pin;  // so that the directory answers on after its deletion
-  UniqueFd fd;        // open for reading
+  DescriptorPin pin;               // so that the directory answers on after its deletion
+  UniqueFd fd;                     // open for reading; not needed with a listing
+  Listing listing;                 // null: not known
+  uint64_t listing_bytes_max = 0;  // of one that is worth learning
+  std::function<Result<UniqueFd>()> open;
+  std::function<MetadataCache::Look()> look;
+  std::function<void(const Listing& listing, const MetadataCache::Look& look)> learn;
 };
 
 std::unique_ptr<OpenDirectory> make_open_directory(OpenDirectoryParts parts);

@@ -67,13 +67,24 @@ Result<void> FileDataImpl::ensure_write_fds(int path_fd) {
   return {};
 }
 
+void FileDataImpl::count_open(bool for_writing) {
+  opens_++;
+  if (for_writing) writers_++;
+  if (counted_idle_) context_.idle_descriptors.fetch_sub(1);
+  counted_idle_ = false;
+}
+
+bool FileDataImpl::open_unasked(bool for_writing) {
+  MutexLock lock(&mutex_);
+  if (!read_fd_ || (for_writing && writers_ == 0) || !state_.known) return false;
+  count_open(for_writing);
+  return true;
+}
+
 Result<bool> FileDataImpl::open(int path_fd, bool for_writing) {
   {
     MutexLock lock(&mutex_);  // counted first: nobody closes what an open relies on
-    opens_++;
-    if (for_writing) writers_++;
-    if (counted_idle_) context_.idle_descriptors.fetch_sub(1);
-    counted_idle_ = false;
+    count_open(for_writing);
   }
   Result<bool> opened = open_descriptors(path_fd, for_writing);
   if (!opened) close(for_writing);
@@ -237,6 +248,7 @@ Result<bool> FileDataImpl::revalidate() {
 
 // An own change begins: what the backing shows now must still be what we believe, else somebody else was here.
 Result<void> FileDataImpl::begin_change(int fd, const ByteRange& bytes, SetIdBits set_id) {
+  count_change();
   {
     MutexLock lock(&mutex_);
     const bool alone = state_.changes_under_way++ == 0;
@@ -274,6 +286,7 @@ void FileDataImpl::end_watched_change(const ByteRange& bytes) {
 
 // The change is done: the stamp that it left is ours. Of several changes at once the last look counts.
 void FileDataImpl::end_change(int fd, const ByteRange& bytes) {
+  count_change();
   const uint64_t look = next_look();
   const auto seen = read_stamp(fd);
   const auto now = context_.clock->realtime();

@@ -24,6 +24,7 @@
 #include "cache/disk.h"
 #include "cache/readahead.h"
 #include "cache/result.h"
+#include "fs/store/change_counts.h"
 #include "fs/store/change_watch.h"
 #include "fs/store/types.h"
 #include "fs/store/version.h"
@@ -41,6 +42,7 @@ struct FileDataContext {
   std::atomic<uint64_t> outside_changes{0};    // generations moved
   std::atomic<uint32_t> idle_descriptors{0};   // kept by files that nobody has open
   uint32_t idle_descriptors_max = 64;
+  ChangeCounts* changes = nullptr;  // may be null
 };
 
 struct FileVersion {
@@ -77,6 +79,8 @@ class FileData {
   // identity; descriptors that are already there are kept) and revalidates, whose answer it returns. Balance with
   // `close`. Errors: those of open(2).
   virtual Result<bool> open(int path_fd, bool for_writing) = 0;
+  // An open that asks the backing nothing. False: the descriptors it needs are not there.
+  virtual bool open_unasked(bool for_writing) = 0;
   virtual void close(bool for_writing) = 0;
 
   // Compares the stamp with the backing's and moves the generation when somebody else changed the file. Returns true

@@ -23,10 +23,11 @@ Result<SharedFd> reopen(int fd, int flags);
 class FileDataImpl final : public FileData, public BlockSource, public std::enable_shared_from_this<FileDataImpl> {
  public:
   FileDataImpl(InodeNumber number, FileDataContext* context)
-      : context_(*context), cached_(context->cache->add_file(number)) {}
+      : number_(number), context_(*context), cached_(context->cache->add_file(number)) {}
   ~FileDataImpl() override { close_idle(); }
 
   Result<bool> open(int path_fd, bool for_writing) override;
+  bool open_unasked(bool for_writing) override;
   void close(bool for_writing) override;
   Result<bool> revalidate() override;
   FileVersion version() const override;
@@ -92,6 +93,9 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   uint64_t read_attempt(const Attempt& attempt, Callback<void(Result<FileSlice>)> done);
 
   // Versions.
+  void count_change() {
+    if (context_.changes != nullptr) context_.changes->count(change_key(number_));
+  }
   // `bytes` of the content are to change; none when only attributes are.
   Result<void> begin_change(int fd, const ByteRange& bytes, SetIdBits set_id = SetIdBits::clear);
   void end_change(int fd, const ByteRange& bytes);
@@ -116,6 +120,7 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   uint64_t size() const;
   void set_residue();
 
+  void count_open(bool for_writing) REQUIRES(mutex_);
   Result<bool> open_descriptors(int path_fd, bool for_writing);
   Result<void> ensure_read_fd(int path_fd) EXCLUDES(mutex_);
   Result<void> ensure_write_fds(int path_fd) EXCLUDES(mutex_);
@@ -123,6 +128,7 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   SharedFd any_fd() const;
   void close_idle();
 
+  const InodeNumber number_;
   FileDataContext& context_;
   const std::shared_ptr<CachedFile> cached_;
   RangeLock range_lock_;

@@ -22,13 +22,17 @@ FileHandle FileHandle::of(int fd) {
   HandleBuffer buffer;
   buffer.handle.handle_bytes = MAX_HANDLE_SZ;
   int mount_id;
+  if (::name_to_handle_at(fd, "", &buffer.handle, &mount_id, AT_EMPTY_PATH) != 0) return {};
+  return of(buffer.handle);
+}
+
+FileHandle FileHandle::of(const struct ::file_handle& handle) {
   FileHandle result;
-  if (::name_to_handle_at(fd, "", &buffer.handle, &mount_id, AT_EMPTY_PATH) != 0) return result;
   // One byte for the type: the kernel's own are below 256.
-  if (buffer.handle.handle_type < 0 || buffer.handle.handle_type > 255) return result;
-  result.bytes_.reserve(1 + buffer.handle.handle_bytes);
-  result.bytes_.push_back(static_cast<char>(buffer.handle.handle_type));
-  result.bytes_.append(reinterpret_cast<const char*>(buffer.handle.f_handle), buffer.handle.handle_bytes);
+  if (handle.handle_type < 0 || handle.handle_type > 255) return result;
+  result.bytes_.reserve(1 + handle.handle_bytes);
+  result.bytes_.push_back(static_cast<char>(handle.handle_type));
+  result.bytes_.append(reinterpret_cast<const char*>(handle.f_handle), handle.handle_bytes);
   return result;
 }
 

@@ -8,6 +8,8 @@
 #include "cache/result.h"
 #include "cache/unique_fd.h"
 
+struct file_handle;
+
 namespace sluice {
 
 class FileHandle {
@@ -15,6 +17,9 @@ class FileHandle {
   FileHandle() = default;
   // Handle of the file behind `fd` (O_PATH will do); empty where the file system gives none.
   static FileHandle of(int fd);
+
+  // The handle in the form of the kernel's calls.
+  static FileHandle of(const struct ::file_handle& handle);
 
   bool empty() const { return bytes_.empty(); }
   uint64_t hash() const;

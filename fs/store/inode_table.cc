@@ -42,6 +42,12 @@ InodeRef InodeTable::find(InodeNumber number) const {
   return find_locked(number);
 }
 
+InodeRef InodeTable::find_handle(const FileHandle& handle) const {
+  MutexLock lock(&mutex_);
+  const auto found = by_handle_.find(handle);
+  return found == by_handle_.end() ? nullptr : find_locked((*found)->number);
+}
+
 InodeRef InodeTable::find_proven(const FoundFile& file, uint64_t references) {
   const FileIdentity identity = identity_of(file.attributes, file.handle);
   MutexLock lock(&mutex_);
@@ -75,9 +81,13 @@ InodeRef InodeTable::intern(const FoundFile& file, uint64_t references) {
     }
   }
   if (inode == nullptr) {
-    inode = std::make_shared<Inode>(next_number_++, identity, file.handle);
+    inode = std::make_shared<Inode>(next_number_++, identity, file.handle, file.attributes.stx_mode);
     by_number_.insert(inode);
     by_identity_.insert(inode.get());
+    if (finds_handles_ && !file.handle.empty()) {
+      by_handle_.erase(inode.get());  // of the file's number before this one
+      by_handle_.insert(inode.get());
+    }
   }
   inode->proven = proven;
   add_references(inode, references);
@@ -94,6 +104,16 @@ bool InodeTable::is_born_long_ago(const Statx& attributes) const {
 void InodeTable::reference(const InodeRef& inode) {
   MutexLock lock(&mutex_);
   add_references(inode, 1);
+}
+
+InodeRef InodeTable::find_at(InodeNumber number, InodeNumber parent, std::string_view name) {
+  MutexLock lock(&mutex_);
+  InodeRef inode = find_locked(number);
+  const InodeRef directory = find_locked(parent);
+  if (inode == nullptr || directory == nullptr || !inode->current) return nullptr;
+  add_references(inode, 1);
+  set_place_locked(inode, directory, name);
+  return inode;
 }
 
 void InodeTable::add_references(const InodeRef& inode, uint64_t references) {
@@ -116,6 +136,9 @@ bool InodeTable::is_droppable(const InodeRef& inode) const {
 void InodeTable::erase(const InodeRef& inode) {
   if (inode->current) by_identity_.erase(inode.get());
   inode->current = false;
+  if (const auto found = by_handle_.find(inode.get()); found != by_handle_.end() && *found == inode.get()) {
+    by_handle_.erase(found);
+  }
   by_number_.erase(by_number_.find(inode->number));
 }
 
@@ -221,6 +244,14 @@ Result<std::string> InodeTable::path_of(const InodeRef& inode) const {
     path += **name;
   }
   return path;
+}
+
+std::vector<std::pair<InodeNumber, std::string>> InodeTable::names_on_way_to(const InodeRef& inode) const {
+  std::vector<std::pair<InodeNumber, std::string>> names;
+  MutexLock lock(&mutex_);
+  for (const Inode* at = inode.get(); at->place != nullptr && names.size() < kPathMax; at = at->place->parent.get())
+    names.emplace_back(at->place->parent->number, at->place->name);
+  return names;
 }
 
 uint64_t InodeTable::size() const {

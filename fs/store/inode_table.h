@@ -14,6 +14,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "cache/mutex.h"
@@ -48,12 +49,13 @@ struct Place {
 };
 
 struct Inode {
-  Inode(InodeNumber number, const FileIdentity& identity, const FileHandle& handle)
-      : number(number), identity(identity), handle(handle) {}
+  Inode(InodeNumber number, const FileIdentity& identity, const FileHandle& handle, mode_t mode)
+      : number(number), identity(identity), handle(handle), is_directory(S_ISDIR(mode)) {}
 
   const InodeNumber number;
   const FileIdentity identity;
   const FileHandle handle;  // empty: the file is found by its place
+  const bool is_directory;
 
   // Guarded by the table.
   uint64_t references = 0;         // of front ends
@@ -75,9 +77,12 @@ struct FoundFile {
 class InodeTable {
  public:
   // `grain`: as long two files born one after the other may have the same birth time; see timestamp_grain().
-  InodeTable(FileDataContext* context, std::chrono::nanoseconds grain) : context_(context), grain_(grain) {}
+  // `finds_handles`: find_handle works, for 40 bytes more per inode.
+  InodeTable(FileDataContext* context, std::chrono::nanoseconds grain, bool finds_handles)
+      : context_(context), grain_(grain), finds_handles_(finds_handles) {}
 
   InodeRef find(InodeNumber number) const;
+  InodeRef find_handle(const FileHandle& handle) const;
   // Only what identity proves: null also for an inode born so recently that its handle must be compared. Adds
   // `references`. Updates the place.
   InodeRef find_proven(const FoundFile& file, uint64_t references);
@@ -87,6 +92,8 @@ class InodeTable {
   InodeRef intern(const FoundFile& file, uint64_t references);
 
   void reference(const InodeRef& inode);  // one more
+  // One more for an inode that is known to be at this place. Null: it or its parent is gone.
+  InodeRef find_at(InodeNumber number, InodeNumber parent, std::string_view name);
   // Gives back references. Returns the inode if it left the table, so that the caller lets go of what else belongs to
   // it.
   InodeRef forget(InodeNumber number, uint64_t references);
@@ -105,6 +112,8 @@ class InodeTable {
 
   // Path from the root by where the file was last seen, "." for the root itself. Errors: ESTALE (place unknown).
   Result<std::string> path_of(const InodeRef& inode) const;
+  // The names that path_of goes down by, the file's own first; as far as they are known.
+  std::vector<std::pair<InodeNumber, std::string>> names_on_way_to(const InodeRef& inode) const;
   InodeRef parent_of(const InodeRef& inode) const;
   void set_place(const InodeRef& inode, const InodeRef& parent, std::string_view name);
   void clear_place(const InodeRef& inode, const InodeRef& parent, std::string_view name);
@@ -135,6 +144,18 @@ class InodeTable {
     bool operator()(const FileIdentity& a, const Inode* b) const { return a == b->identity; }
   };
 
+  struct HandleHash {
+    using is_transparent = void;
+    size_t operator()(const FileHandle& handle) const noexcept { return handle.hash(); }
+    size_t operator()(const Inode* inode) const noexcept { return inode->handle.hash(); }
+  };
+  struct HandleEqual {
+    using is_transparent = void;
+    bool operator()(const Inode* a, const Inode* b) const { return a->handle == b->handle; }
+    bool operator()(const Inode* a, const FileHandle& b) const { return a->handle == b; }
+    bool operator()(const FileHandle& a, const Inode* b) const { return a == b->handle; }
+  };
+
   InodeRef find_locked(InodeNumber number) const REQUIRES(mutex_);
   void add_references(const InodeRef& inode, uint64_t references) REQUIRES(mutex_);
   void set_place_locked(const InodeRef& inode, const InodeRef& parent, std::string_view name) REQUIRES(mutex_);
@@ -144,10 +165,12 @@ class InodeTable {
 
   FileDataContext* const context_;
   const std::chrono::nanoseconds grain_;
+  const bool finds_handles_;
   mutable Mutex mutex_;
   InodeNumber next_number_ GUARDED_BY(mutex_) = kRootInode;
   std::unordered_set<InodeRef, NumberHash, NumberEqual> by_number_ GUARDED_BY(mutex_);
   std::unordered_set<Inode*, IdentityHash, IdentityEqual> by_identity_ GUARDED_BY(mutex_);
+  std::unordered_set<Inode*, HandleHash, HandleEqual> by_handle_ GUARDED_BY(mutex_);  // if it finds handles
   std::deque<InodeNumber> sweep_queue_ GUARDED_BY(mutex_);  // without references when they entered
 };
 

@@ -21,6 +21,12 @@ constexpr std::chrono::seconds kHousekeepingPeriod{1};
 constexpr uint32_t kIdleTicks = 5;        // of housekeeping, before an unused descriptor is closed
 constexpr size_t kSweptInodesMax = 8192;  // per round
 constexpr uint32_t kDescriptorsMin = 16;
+// The kernel tells of stores into mapped memory only when the file is closed, so it is not relied on for longer.
+std::chrono::nanoseconds open_age(const StoreOptions& options) {
+  if (!options.watch) return options.open_cache;
+  return std::max(options.open_cache, std::min(options.attr_timeout, options.entry_timeout));
+}
+
 constexpr uint64_t kInodesWorthTrimming = 65536;  // 18 MB
 
 StoreOptions with_defaults(StoreOptions options) {
@@ -50,12 +56,15 @@ Result<std::unique_ptr<StoreImpl>> StoreImpl::open(const StoreOptions& options, 
                               .read_only = options.read_only,
                               .clone = options.clone_mount,
                               .file_handles = options.file_handles}));
+  if (options.watch && !root.has_handles()) return fail(EOPNOTSUPP);
   std::unique_ptr<StoreImpl> store(new StoreImpl(with_defaults(options), std::move(root), cache, disk, clock));
+  if (options.watch) store->watch_ = TRY(OutsideWatch::create(store->root_.fd(), options.watch_self, store.get()));
   TRY(store->add_root());
   return store;
 }
 
 void StoreImpl::start_housekeeping() {
+  if (watch_ != nullptr) watch_->start();
   housekeeper_ = std::thread([this] {
     while (!wait_for_stop()) housekeep();
   });
@@ -71,7 +80,10 @@ StoreImpl::StoreImpl(const StoreOptions& options, Root root, BlockCache* cache, 
     : options_(options),
       root_(std::move(root)),
       root_fd_(std::make_shared<const UniqueFd>(::fcntl(root_.fd(), F_DUPFD_CLOEXEC, 0))),
-      table_(&context_, timestamp_grain(root_.fd())),
+      open_age_(open_age(options_)),
+      metadata_(options_.metadata_cache_bytes,
+                std::max({options_.attr_timeout, options_.entry_timeout, options_.negative_timeout, open_age_}), clock),
+      table_(&context_, timestamp_grain(root_.fd()), options_.watch),
       descriptors_(options_.descriptors_max) {
   context_.cache = cache;
   context_.disk = disk;
@@ -79,9 +91,11 @@ StoreImpl::StoreImpl(const StoreOptions& options, Root root, BlockCache* cache, 
   context_.grain = timestamp_grain(root_.fd());
   context_.direct_io = options_.direct_io;
   context_.idle_descriptors_max = options_.descriptors_max / 2;
+  context_.changes = &metadata_.changes();
 }
 
 StoreImpl::~StoreImpl() {
+  watch_.reset();
   {
     MutexLock lock(&stop_mutex_);
     stop_ = true;
@@ -102,6 +116,7 @@ void StoreImpl::housekeep() {
   descriptors_.tick(kIdleTicks);
   open_files_.tick();
   for (const InodeRef& inode : table_.sweep(kSweptInodesMax)) let_go(inode);
+  metadata_.expire();
   give_back_memory();
 }
 
@@ -119,7 +134,11 @@ StoreStats StoreImpl::stats() const {
           .open_files = open_files_.opens(),
           .descriptors = descriptors_.size(),
           .outside_changes = context_.outside_changes.load(),
-          .direct_io_refused = context_.direct_io_refused.load()};
+          .direct_io_refused = context_.direct_io_refused.load(),
+          .metadata = metadata_.stats(),
+          .watching = watch_ != nullptr,
+          .watch_events = watch_ != nullptr ? watch_->events() : 0,
+          .watch_losses = watch_ != nullptr ? watch_->losses() : 0};
 }
 
 void StoreImpl::on_outside_change(std::function<void(InodeNumber)> listener) {
@@ -135,6 +154,21 @@ void StoreImpl::tell_outside_change(InodeNumber number) {
     listener = listener_;
   }
   if (listener != nullptr && *listener) (*listener)(number);
+}
+
+void StoreImpl::on_outside_name(std::function<void(InodeNumber, const std::string&)> listener) {
+  auto shared = std::make_shared<const std::function<void(InodeNumber, const std::string&)>>(std::move(listener));
+  MutexLock lock(&listener_mutex_);
+  name_listener_.swap(shared);
+}
+
+void StoreImpl::tell_outside_name(InodeNumber directory, const std::string& name) {
+  std::shared_ptr<const std::function<void(InodeNumber, const std::string&)>> listener;
+  {
+    MutexLock lock(&listener_mutex_);
+    listener = name_listener_;
+  }
+  if (listener != nullptr && *listener) (*listener)(directory, name);
 }
 
 void StoreImpl::forget(InodeNumber number, uint64_t references) {
@@ -166,11 +200,18 @@ Result<PathFd> StoreImpl::path_fd(const InodeRef& inode) {
   if (!opened) {
     // Not by place: there the file may only have moved, and keeps its number when it is found again.
     if (opened.error().number == ESTALE && !inode->handle.empty()) table_.retire(inode);
+    if (opened.error().number == ESTALE) doubt_way_to(inode);
     return tl::unexpected(opened.error());
   }
   const auto fd = std::make_shared<const UniqueFd>(std::move(*opened));
   descriptors_.put(inode->number, fd);
   return fd;
+}
+
+// The file is not where it was. Whoever hears ESTALE goes down the names again, and must not be led the same way.
+void StoreImpl::doubt_way_to(const InodeRef& inode) {
+  for (const auto& [directory, name] : table_.names_on_way_to(inode))
+    metadata_.changes().count(change_key(directory, name));
 }
 
 // Follows the place and looks whether the file is still there. Only what is certainly another file, or none, is stale:

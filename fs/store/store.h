@@ -20,6 +20,7 @@
 #include "cache/disk.h"
 #include "cache/readahead.h"
 #include "fs/store/file_data.h"
+#include "fs/store/metadata_cache.h"
 #include "fs/store/types.h"
 
 namespace sluice {
@@ -33,6 +34,16 @@ struct StoreOptions {
   // Files that opens by path may hold together with all others, so that network clients leave descriptors to the mount;
   // beyond, those get EMFILE. 0: an eighth of RLIMIT_NOFILE.
   uint32_t path_files_max = 0;
+  // What was learnt of files is relied on for so long; see metadata_cache.h.
+  std::chrono::nanoseconds attr_timeout{};
+  std::chrono::nanoseconds entry_timeout{};
+  std::chrono::nanoseconds negative_timeout{};
+  // Also by opens, whose answer else always comes from the backing. 0: with `watch` as long as by everything else.
+  std::chrono::nanoseconds open_cache{};
+  uint64_t metadata_cache_bytes = 0;
+  // Changes by others are heard of at once (outside_watch.h). Store::open fails where that is not possible.
+  bool watch = false;
+  bool watch_self = false;  // for tests: of changes that this process makes past the store, too
   // False: do without, even where the backing and our rights allow it. For tests and for backings that fail at it.
   bool clone_mount = true;   // a private clone of the mount as root; else mounts below the source answer EXDEV
   bool file_handles = true;  // files are found again by handle; else by parent and name. Needs clone_mount
@@ -44,6 +55,10 @@ struct StoreStats {
   uint64_t descriptors = 0;  // kept for reuse
   uint64_t outside_changes = 0;
   uint64_t direct_io_refused = 0;
+  MetadataCacheStats metadata;
+  bool watching = false;
+  uint64_t watch_events = 0;
+  uint64_t watch_losses = 0;  // times that the kernel's queue of events ran over
 };
 
 // One open of one regular file by one front end. Closing is destruction.
@@ -86,7 +101,7 @@ struct CachedContent {
 class Store {
  public:
   // `cache` outlives the store. `disk` ends before it: completions on their way refer to files of the store.
-  // Errors: ENOENT, ENOTDIR, EACCES for the source.
+  // Errors: ENOENT, ENOTDIR, EACCES for the source. EOPNOTSUPP: it cannot be watched.
   static Result<std::unique_ptr<Store>> open(const StoreOptions& options, BlockCache* cache, Disk* disk,
                                              const Clock* clock);
   virtual ~Store() = default;
@@ -99,9 +114,9 @@ class Store {
   // For front ends that open by a name they looked up earlier: does it still lead to this inode, from the root down?
   // One openat2(2). Errors: ESTALE when it does not. A file whose name we removed ourselves passes.
   virtual Result<void> confirm_name(InodeNumber number) = 0;
-  virtual Result<struct stat> getattr(InodeNumber number) = 0;
+  virtual Result<Attributes> getattr(InodeNumber number) = 0;
   // In this order: size, owner, mode, times; an error leaves what was done before it.
-  virtual Result<struct stat> setattr(const Caller& caller, InodeNumber number, const SetAttributes& changes) = 0;
+  virtual Result<Attributes> setattr(const Caller& caller, InodeNumber number, const SetAttributes& changes) = 0;
   virtual Result<void> access(const Caller& caller, InodeNumber number, int mode) = 0;
   virtual Result<std::string> readlink(InodeNumber number) = 0;
   virtual Result<Entry> mknod(const Caller& caller, InodeNumber parent, std::string_view name, mode_t mode,
@@ -136,9 +151,9 @@ class Store {
     std::unique_ptr<OpenFile> file;  // nullptr unless a regular file
   };
   virtual Result<OpenedPath> open_path(const Caller& caller, std::string_view path) = 0;
-  // The same without ever waiting for the backing (RESOLVE_CACHED on a local file system); EAGAIN: use open_path on a
-  // thread that may block. The thread keeps the caller's file system identity (switching costs more than the open)
-  // until it calls anything else of the store: between two calls it must not open files by itself.
+  // The same without ever waiting for the backing (what is known, or RESOLVE_CACHED on a local file system); EAGAIN:
+  // use open_path on a thread that may block. The thread keeps the caller's file system identity (switching costs more
+  // than the open) until it calls anything else of the store: between two calls it must not open files by itself.
   virtual Result<OpenedPath> try_open_path(const Caller& caller, std::string_view path) = 0;
 
   // Everything that is in the cache; of files whose stamp is not to be trusted yet, nothing.
@@ -157,6 +172,8 @@ class Store {
   // revalidation), so that a front end can drop what a kernel caches above it. Called on the thread that noticed, no
   // lock held. At most one.
   virtual void on_outside_change(std::function<void(InodeNumber)> listener) = 0;
+  // The same for names that appeared or went, when the store watches.
+  virtual void on_outside_name(std::function<void(InodeNumber directory, const std::string& name)> listener) = 0;
 
   virtual StoreStats stats() const = 0;
 };

@@ -68,6 +68,19 @@ Result<std::string> read_whole(Get get) {
   }
 }
 
+Result<std::string> read_target(int fd) {
+  std::string target(PATH_MAX, '\0');
+  for (;;) {
+    const ssize_t length = ::readlinkat(fd, "", target.data(), target.size());
+    if (length < 0) return fail(errno == ENOENT ? EINVAL : errno);  // ENOENT: not a link
+    if (static_cast<size_t>(length) < target.size()) {
+      target.resize(static_cast<size_t>(length));
+      return target;
+    }
+    target.resize(target.size() * 2);
+  }
+}
+
 // The capabilities behind these names stay with a thread that acts for somebody.
 Result<void> check_xattr_allowed(const Caller& caller, std::string_view name) {
   const bool privileged = name.starts_with("trusted.") || name.starts_with("security.");
@@ -81,7 +94,7 @@ unsigned xattr_needs(std::string_view name) {
 
 }  // namespace
 
-Result<struct stat> StoreImpl::setattr(const Caller& caller, InodeNumber number, const SetAttributes& changes) {
+Result<Attributes> StoreImpl::setattr(const Caller& caller, InodeNumber number, const SetAttributes& changes) {
   const Subject file = TRY(subject(number));
   const bool attributes = changes.mode || changes.uid || changes.gid || changes.atime || changes.mtime;
   if (attributes || changes.size) TRY(check_writable());
@@ -91,9 +104,11 @@ Result<struct stat> StoreImpl::setattr(const Caller& caller, InodeNumber number,
     TRY(resize(file, *changes.size, set_id_bits_after_change_by(caller.uid)));
   }
   if (attributes) {
+    OwnChange change(&metadata_.changes(), {});
+    if (file.inode->is_directory) change.add(kAnyDirectory);
     TRY(change_through_data(&file, nullptr, [&] { return apply_attributes(caller, file.get(), changes); }));
   }
-  return to_stat(TRY(read_statx(file.get())));
+  return Attributes{.values = to_stat(TRY(read_statx(file.get())))};
 }
 
 Result<void> StoreImpl::resize(const Subject& file, uint64_t size, SetIdBits set_id) {
@@ -118,17 +133,25 @@ Result<void> StoreImpl::access(const Caller& caller, InodeNumber number, int mod
 }
 
 Result<std::string> StoreImpl::readlink(InodeNumber number) {
-  const Subject file = TRY(subject(number));
-  std::string target(PATH_MAX, '\0');
-  for (;;) {
-    const ssize_t length = ::readlinkat(file.get(), "", target.data(), target.size());
-    if (length < 0) return fail(errno == ENOENT ? EINVAL : errno);  // ENOENT: not a link
-    if (static_cast<size_t>(length) < target.size()) {
-      target.resize(static_cast<size_t>(length));
-      return target;
-    }
-    target.resize(target.size() * 2);
+  return text_of({MetadataKind::target, number}, [](const Subject& file) { return read_target(file.get()); });
+}
+
+// What is known under the key, else what `read` says. That there is no such attribute is an answer too.
+Result<std::string> StoreImpl::text_of(const MetadataKey& key,
+                                       Callback<Result<std::string>(const Subject& file)> read) {
+  if (const auto found = known(key, options_.attr_timeout)) {
+    if (const Error* error = std::get_if<Error>(&found->value)) return tl::unexpected(*error);
+    return std::get<std::string>(found->value);
   }
+  const Look look = metadata_.look({change_key(key.number)});
+  const Subject file = TRY(subject(key.number));
+  Result<std::string> text = read(file);
+  if (text && text->size() <= metadata_.value_bytes_max()) {
+    metadata_.insert(key, *text, look);
+  } else if (!text && (text.error().number == ENODATA || text.error().number == EOPNOTSUPP)) {
+    metadata_.insert(key, text.error(), look);
+  }
+  return text;
 }
 
 Result<struct statvfs> StoreImpl::statfs(InodeNumber number) {
@@ -142,15 +165,17 @@ Result<struct statvfs> StoreImpl::statfs(InodeNumber number) {
 // ---- extended attributes: the way through /proc ends at a symbolic link itself, not at what it names ----
 
 Result<std::string> StoreImpl::getxattr(InodeNumber number, const char* name) {
-  const Subject file = TRY(subject(number));
-  const ProcPath path(file.get());
-  return read_whole([&](char* value, size_t size) { return ::getxattr(path.c_str(), name, value, size); });
+  return text_of({MetadataKind::xattr, number, name}, [name](const Subject& file) {
+    const ProcPath path(file.get());
+    return read_whole([&](char* value, size_t size) { return ::getxattr(path.c_str(), name, value, size); });
+  });
 }
 
 Result<std::string> StoreImpl::listxattr(InodeNumber number) {
-  const Subject file = TRY(subject(number));
-  const ProcPath path(file.get());
-  return read_whole([&](char* names, size_t size) { return ::listxattr(path.c_str(), names, size); });
+  return text_of({MetadataKind::xattr, number}, [](const Subject& file) {
+    const ProcPath path(file.get());
+    return read_whole([&](char* names, size_t size) { return ::listxattr(path.c_str(), names, size); });
+  });
 }
 
 Result<void> StoreImpl::setxattr(const Caller& caller, InodeNumber number, const char* name, std::string_view value,
@@ -158,6 +183,8 @@ Result<void> StoreImpl::setxattr(const Caller& caller, InodeNumber number, const
   TRY(check_writable());
   TRY(check_xattr_allowed(caller, name));
   const Subject file = TRY(subject(number));
+  OwnChange change(&metadata_.changes(), {});
+  if (file.inode->is_directory) change.add(kAnyDirectory);
   const ProcPath path(file.get());
   return change_through_data(&file, nullptr, [&]() -> Result<void> {
     const ActAs identity(caller, xattr_needs(name));
@@ -171,6 +198,8 @@ Result<void> StoreImpl::removexattr(const Caller& caller, InodeNumber number, co
   TRY(check_writable());
   TRY(check_xattr_allowed(caller, name));
   const Subject file = TRY(subject(number));
+  OwnChange change(&metadata_.changes(), {});
+  if (file.inode->is_directory) change.add(kAnyDirectory);
   const ProcPath path(file.get());
   return change_through_data(&file, nullptr, [&]() -> Result<void> {
     const ActAs identity(caller, xattr_needs(name));

@@ -1,6 +1,7 @@
 // The one Store. Its parts: store.cc start, housekeeping, descriptors; store_lookup.cc finding files; store_names.cc
 // what changes directories; store_content.cc what is cached of files; store_attributes.cc what reads and changes one
-// inode; store_open.cc opens.
+// inode; store_open.cc opens; store_metadata.cc what is known without asking the backing, and store_watch.cc what
+// others change.
 //
 // Every operation begins as the gateway and looks up its inodes and their descriptors (`subject`); what the caller must
 // be allowed to do runs under ActAs. No lock of the store is held across a system call.
@@ -9,19 +10,30 @@
 #include <atomic>
 #include <cerrno>
 #include <optional>
+#include <string>
 #include <thread>
+#include <unordered_set>
+#include <utility>
+#include <vector>
 
 #include "cache/mutex.h"
 #include "fs/store/descriptor_cache.h"
 #include "fs/store/inode_table.h"
+#include "fs/store/metadata_cache.h"
 #include "fs/store/open_file.h"
 #include "fs/store/open_files.h"
+#include "fs/store/outside_watch.h"
 #include "fs/store/root.h"
 #include "fs/store/store.h"
 
 namespace sluice {
 
-class StoreImpl final : public Store {
+// What open(2) with these flags asks for, as of access(2).
+int access_needed(int flags);
+// Of a path that this caller asks for.
+std::string path_key(const Caller& caller, std::string_view path);
+
+class StoreImpl final : public Store, private OutsideWatch::Listener {
  public:
   // As Store::open, but time stands still: nobody calls housekeep() until start_housekeeping().
   static Result<std::unique_ptr<StoreImpl>> open(const StoreOptions& options, BlockCache* cache, Disk* disk,
@@ -33,8 +45,8 @@ class StoreImpl final : public Store {
   Result<Entry> lookup(InodeNumber parent, std::string_view name) override;
   Result<void> confirm_name(InodeNumber number) override;
   void forget(InodeNumber number, uint64_t references) override;
-  Result<struct stat> getattr(InodeNumber number) override;
-  Result<struct stat> setattr(const Caller& caller, InodeNumber number, const SetAttributes& changes) override;
+  Result<Attributes> getattr(InodeNumber number) override;
+  Result<Attributes> setattr(const Caller& caller, InodeNumber number, const SetAttributes& changes) override;
   Result<void> access(const Caller& caller, InodeNumber number, int mode) override;
   Result<std::string> readlink(InodeNumber number) override;
   Result<Entry> mknod(const Caller& caller, InodeNumber parent, std::string_view name, mode_t mode,
@@ -66,6 +78,7 @@ class StoreImpl final : public Store {
   Result<void> removexattr(const Caller& caller, InodeNumber number, const char* name) override;
 
   void on_outside_change(std::function<void(InodeNumber)> listener) override;
+  void on_outside_name(std::function<void(InodeNumber, const std::string&)> listener) override;
   StoreStats stats() const override;
 
   // One round of what the store's own thread does every second: closes idle descriptors, tidies files, drops inodes
@@ -92,6 +105,7 @@ class StoreImpl final : public Store {
   Result<Subject> subject(InodeNumber number);
   Result<PathFd> path_fd(const InodeRef& inode);
   Result<UniqueFd> open_place(const InodeRef& inode);
+  void doubt_way_to(const InodeRef& inode);
   void let_go(const InodeRef& inode);
   // Descriptors kept for reuse are the first to go when the process has no more.
   template <typename Open>
@@ -105,6 +119,12 @@ class StoreImpl final : public Store {
 
   // Finding files.
   Result<Entry> look(const Subject& directory, const EntryName& name);
+  struct SeenFile {
+    const InodeRef& inode;
+    const Statx& attributes;
+  };
+  Entry learn_entry(const Subject& directory, const EntryName& name, const SeenFile& file,
+                    const MetadataCache::Look& look);
   Result<Entry> look_up_dots(const Subject& directory, std::string_view name);
   Result<Entry> entry_of(const Subject& file);
   FileHandle handle_of(int fd) const;
@@ -113,6 +133,28 @@ class StoreImpl final : public Store {
   // Attributes were read: a file whose data do not agree was changed by somebody else.
   void note(const InodeRef& inode, const Statx& attributes);
   void tell_outside_change(InodeNumber number);
+  void tell_outside_name(InodeNumber directory, const std::string& name);
+
+  // What is known without asking the backing. Each begins by hearing of what others did.
+  using Look = MetadataCache::Look;
+  std::optional<KnownMetadata> known(const MetadataKey& key, std::chrono::nanoseconds age_max);
+  std::optional<Entry> known_lookup(InodeNumber parent, std::string_view name);
+  std::optional<Attributes> known_attributes(InodeNumber number, std::chrono::nanoseconds age_max);
+  Result<std::string> text_of(const MetadataKey& key, Callback<Result<std::string>(const Subject& file)> read);
+  bool is_known_grant(const Caller& caller, InodeNumber number, int mode);
+  std::unique_ptr<OpenFile> open_known(const Caller& caller, InodeNumber number, int flags);
+  std::optional<Result<OpenedPath>> open_known_path(const Caller& caller, std::string_view path);
+  // `look` was made for this file, unless it was `found` by the look.
+  void learn_attributes(InodeNumber number, const Statx& attributes, const Look& look, bool found = false);
+  void learn_grant(const Caller& caller, InodeNumber number, int mode, const Look& look);
+  bool opens_may_know() const { return open_age_.count() > 0; }
+
+  // What others change.
+  void on_event(const OutsideEvent& event) override;
+  void on_loss() override;
+  void settle() override;
+  void on_name_event(const OutsideEvent& event);
+  void settle_file(const InodeRef& inode);
 
   // Changing.
   Result<void> check_writable() const;
@@ -130,13 +172,17 @@ class StoreImpl final : public Store {
   Result<std::unique_ptr<OpenFile>> open_subject(const Subject& file, int flags);
   Result<Created> create_new(const Caller& caller, const Subject& directory, const EntryName& name, mode_t mode,
                              int flags);
-  Result<OpenedPath> open_path_now(std::string_view path, uint64_t resolve);
+  Result<OpenedPath> open_path_now(const Caller& caller, std::string_view path, uint64_t resolve);
+  Result<UniqueFd> open_to_list(const Caller& caller, const Subject& directory);
+  Result<OpenedPath> open_path_fd(const UniqueFd& fd, const Statx& attributes);
 
   const StoreOptions options_;
   std::atomic<uint64_t> readahead_window_bytes_{options_.readahead.window_max_bytes};
   const Root root_;
   const PathFd root_fd_;
   FileDataContext context_;
+  const std::chrono::nanoseconds open_age_;  // of what an open may rely on; 0: it asks
+  MetadataCache metadata_;
   InodeTable table_;
   DescriptorCache descriptors_;
   OpenFiles open_files_;
@@ -144,11 +190,19 @@ class StoreImpl final : public Store {
 
   Mutex listener_mutex_;
   std::shared_ptr<const std::function<void(InodeNumber)>> listener_ GUARDED_BY(listener_mutex_);
+  std::shared_ptr<const std::function<void(InodeNumber, const std::string&)>> name_listener_
+      GUARDED_BY(listener_mutex_);
+
+  Mutex unsettled_mutex_;  // leaf
+  std::unordered_set<InodeNumber> unsettled_ GUARDED_BY(unsettled_mutex_);
+  std::vector<std::pair<InodeNumber, std::string>> unsettled_names_ GUARDED_BY(unsettled_mutex_);
+  bool all_unsettled_ GUARDED_BY(unsettled_mutex_) = false;
 
   Mutex stop_mutex_;
   CondVar stop_changed_;
   bool stop_ GUARDED_BY(stop_mutex_) = false;
   std::thread housekeeper_;
+  std::unique_ptr<OutsideWatch> watch_;  // ends first; null: off
 };
 
 }  // namespace sluice

@@ -10,6 +10,7 @@
 namespace sluice {
 
 Result<Entry> StoreImpl::lookup(InodeNumber parent, std::string_view name) {
+  if (auto entry = known_lookup(parent, name)) return *entry;
   const Subject directory = TRY(subject(parent));
   if (name == "." || name == "..") return look_up_dots(directory, name);
   return look(directory, TRY(EntryName::from(name)));
@@ -17,19 +18,26 @@ Result<Entry> StoreImpl::lookup(InodeNumber parent, std::string_view name) {
 
 // One statx when the file is known; else also a descriptor, which gives the handle.
 Result<Entry> StoreImpl::look(const Subject& directory, const EntryName& name) {
+  const Look look = metadata_.look({change_key(directory.inode->number, name.view())});
   Statx attributes = TRY(root_.statx_entry(directory.get(), name.c_str()));
   if (has_birth_time(attributes) || !root_.has_handles()) {
     if (const InodeRef inode = table_.find_proven({attributes, {}, directory.inode, name.view()}, 1)) {
-      note(inode, attributes);
-      return Entry{inode->number, to_stat(attributes)};
+      return learn_entry(directory, name, {inode, attributes}, look);
     }
   }
   UniqueFd fd = TRY(with_spare_descriptors([&] { return root_.open_entry(directory.get(), name.c_str(), O_PATH); }));
   attributes = TRY(read_statx(fd.get()));
   const InodeRef inode = table_.intern({attributes, handle_of(fd.get()), directory.inode, name.view()}, 1);
   descriptors_.put(inode->number, std::make_shared<const UniqueFd>(std::move(fd)));
-  note(inode, attributes);
-  return Entry{inode->number, to_stat(attributes)};
+  return learn_entry(directory, name, {inode, attributes}, look);
+}
+
+Entry StoreImpl::learn_entry(const Subject& directory, const EntryName& name, const SeenFile& file, const Look& look) {
+  note(file.inode, file.attributes);
+  const InodeNumber number = file.inode->number;
+  learn_attributes(number, file.attributes, look, true);
+  metadata_.insert({MetadataKind::name, directory.inode->number, name.view()}, number, look);
+  return {number, to_stat(file.attributes)};
 }
 
 Result<void> StoreImpl::confirm_name(InodeNumber number) {
@@ -37,7 +45,15 @@ Result<void> StoreImpl::confirm_name(InodeNumber number) {
   const InodeRef inode = table_.find(number);
   if (inode == nullptr) return fail(ESTALE);
   if (inode->number == kRootInode || !table_.path_of(inode)) return {};
-  TRY(with_spare_descriptors([&] { return open_place(inode); }));
+  const MetadataKey key{MetadataKind::place, number};
+  if (known(key, open_age_)) return {};
+  const Look look = metadata_.look({change_key(number), kAnyDirectory});
+  const auto fd = with_spare_descriptors([&] { return open_place(inode); });
+  if (!fd) {
+    if (fd.error().number == ESTALE) doubt_way_to(inode);
+    return tl::unexpected(fd.error());
+  }
+  if (opens_may_know()) metadata_.insert(key, {}, look);
   return {};
 }
 
@@ -87,11 +103,14 @@ std::optional<StoreImpl::Subject> StoreImpl::known_entry(const Subject& director
   return Subject{std::move(inode), std::move(*fd)};
 }
 
-Result<struct stat> StoreImpl::getattr(InodeNumber number) {
+Result<Attributes> StoreImpl::getattr(InodeNumber number) {
+  if (const auto attributes = known_attributes(number, options_.attr_timeout)) return *attributes;
+  const Look look = metadata_.look({change_key(number)});
   const Subject file = TRY(subject(number));
   const Statx attributes = TRY(read_statx(file.get()));
   note(file.inode, attributes);
-  return to_stat(attributes);
+  learn_attributes(number, attributes, look);
+  return Attributes{.values = to_stat(attributes)};
 }
 
 void StoreImpl::note(const InodeRef& inode, const Statx& attributes) {

@@ -27,6 +27,10 @@ Result<void> StoreImpl::check_writable() const {
 
 Result<void> StoreImpl::change_through_data(const Subject* first, const Subject* second,
                                             Callback<Result<void>()> change) {
+  OwnChange counted(&metadata_.changes(), {});
+  for (const Subject* file : {first, second}) {
+    if (file != nullptr) counted.add(change_key(file->inode->number));
+  }
   for (const Subject* file : {first, second}) {
     if (file == nullptr) continue;
     const auto data = table_.data(file->inode);
@@ -44,6 +48,7 @@ Result<Entry> StoreImpl::make_entry(const Caller& caller, InodeNumber parent, st
   const EntryName entry = TRY(EntryName::from(name));
   const Subject directory = TRY(subject(parent));
   {
+    const OwnChange change(&metadata_.changes(), {change_key(parent), change_key(parent, name), kAnyCreation});
     const ActAs identity(caller, needs);
     TRY(identity.ready());
     TRY(checked(make(directory.get(), entry.c_str())));
@@ -97,6 +102,8 @@ Result<void> StoreImpl::remove(const Caller& caller, InodeNumber parent, std::st
   const EntryName entry = TRY(EntryName::from(name));
   const Subject directory = TRY(subject(parent));
   const std::optional<Subject> file = known_entry(directory, entry);
+  OwnChange change(&metadata_.changes(), {change_key(parent), change_key(parent, name), kAnyRemoval});
+  if ((flags & AT_REMOVEDIR) != 0) change.add(kAnyDirectory);
   TRY(change_through_data(file ? &*file : nullptr, nullptr, [&]() -> Result<void> {
     const ActAs identity(caller);
     TRY(identity.ready());
@@ -133,6 +140,9 @@ Result<void> StoreImpl::rename(const Caller& caller, InodeNumber parent, std::st
   const Subject new_directory = TRY(subject(new_parent));
   const std::optional<Subject> moved = known_entry(directory, from);
   const std::optional<Subject> target = known_entry(new_directory, to);
+  OwnChange change(&metadata_.changes(), {change_key(parent), change_key(parent, name), change_key(new_parent),
+                                          change_key(new_parent, new_name), kAnyRemoval, kAnyCreation});
+  if (!moved || moved->inode->is_directory || (target && target->inode->is_directory)) change.add(kAnyDirectory);
   TRY(change_through_data(moved ? &*moved : nullptr, target ? &*target : nullptr, [&]() -> Result<void> {
     const ActAs identity(caller);
     TRY(identity.ready());

@@ -22,14 +22,14 @@ bool for_writing(int flags) {
   return (flags & O_ACCMODE) != O_RDONLY;
 }
 
+}  // namespace
+
 int access_needed(int flags) {
   int mode = 0;
   if ((flags & O_ACCMODE) != O_WRONLY) mode |= R_OK;
   if (for_writing(flags) || (flags & O_TRUNC) != 0) mode |= W_OK;
   return mode;
 }
-
-}  // namespace
 
 Result<OpenedData> StoreImpl::open_data(const InodeRef& inode, int fd, bool for_writing) {
   bool made = false;
@@ -42,12 +42,18 @@ Result<OpenedData> StoreImpl::open_data(const InodeRef& inode, int fd, bool for_
 
 Result<std::unique_ptr<OpenFile>> StoreImpl::open_file(const Caller& caller, InodeNumber number, int flags) {
   if (for_writing(flags) || (flags & O_TRUNC) != 0) TRY(check_writable());
+  if (auto opened = open_known(caller, number, flags)) return opened;
+  const Look look = metadata_.look({change_key(number)});
   const Subject file = TRY(subject(number));
-  if (!S_ISREG(TRY(read_statx(file.get())).stx_mode)) return fail(EINVAL);
+  const Statx attributes = TRY(read_statx(file.get()));
+  if (!S_ISREG(attributes.stx_mode)) return fail(EINVAL);
   // The data's descriptors belong to the gateway and are shared: who may have them is decided here.
   TRY(check_access(caller, file.get(), access_needed(flags)));
   if ((flags & O_TRUNC) != 0) TRY(resize(file, 0, set_id_bits_after_change_by(caller.uid)));
-  return open_subject(file, flags);
+  auto opened = TRY(open_subject(file, flags));
+  learn_attributes(number, attributes, look);
+  learn_grant(caller, number, access_needed(flags), look);
+  return opened;
 }
 
 Result<std::unique_ptr<OpenFile>> StoreImpl::open_subject(const Subject& file, int flags) {
@@ -62,6 +68,7 @@ Result<Store::Created> StoreImpl::create(const Caller& caller, InodeNumber paren
   TRY(check_writable());
   const EntryName entry = TRY(EntryName::from(name));
   const Subject directory = TRY(subject(parent));
+  const OwnChange change(&metadata_.changes(), {change_key(parent), change_key(parent, name), kAnyCreation});
   // Without O_EXCL an existing file is opened. It may come and go between the two looks.
   for (int attempts_left = 10;; --attempts_left) {
     auto created = create_new(caller, directory, entry, mode, flags);
@@ -70,7 +77,7 @@ Result<Store::Created> StoreImpl::create(const Caller& caller, InodeNumber paren
     if (existing) {
       auto file = open_file(caller, existing->number, flags);
       if (file) {
-        if ((flags & O_TRUNC) != 0) existing->attributes = TRY(getattr(existing->number));
+        if ((flags & O_TRUNC) != 0) existing->attributes = TRY(getattr(existing->number)).values;
         return Created{*existing, std::move(*file)};
       }
       forget(existing->number, 1);
@@ -114,41 +121,86 @@ Result<Store::Created> StoreImpl::create_new(const Caller& caller, const Subject
   return Created{{inode->number, to_stat(attributes)}, std::move(*opened)};
 }
 
-Result<std::unique_ptr<OpenDirectory>> StoreImpl::open_directory(const Caller& caller, InodeNumber number) {
-  const Subject directory = TRY(subject(number));
-  auto fd = with_spare_descriptors([&]() -> Result<UniqueFd> {
+Result<UniqueFd> StoreImpl::open_to_list(const Caller& caller, const Subject& directory) {
+  return with_spare_descriptors([&]() -> Result<UniqueFd> {
     const ActAs identity(caller);
     TRY(identity.ready());
     UniqueFd opened(::open(ProcPath(directory.get()).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!opened) return fail(errno);
     return opened;
   });
-  if (!fd) return tl::unexpected(fd.error());
-  DescriptorPin pin(&descriptors_, directory.inode->number, directory.fd);
-  return make_open_directory({directory.inode, std::move(pin), std::move(*fd)});
+}
+
+Result<std::unique_ptr<OpenDirectory>> StoreImpl::open_directory(const Caller& caller, InodeNumber number) {
+  OpenDirectoryParts parts;
+  parts.listing_bytes_max = opens_may_know() ? metadata_.value_bytes_max() : 0;
+  if (is_known_grant(caller, number, R_OK)) {
+    if (const auto listing = known({MetadataKind::listing, number}, open_age_))
+      parts.listing = std::get<Listing>(listing->value);
+  }
+  const Look look = metadata_.look({change_key(number)});
+  const Subject directory = TRY(subject(number));
+  if (parts.listing == nullptr) {
+    parts.fd = TRY(open_to_list(caller, directory));
+    learn_grant(caller, number, R_OK, look);
+  }
+  parts.inode = directory.inode;
+  parts.pin = DescriptorPin(&descriptors_, number, directory.fd);
+  parts.open = [this, caller, directory] { return open_to_list(caller, directory); };
+  parts.look = [this, number] { return metadata_.look({change_key(number)}); };
+  parts.learn = [this, number](const Listing& listing, const Look& of) {
+    metadata_.insert({MetadataKind::listing, number}, listing, of);
+  };
+  return make_open_directory(std::move(parts));
 }
 
 // ---- by path ----
 
 Result<Store::OpenedPath> StoreImpl::open_path(const Caller& caller, std::string_view path) {
+  if (auto opened = open_known_path(caller, path)) return std::move(*opened);
   const ActAs identity(caller);
   TRY(identity.ready());
-  return open_path_now(path, 0);
+  return open_path_now(caller, path, 0);
 }
 
 Result<Store::OpenedPath> StoreImpl::try_open_path(const Caller& caller, std::string_view path) {
+  if (auto opened = open_known_path(caller, path)) return std::move(*opened);
   if (!root_.is_local()) return fail(EAGAIN);
   TRY(stay_as(caller));
-  return open_path_now(path, RESOLVE_CACHED);
+  return open_path_now(caller, path, RESOLVE_CACHED);
 }
 
 // As the caller throughout, who is the one to read what is opened here. Warm it costs openat2, statx, faccessat2,
 // close, and the statx of the data's open.
-Result<Store::OpenedPath> StoreImpl::open_path_now(std::string_view path, uint64_t resolve) {
+Result<Store::OpenedPath> StoreImpl::open_path_now(const Caller& caller, std::string_view path, uint64_t resolve) {
   if (path.find('\0') != path.npos) return fail(EINVAL);
   const std::string text(path.empty() ? "." : path);
-  const UniqueFd fd = TRY(with_spare_descriptors([&] { return root_.open_path(text.c_str(), O_PATH, resolve); }));
-  const Statx attributes = TRY(read_statx(fd.get()));
+  const auto go_down = [&](uint64_t more) {
+    return with_spare_descriptors([&] { return root_.open_path(text.c_str(), O_PATH, resolve | more); });
+  };
+  const Look absence = metadata_.look({kAnyCreation, kAnyDirectory});
+  // What a path leads to depends on fewer things when there are no links on the way.
+  Look look = metadata_.look({kAnyDirectory});
+  auto fd = go_down(opens_may_know() ? RESOLVE_NO_SYMLINKS : 0);
+  if (!fd && fd.error().number == ELOOP && opens_may_know()) {
+    look = metadata_.look({kAnyDirectory, kAnyRemoval});
+    fd = go_down(0);
+  }
+  if (!fd) {
+    if (fd.error().number == ENOENT && options_.negative_timeout.count() > 0)
+      metadata_.insert({MetadataKind::path, 0, path_key(caller, path)}, fd.error(), absence);
+    return tl::unexpected(fd.error());
+  }
+  const Statx attributes = TRY(read_statx(fd->get()));
+  OpenedPath opened = TRY(open_path_fd(*fd, attributes));
+  if (opened.file == nullptr || !opens_may_know()) return opened;
+  const InodeNumber number = opened.file->inode();
+  learn_attributes(number, attributes, look, true);
+  metadata_.insert({MetadataKind::path, 0, path_key(caller, path)}, number, look, change_key(number));
+  return opened;
+}
+
+Result<Store::OpenedPath> StoreImpl::open_path_fd(const UniqueFd& fd, const Statx& attributes) {
   OpenedPath opened;
   opened.attributes = to_stat(attributes);
   if (!S_ISREG(attributes.stx_mode)) return opened;

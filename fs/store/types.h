@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -28,6 +29,12 @@ struct Caller {
 struct Entry {
   InodeNumber number = 0;
   struct stat attributes {};
+  std::chrono::nanoseconds age{};  // since the backing was asked
+};
+
+struct Attributes {
+  struct stat values {};
+  std::chrono::nanoseconds age{};
 };
 
 // What a change of its content does to a file's set-id bits. The kernel keeps them for who has CAP_FSETID, which the

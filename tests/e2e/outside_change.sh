@@ -1,14 +1,15 @@
 #!/bin/bash
 # A file that is changed from outside between two opens, in whatever way, even without a new size or time: the second open
-# through the mount and the next GET see the new bytes, and the ETag is another. Immediately, and again and again.
+# through the mount and the next GET see the new bytes, and the ETag is another. Immediately, and again and again. Without
+# and with --watch, under which names, listings and open files follow at once as well, and hot opens ask nothing.
 source "$(dirname "$0")/lib.sh"
 
 mkdir "$WORK/source" "$WORK/mount"
-start_mount --http 127.0.0.1:0 "$WORK/source" "$WORK/mount"
-run_python - "$WORK/source" "$WORK/mount" "$HTTP" <<'PYTHON'
+change_and_look() {  # ROUNDS
+  run_python - "$WORK/source" "$WORK/mount" "$HTTP" "$1" <<'PYTHON'
 import http.client, os, random, sys, time, urllib.parse
 
-source, mount, url = sys.argv[1:]
+source, mount, url, rounds = sys.argv[1:]
 connection = http.client.HTTPConnection(urllib.parse.urlsplit(url).netloc)
 failures = []
 
@@ -142,7 +143,7 @@ def check(case, change, make, size, round_number):
     os.unlink(path)
 
 
-for round_number in range(4):
+for round_number in range(int(rounds)):
     for case, (change, make) in enumerate(CASES):
         for size in (100, 4096, 200000):
             check(case, change, make, size, round_number)
@@ -151,5 +152,101 @@ for line in sorted(set(failures), key=failures.index)[:40]:
 if failures:
     sys.exit(f"{len(failures)} changes were not seen")
 PYTHON
+}
+
+start_mount --http 127.0.0.1:0 "$WORK/source" "$WORK/mount"
+change_and_look 3
 at_least "changes that were noticed" "$(status store.outside_changes)" 100
 stop_gateway
+
+[[ $EUID == 0 ]] || exit 0
+# Nothing is seen by time passing.
+for_ever=(--attr-timeout 1h --entry-timeout 1h --negative-timeout 1h)
+start_mount --http 127.0.0.1:0 --watch "${for_ever[@]}" "$WORK/source" "$WORK/mount"
+change_and_look 1
+at_least "changes that were noticed" "$(status store.outside_changes)" 30
+run_python - "$WORK/source" "$WORK/mount" "$HTTP" <<'PYTHON'
+import os, sys, time, urllib.error, urllib.request
+
+source, mount, url = sys.argv[1:]
+
+
+def soon(what, condition):
+    deadline = time.monotonic() + 5
+    while not condition():
+        if time.monotonic() > deadline:
+            sys.exit(f"not seen: {what}")
+        time.sleep(0.005)
+
+
+def get(path):
+    try:
+        with urllib.request.urlopen(f"{url}/{path}") as answer:
+            return answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def is_there(path):
+    return os.path.lexists(f"{mount}/{path}")
+
+
+os.makedirs(f"{source}/d/e")
+with open(f"{source}/d/e/f", "w") as file:
+    file.write("1")
+soon("new directories", lambda: is_there("d/e/f"))
+assert not is_there("d/g") and get("d/g") == 404 and get("d/e/f") == b"1"
+assert sorted(os.listdir(f"{mount}/d")) == ["e"]
+os.symlink("e", f"{source}/d/g")
+soon("a new name that was absent", lambda: is_there("d/g"))
+assert get("d/g/f") == b"1" and sorted(os.listdir(f"{mount}/d")) == ["e", "g"]
+os.rename(f"{source}/d/e", f"{source}/d/h")
+assert get("d/e/f") == 404 and get("d/g/f") == 404 and get("d/h/f") == b"1"
+soon("a directory renamed", lambda: is_there("d/h/f") and not is_there("d/e/f"))
+assert sorted(os.listdir(f"{mount}/d")) == ["g", "h"]
+os.chmod(f"{source}/d/h", 0o700)
+assert get("d/h/f") in (403, 404), "a directory that HTTP's user may not enter"
+soon("a mode", lambda: os.stat(f"{mount}/d/h").st_mode & 0o777 == 0o700)
+os.chmod(f"{source}/d/h", 0o755)
+assert get("d/h/f") == b"1"
+# A file that stays open.
+with open(f"{mount}/d/h/f", "rb", buffering=0) as opened:
+    assert opened.read() == b"1"
+    with open(f"{source}/d/h/f", "w") as file:
+        file.write("another")
+    soon("the bytes of an open file", lambda: os.pread(opened.fileno(), 100, 0) == b"another")
+    soon("its size", lambda: os.fstat(opened.fileno()).st_size == 7)
+os.unlink(f"{source}/d/h/f")
+assert get("d/h/f") == 404
+soon("a name that is gone", lambda: not is_there("d/h/f"))
+with open(f"{source}/hot", "w") as file:
+    file.write("hot")
+assert get("hot") == b"hot"
+soon("a new file", lambda: is_there("hot"))
+PYTHON
+hot() {
+  run_python - "$WORK/mount/hot" "$HTTP/hot" <<'PYTHON'
+import sys, urllib.request
+for _ in range(300):
+    with open(sys.argv[1]) as file:
+        assert file.read() == "hot"
+    with urllib.request.urlopen(sys.argv[2]) as answer:
+        assert answer.read() == b"hot"
+PYTHON
+}
+hot
+before=$(status store.metadata_misses)
+hot
+at_most "questions that 600 hot opens ask" $(($(status store.metadata_misses) - before)) 6
+equal "whether it watches" "$(status store.watching)" true
+stop_gateway
+
+mkdir "$WORK/tmpfs"
+mount -t tmpfs -o size=1m tmpfs "$WORK/tmpfs" 2>/dev/null || exit 0
+start_mount --watch "$WORK/tmpfs" "$WORK/mount"
+echo 1 >"$WORK/tmpfs/f"
+equal "a watched tmpfs" "$(cat "$WORK/mount/f")" 1
+echo 2 >"$WORK/tmpfs/f"
+equal "a watched tmpfs, changed" "$(cat "$WORK/mount/f")" 2
+stop_gateway
+umount "$WORK/tmpfs"

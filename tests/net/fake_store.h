@@ -153,6 +153,7 @@ class FakeStore final : public Store {
     std::optional<FileSlice> read_resident(uint64_t, uint64_t) override { return std::nullopt; }
 
     Result<bool> open(int, bool) override { return false; }
+    bool open_unasked(bool) override { return false; }
     void close(bool) override {}
     Result<bool> revalidate() override { return false; }
     void prefetch(PageRange) override {}
@@ -234,8 +235,8 @@ class FakeStore final : public Store {
   Result<Entry> lookup(InodeNumber, std::string_view) override { return fail(ENOSYS); }
   Result<void> confirm_name(InodeNumber) override { return fail(ENOSYS); }
   void forget(InodeNumber, uint64_t) override {}
-  Result<struct stat> getattr(InodeNumber) override { return fail(ENOSYS); }
-  Result<struct stat> setattr(const Caller&, InodeNumber, const SetAttributes&) override { return fail(ENOSYS); }
+  Result<Attributes> getattr(InodeNumber) override { return fail(ENOSYS); }
+  Result<Attributes> setattr(const Caller&, InodeNumber, const SetAttributes&) override { return fail(ENOSYS); }
   Result<void> access(const Caller&, InodeNumber, int) override { return fail(ENOSYS); }
   Result<std::string> readlink(InodeNumber) override { return fail(ENOSYS); }
   Result<Entry> mknod(const Caller&, InodeNumber, std::string_view, mode_t, dev_t) override { return fail(ENOSYS); }
@@ -262,6 +263,7 @@ class FakeStore final : public Store {
   }
   Result<void> removexattr(const Caller&, InodeNumber, const char*) override { return fail(ENOSYS); }
   void on_outside_change(std::function<void(InodeNumber)>) override {}
+  void on_outside_name(std::function<void(InodeNumber, const std::string&)>) override {}
   StoreStats stats() const override { return {}; }
 
  private:

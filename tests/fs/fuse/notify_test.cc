@@ -14,12 +14,12 @@ namespace {
 // Sends into a list. The first one waits inside the kernel, so to say, until `go` is set.
 struct Fixture {
   explicit Fixture(uint32_t queue_max = 100)
-      : notifier(queue_max, [this](InodeNumber number) {
+      : notifier(queue_max, [this](InodeNumber number, const std::string& name) {
           if (sent.empty()) {
             entered.set_value();
             go.get_future().wait();
           }
-          sent.push_back(std::to_string(number));
+          sent.push_back(std::to_string(number) + name);
         }) {}
   // Occupies the notifier's thread with the invalidation of file 1.
   void block() {
@@ -48,6 +48,16 @@ TEST_CASE("notifier: invalidations of one file that wait are one", "[fuse][notif
   fixture.finish();
   CHECK(fixture.sent == std::vector<std::string>{"1", "2", "3"});
   CHECK(fixture.notifier.sent() == 3);
+}
+
+TEST_CASE("notifier: names are told one by one", "[fuse][notify]") {
+  Fixture fixture;
+  fixture.block();
+  fixture.notifier.invalidate_name(2, "a");
+  fixture.notifier.invalidate(2);
+  fixture.notifier.invalidate_name(2, "b");
+  fixture.finish();
+  CHECK(fixture.sent == std::vector<std::string>{"1", "2a", "2", "2b"});
 }
 
 TEST_CASE("notifier: a change during its own invalidation is told again", "[fuse][notify]") {

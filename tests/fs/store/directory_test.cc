@@ -115,7 +115,7 @@ TEST_CASE("directory: a removed directory is empty and still has attributes", "[
       must(store->rmdir(kRootUser, kRootInode, "d"));
       store.housekeep(7);
       CHECK(list(*directory, 0, 10).empty());
-      CHECK(must(store->getattr(number)).st_nlink == 0);
+      CHECK(must(store->getattr(number)).values.st_nlink == 0);
       CHECK(outcome(directory->fsync(false)) == "OK");
     }
   }

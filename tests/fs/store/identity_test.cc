@@ -170,7 +170,7 @@ TEST_CASE("store: a file is open for writing to its creator whatever its mode", 
   cut.size = 3;
   CHECK(outcome(store->setattr(user(kAlice), created.entry.number, cut)) == "EACCES");
   CHECK(outcome(created.file->data().truncate(3, SetIdBits::clear)) == "OK");
-  CHECK(must(store->getattr(created.entry.number)).st_size == 3);
+  CHECK(must(store->getattr(created.entry.number)).values.st_size == 3);
   CHECK(read_file(store / "read-only") == "wri");
   CHECK((stat_of(store / "read-only").st_mode & 07777) == 0444);
   CHECK(outcome(store->open_file(user(kAlice), created.entry.number, O_WRONLY)) == "EACCES");
@@ -185,7 +185,7 @@ TEST_CASE("store: attributes change as the caller may", "[store][identity]") {
   SetAttributes mode;
   mode.mode = 0600;
   CHECK(outcome(store->setattr(user(kBob), f, mode)) == "EPERM");
-  CHECK((must(store->setattr(user(kAlice), f, mode)).st_mode & 07777) == 0600);
+  CHECK((must(store->setattr(user(kAlice), f, mode)).values.st_mode & 07777) == 0600);
   SetAttributes owner;
   owner.uid = kBob;
   CHECK(outcome(store->setattr(user(kAlice), f, owner)) == "EPERM");
@@ -194,12 +194,12 @@ TEST_CASE("store: attributes change as the caller may", "[store][identity]") {
   CHECK(outcome(store->setattr(user(kAlice), f, group)) == "EPERM");
   Caller member = user(kAlice);
   member.groups = {kTeam};
-  CHECK(must(store->setattr(member, f, group)).st_gid == kTeam);
+  CHECK(must(store->setattr(member, f, group)).values.st_gid == kTeam);
   SetAttributes times;
   times.atime = timespec{1, 2};
   times.mtime = timespec{3, 4};
   CHECK(outcome(store->setattr(user(kBob), f, times)) == "EPERM");
-  const struct stat set = must(store->setattr(user(kAlice), f, times));
+  const struct stat set = must(store->setattr(user(kAlice), f, times)).values;
   CHECK(set.st_atim.tv_sec == 1);
   CHECK(set.st_mtim.tv_nsec == 4);
   CHECK(outcome(store->setxattr(user(kBob), f, "user.a", "b", 0)) == "EACCES");
@@ -227,7 +227,7 @@ TEST_CASE("store: root sets set-id bits although the gateway has dropped the cap
         SetAttributes set_id;
         set_id.mode = 06755;
         const auto changed = store->setattr(kRootUser, program, set_id);
-        EXPECT_OR_RETURN(changed && (changed->st_mode & 07777) == 06755);
+        EXPECT_OR_RETURN(changed && (changed->values.st_mode & 07777) == 06755);
         const auto created = store->create(kRootUser, kRootInode, "created", 06755, O_RDWR);
         EXPECT_OR_RETURN(created && (created->entry.attributes.st_mode & 07777) == 06755);
         // A user's turn must leave nothing behind: the way back to uid 0 brings dropped capabilities back.

@@ -21,13 +21,13 @@ TEST_CASE("store: a file keeps its number until it is forgotten", "[store]") {
       CHECK(first != kRootInode);
       CHECK(store.number("a") == first);
       store->forget(first, 1);
-      CHECK(must(store->getattr(first)).st_size == 1);
+      CHECK(must(store->getattr(first)).values.st_size == 1);
       store->forget(first, 1);
       store.housekeep(1);
       CHECK(outcome(store->getattr(first)) == "ESTALE");
       const InodeNumber again = store.number("a");
       CHECK(again != first);
-      CHECK(must(store->getattr(again)).st_ino == stat_of(store / "a").st_ino);
+      CHECK(must(store->getattr(again)).values.st_ino == stat_of(store / "a").st_ino);
     }
   }
 }
@@ -36,7 +36,7 @@ TEST_CASE("store: the root is number 1 and cannot be forgotten", "[store]") {
   StoreFixture store;
   store->forget(kRootInode, 100);
   store.housekeep(2);
-  CHECK(must(store->getattr(kRootInode)).st_ino == stat_of(store.directory.path()).st_ino);
+  CHECK(must(store->getattr(kRootInode)).values.st_ino == stat_of(store.directory.path()).st_ino);
   CHECK(must(store->lookup(kRootInode, "..")).number == kRootInode);
   CHECK(must(store->lookup(kRootInode, ".")).number == kRootInode);
 }
@@ -52,7 +52,7 @@ TEST_CASE("store: two names of one file have one number", "[store]") {
       CHECK(linked.attributes.st_nlink == 2);
       must(store->unlink(kRootUser, kRootInode, "a"));
       CHECK(store.number("b") == number);
-      CHECK(must(store->getattr(number)).st_nlink == 1);
+      CHECK(must(store->getattr(number)).values.st_nlink == 1);
     }
   }
 }
@@ -82,7 +82,7 @@ TEST_CASE("store: a rename keeps the number, also of what lies below", "[store]"
       const InodeNumber f = store.number("f", a);
       must(store->rename(kRootUser, kRootInode, "a", b, "moved", 0));
       store.housekeep(7);  // no descriptor helps
-      CHECK(must(store->getattr(f)).st_size == 7);
+      CHECK(must(store->getattr(f)).values.st_size == 7);
       CHECK(store.number("moved", b) == a);
       CHECK(store.number("f", a) == f);
       CHECK(outcome(store->lookup(kRootInode, "a")) == "ENOENT");
@@ -101,7 +101,7 @@ TEST_CASE("store: an exchange swaps names, not numbers", "[store]") {
       must(store->rename(kRootUser, kRootInode, "a", kRootInode, "b", RENAME_EXCHANGE));
       store.housekeep(7);
       CHECK(store.number("a") == b);
-      CHECK(must(store->getattr(a)).st_size == 1);
+      CHECK(must(store->getattr(a)).values.st_size == 1);
       CHECK(outcome(store->rename(kRootUser, kRootInode, "a", kRootInode, "b", RENAME_NOREPLACE)) == "EEXIST");
     }
   }
@@ -138,11 +138,11 @@ TEST_CASE("store: a number reused after an own unlink is a new file", "[store]")
       const InodeNumber second = must(store->mknod(kRootUser, kRootInode, "a", S_IFREG | 0644, 0)).number;
       CHECK(first != second);
       // As long as the front end refers to it, the old one answers as a file without names.
-      CHECK(must(store->getattr(first)).st_nlink == 0);
+      CHECK(must(store->getattr(first)).values.st_nlink == 0);
       store->forget(first, 1);
       store.housekeep(1);
       CHECK(outcome(store->getattr(first)) == "ESTALE");
-      CHECK(must(store->getattr(second)).st_nlink == 1);
+      CHECK(must(store->getattr(second)).values.st_nlink == 1);
     }
   }
 }
@@ -175,7 +175,7 @@ TEST_CASE("store: a file deleted behind our back is stale once its descriptor ha
       write_file(store / "a");
       const InodeNumber number = store.number("a");
       ::unlink((store / "a").c_str());
-      CHECK(must(store->getattr(number)).st_nlink == 0);
+      CHECK(must(store->getattr(number)).values.st_nlink == 0);
       store.housekeep(7);
       CHECK(outcome(store->getattr(number)) == "ESTALE");
       CHECK(outcome(store->lookup(kRootInode, "a")) == "ENOENT");
@@ -196,7 +196,7 @@ TEST_CASE("store: a file moved behind our back keeps its number when it is found
       CHECK(outcome(store->getattr(f)) == (mode.file_handles ? "OK" : "ESTALE"));
       CHECK(store.number("b") == a);
       CHECK(store.number("f", a) == f);
-      CHECK(must(store->getattr(f)).st_size == 7);
+      CHECK(must(store->getattr(f)).values.st_size == 7);
     }
   }
 }
@@ -238,7 +238,7 @@ TEST_CASE("store: by place, paths longer than PATH_MAX still lead to the file", 
   for (int depth = 0; depth < 40; ++depth) at = must(store->mkdir(kRootUser, at, name, 0755)).number;
   const InodeNumber file = must(store->mknod(kRootUser, at, "f", S_IFREG | 0644, 0)).number;
   store.housekeep(7);
-  CHECK(must(store->getattr(file)).st_nlink == 1);
+  CHECK(must(store->getattr(file)).values.st_nlink == 1);
 }
 
 TEST_CASE("store: twenty thousand inodes are known within 256 descriptors", "[store]") {
@@ -268,7 +268,7 @@ TEST_CASE("store: twenty thousand inodes are known within 256 descriptors", "[st
       EXPECT_OR_RETURN(store->stats().descriptors <= 64);
       for (const auto& [number, ino] : known) {
         const auto attributes = store->getattr(number);
-        EXPECT_OR_RETURN(attributes && attributes->st_ino == ino);
+        EXPECT_OR_RETURN(attributes && attributes->values.st_ino == ino);
       }
     }
     return true;

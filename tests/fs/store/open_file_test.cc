@@ -14,12 +14,12 @@ TEST_CASE("open file: an unlinked file works until it is closed", "[store][open_
       must(store->unlink(kRootUser, kRootInode, "f"));
       store.housekeep(7);
       CHECK(must(read_all(*created.file)) == "content");
-      CHECK(must(store->getattr(created.entry.number)).st_nlink == 0);
+      CHECK(must(store->getattr(created.entry.number)).values.st_nlink == 0);
       const auto second = must(store->open_file(kRootUser, created.entry.number, O_RDONLY));
       CHECK(must(read_all(*second)) == "content");
       SetAttributes cut;
       cut.size = 3;
-      CHECK(must(store->setattr(kRootUser, created.entry.number, cut)).st_size == 3);
+      CHECK(must(store->setattr(kRootUser, created.entry.number, cut)).values.st_size == 3);
       CHECK(must(read_all(*second)) == "con");
     }
   }
@@ -39,9 +39,9 @@ TEST_CASE("open file: so does one that a rename replaced, or that was deleted be
       store.housekeep(7);
       CHECK(must(read_all(*old)) == "old");
       CHECK(must(read_all(*gone)) == "gone");
-      CHECK(must(store->getattr(old->inode())).st_nlink == 0);
-      CHECK(must(store->getattr(gone->inode())).st_nlink == 0);
-      CHECK(must(store->getattr(store.number("old"))).st_size == 3);
+      CHECK(must(store->getattr(old->inode())).values.st_nlink == 0);
+      CHECK(must(store->getattr(gone->inode())).values.st_nlink == 0);
+      CHECK(must(store->getattr(store.number("old"))).values.st_size == 3);
       CHECK(store.number("old") != old->inode());
     }
   }
@@ -117,7 +117,7 @@ TEST_CASE("open file: a change behind our back is told at open and when attribut
   CHECK(told == std::vector<InodeNumber>{number});
   CHECK(must(read_all(*file)) == "after!");
   write_file(store / "f", "later!");
-  CHECK(must(store->getattr(number)).st_size == 6);
+  CHECK(must(store->getattr(number)).values.st_size == 6);
   CHECK(told.size() == 2);
   CHECK(must(read_all(*file)) == "later!");
   CHECK(store->stats().outside_changes == 2);
@@ -213,7 +213,7 @@ TEST_CASE("open file: links of any length and special files", "[store][open_file
   SetAttributes owner;
   owner.uid = ::geteuid();
   owner.mtime = timespec{5, 0};
-  CHECK(must(store->setattr(kRootUser, link.number, owner)).st_mtim.tv_sec == 5);
+  CHECK(must(store->setattr(kRootUser, link.number, owner)).values.st_mtim.tv_sec == 5);
   CHECK(S_ISLNK(stat_of(store / "l").st_mode));
   CHECK(S_ISFIFO(must(store->mknod(kRootUser, kRootInode, "p", S_IFIFO | 0644, 0)).attributes.st_mode));
   CHECK(S_ISSOCK(must(store->mknod(kRootUser, kRootInode, "s", S_IFSOCK | 0644, 0)).attributes.st_mode));

@@ -83,7 +83,7 @@ TEST_CASE("path: by name and by number it is the same file", "[store][path]") {
       write_file(store / "f", "x");
       const auto by_path = must(store->open_path(kRootUser, "f"));
       CHECK(store.number("f") == by_path.file->inode());
-      CHECK(must(store->getattr(by_path.file->inode())).st_size == 1);
+      CHECK(must(store->getattr(by_path.file->inode())).values.st_size == 1);
       const auto by_number = must(store->open_file(kRootUser, by_path.file->inode(), O_RDWR));
       CHECK(&by_number->data() == &by_path.file->data());
       CHECK(must(write_all(*by_number, 0, "y")) == 1);

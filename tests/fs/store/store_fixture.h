@@ -8,6 +8,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -59,14 +61,24 @@ std::string outcome(const Result<T>& result) {
   return result ? "OK" : strerrorname_np(result.error().number);
 }
 
-// Both ways to find files again. Names tests' sections.
+// All ways to find files again, and to know of them without looking. Names tests' sections.
 struct Mode {
   const char* name;
   bool clone_mount;
   bool file_handles;
+  bool watch = false;
 };
-inline const Mode kModes[] = {
-    {"by handle", true, true}, {"by place", true, false}, {"by place, no clone", false, false}};
+inline const Mode kModes[] = {{"by handle", true, true},
+                              {"by place", true, false},
+                              {"by place, no clone", false, false},
+                              {"by handle, watched", true, true, true}};
+
+// Everything that was seen once is believed until it changes.
+inline StoreOptions with_long_memory(StoreOptions options) {
+  options.attr_timeout = options.entry_timeout = options.negative_timeout = std::chrono::hours(1);
+  options.metadata_cache_bytes = uint64_t{16} << 20;
+  return options;
+}
 
 // A test that changes what all of a process share (limits, mounts, users) runs in a child and returns whether all is
 // well: Catch's own macros say nothing there.
@@ -94,12 +106,27 @@ inline bool holds_in_child(const std::function<bool()>& test) {
     }                                                                                     \
   } while (false)
 
+// The system's clock, and time that the test lets pass.
+class ShiftedClock final : public Clock {
+ public:
+  std::chrono::nanoseconds monotonic() const override { return system_clock().monotonic() + shift_.load(); }
+  std::chrono::nanoseconds realtime() const override { return system_clock().realtime() + shift_.load(); }
+  void advance(std::chrono::nanoseconds by) { shift_ = shift_.load() + by; }
+
+ private:
+  std::atomic<std::chrono::nanoseconds> shift_{};
+};
+
 class StoreFixture {
  public:
   explicit StoreFixture(const Mode& mode = kModes[0], StoreOptions options = {})
       : cache(must(BlockCache::create({.size_bytes = uint64_t{16} << 20}))), disk(open_disk({})) {
     options.clone_mount = mode.clone_mount;
     options.file_handles = mode.file_handles;
+    if (mode.watch) {
+      options = with_long_memory(options);
+      options.watch = options.watch_self = true;
+    }
     start(options);
   }
 
@@ -107,7 +134,7 @@ class StoreFixture {
   void start(StoreOptions options) {
     store.reset();
     options.source = directory.path();
-    store = must(StoreImpl::open(options, cache.get(), disk.get(), &system_clock()));
+    store = must(StoreImpl::open(options, cache.get(), disk.get(), &clock));
   }
 
   std::string operator/(const std::string& name) const { return directory / name; }
@@ -130,6 +157,7 @@ class StoreFixture {
   }
 
   TemporaryDirectory directory;
+  ShiftedClock clock;
   std::unique_ptr<BlockCache> cache;
   std::unique_ptr<StoreImpl> store;
   std::unique_ptr<Disk> disk;  // goes first: completions still under way refer to the store and the cache
