@@ -24,6 +24,7 @@
 #include "cache/disk.h"
 #include "cache/readahead.h"
 #include "cache/result.h"
+#include "fs/store/backing_health.h"
 #include "fs/store/change_counts.h"
 #include "fs/store/change_watch.h"
 #include "fs/store/types.h"
@@ -35,6 +36,7 @@ namespace sluice {
 struct FileDataContext {
   BlockCache* cache = nullptr;
   Disk* disk = nullptr;
+  BackingHealth* health = nullptr;  // none: calls are never refused
   const Clock* clock = &system_clock();
   std::chrono::nanoseconds grain{};
   bool direct_io = true;                       // false: buffered + drop (backing refuses O_DIRECT, or forced)
@@ -43,6 +45,12 @@ struct FileDataContext {
   std::atomic<uint32_t> idle_descriptors{0};   // kept by files that nobody has open
   uint32_t idle_descriptors_max = 64;
   ChangeCounts* changes = nullptr;  // may be null
+
+  // Before calls of the backing. Errors: ETIMEDOUT, it hangs.
+  Result<void> admit(BackingUse use) const {
+    if (health == nullptr) return {};
+    return health->admit(use);
+  }
 };
 
 struct FileVersion {

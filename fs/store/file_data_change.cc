@@ -63,6 +63,7 @@ Result<void> FileDataImpl::change(const ByteRange& bytes, SetIdBits set_id, Call
 }
 
 Result<void> FileDataImpl::truncate(uint64_t size, SetIdBits set_id) {
+  TRY(context_.admit(BackingUse::change));
   const uint64_t first = std::min(size, this->size());
   const HeldRange held(range_lock_, from_byte(first));
   return change({first, UINT64_MAX}, set_id, [size](int fd) -> Result<void> {
@@ -75,6 +76,7 @@ Result<void> FileDataImpl::allocate(const Allocation& allocation) {
   constexpr int kModes = FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE;
   if ((allocation.mode & ~kModes) != 0) return fail(EOPNOTSUPP);
   if (allocation.length == 0 || allocation.offset > INT64_MAX || allocation.length > INT64_MAX) return fail(EINVAL);
+  TRY(context_.admit(BackingUse::change));
   const PageRange range = pages_of(allocation.offset, allocation.length);
   // Allocating alone changes no byte, so what is cached stays.
   const bool zeroes = (allocation.mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) != 0;
@@ -107,6 +109,7 @@ Result<size_t> FileDataImpl::copy_from(FileData& from, const CopiedRange& range)
   const uint64_t length = std::min(range.length, kCopiedBytesMax);
   if (length == 0) return 0;
   if (range.offset > INT64_MAX - length || range.source_offset > INT64_MAX - length) return fail(EOVERFLOW);
+  TRY(context_.admit(BackingUse::change));
   const SharedFd source_fd = TRY(source.open_to_copy());
   const PageRange read = pages_of(range.source_offset, length);
   const PageRange written = pages_of(range.offset, length);
@@ -140,6 +143,7 @@ Result<uint64_t> FileDataImpl::seek(uint64_t offset, int whence) {
   if (whence != SEEK_DATA && whence != SEEK_HOLE) return fail(EINVAL);
   const SharedFd fd = any_fd();
   if (!fd) return fail(EBADF);
+  TRY(context_.admit(BackingUse::look));
   const off_t found = ::lseek(fd->get(), static_cast<off_t>(offset), whence);  // nobody uses the descriptor's position
   if (found < 0) return fail(errno);
   return static_cast<uint64_t>(found);
@@ -155,6 +159,7 @@ Result<void> FileDataImpl::change_attributes(Callback<Result<void>()> change, in
 Result<void> FileDataImpl::fsync(bool data_only) {
   const SharedFd fd = any_fd();
   if (!fd) return fail(EBADF);
+  TRY(context_.admit(BackingUse::change));
   if ((data_only ? ::fdatasync(fd->get()) : ::fsync(fd->get())) != 0) return fail(errno);
   return {};
 }

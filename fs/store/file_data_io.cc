@@ -59,6 +59,7 @@ uint64_t FileDataImpl::read_attempt(const Attempt& attempt, Callback<void(Result
 }
 
 void FileDataImpl::prefetch(PageRange pages) {
+  if (context_.health != nullptr && context_.health->is_slow()) return;
   while (pages.count > 0) {
     const uint64_t count = std::min(pages.count, kReadPagesMax);
     auto slice = slice_of(pages.first * kPageSize, count * kPageSize);
@@ -94,6 +95,7 @@ void FileDataImpl::read(uint64_t offset, std::vector<iovec> buffers, IoClass io_
 void FileDataImpl::write(uint64_t offset, std::string_view bytes, const WriteOptions& options,
                          Callback<void(Result<size_t>)> done) {
   if (bytes.empty()) return done(size_t{0});
+  if (auto admitted = context_.admit(BackingUse::change); !admitted) return done(tl::unexpected(admitted.error()));
   if (options.append) {  // where the end is shows only under the lock
     write_in_order(nullptr, std::string(bytes), options.set_id, std::move(done));
   } else {

@@ -87,6 +87,7 @@ StoreImpl::StoreImpl(const StoreOptions& options, Root root, BlockCache* cache, 
       descriptors_(options_.descriptors_max) {
   context_.cache = cache;
   context_.disk = disk;
+  context_.health = options_.health;
   context_.clock = clock;
   context_.grain = timestamp_grain(root_.fd());
   context_.direct_io = options_.direct_io;
@@ -187,6 +188,7 @@ Result<StoreImpl::Subject> StoreImpl::subject(InodeNumber number) {
   act_as_gateway();
   InodeRef inode = table_.find(number);
   if (inode == nullptr) return fail(ESTALE);
+  TRY(context_.admit(BackingUse::look));
   PathFd fd = TRY(path_fd(inode));
   return Subject{std::move(inode), std::move(fd)};
 }

@@ -45,8 +45,9 @@ struct StoreOptions {
   bool watch = false;
   bool watch_self = false;  // for tests: of changes that this process makes past the store, too
   // False: do without, even where the backing and our rights allow it. For tests and for backings that fail at it.
-  bool clone_mount = true;   // a private clone of the mount as root; else mounts below the source answer EXDEV
-  bool file_handles = true;  // files are found again by handle; else by parent and name. Needs clone_mount
+  bool clone_mount = true;          // a private clone of the mount as root; else mounts below the source answer EXDEV
+  bool file_handles = true;         // files are found again by handle; else by parent and name. Needs clone_mount
+  BackingHealth* health = nullptr;  // none: calls are never refused. Outlives the store
 };
 
 struct StoreStats {

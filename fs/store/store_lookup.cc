@@ -47,6 +47,7 @@ Result<void> StoreImpl::confirm_name(InodeNumber number) {
   if (inode->number == kRootInode || !table_.path_of(inode)) return {};
   const MetadataKey key{MetadataKind::place, number};
   if (known(key, open_age_)) return {};
+  TRY(context_.admit(BackingUse::look));
   const Look look = metadata_.look({change_key(number), kAnyDirectory});
   const auto fd = with_spare_descriptors([&] { return open_place(inode); });
   if (!fd) {

@@ -22,7 +22,7 @@ Result<void> checked(int outcome) {
 
 Result<void> StoreImpl::check_writable() const {
   if (options_.read_only) return fail(EROFS);
-  return {};
+  return context_.admit(BackingUse::change);
 }
 
 Result<void> StoreImpl::change_through_data(const Subject* first, const Subject* second,
