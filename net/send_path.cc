@@ -220,6 +220,14 @@ void SendPath::take_slice(uint64_t asked, Result<FileSlice> slice) {
   slice_ = std::move(*slice);
 }
 
+void SendPath::give_up(int error) {
+  ASSERT(waits_for_file() && !pumping_);
+  ticket_->path = nullptr;
+  ticket_.reset();
+  waiting_ = Waiting::nothing;
+  lost(error);
+}
+
 void SendPath::lost(int error) {
   const bool begun = position_ > 0;
   if (begun) {

@@ -143,6 +143,9 @@ class SendPath {
   void send(Reply reply);
   void on_writable();
   void close();  // before the socket's descriptor
+  // While it waits for the file: as if that had failed with `error`. What the file says later is thrown away.
+  void give_up(int error);
+  bool waits_for_file() const { return waiting_ == Waiting::slice; }
   bool waits_for_client() const { return waiting_ == Waiting::socket || waiting_ == Waiting::release; }
 
  private:

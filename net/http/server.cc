@@ -12,7 +12,10 @@ namespace {
 
 class Server final : public HttpServer {
  public:
-  ~Server() override { stop(std::chrono::nanoseconds(0)); }
+  ~Server() override {
+    stop(std::chrono::nanoseconds(0));
+    if (listener_ != 0) shared_.options.health->remove_listener(listener_);
+  }
 
   Result<void> open(Store* store, const HttpOptions& options) {
     shared_.store = store;
@@ -21,7 +24,11 @@ class Server final : public HttpServer {
     ListenSockets listening = TRY(listen(options.address));
     port_ = listening.port;
     shared_.pool = std::make_unique<WorkerPool>(
-        WorkerPoolOptions{.threads = options.open_threads, .queue_max = options.open_queue_max});
+        WorkerPoolOptions{.threads = options.open_threads,
+                          .threads_max = std::max(options.open_threads, options.open_threads_max),
+                          .queue_max = options.open_queue_max});
+    if (options.health != nullptr)
+      listener_ = options.health->add_listener([this](std::chrono::nanoseconds) { shared_.pool->relieve(); });
     const SendOptions send{.method = options.send_method,
                            .support = probe_send_methods(),
                            .pinned_max_bytes = options.pinned_max_bytes / shared_.options.threads,
@@ -60,6 +67,7 @@ class Server final : public HttpServer {
   }
 
   HttpShared shared_;
+  uint64_t listener_ = 0;  // 0: none
   uint16_t port_ = 0;
   std::vector<std::unique_ptr<HttpWorker>> workers_;
   std::vector<std::thread> threads_;

@@ -14,6 +14,7 @@
 #include <string>
 
 #include "cache/clock.h"
+#include "fs/store/backing_health.h"
 #include "fs/store/store.h"
 #include "net/event_loop.h"
 #include "net/send_path.h"
@@ -32,9 +33,12 @@ struct HttpOptions {
   uint32_t connections_max = 8192;  // beyond: the one that is idle longest gives way, or clients wait
   uint32_t pipes_max = 256;         // see SendOptions; of all threads
   uint32_t open_threads = 4;
-  uint32_t open_queue_max = 1024;  // opens waiting for a thread; beyond: 503
+  uint32_t open_threads_max = 4 + BackingHealth::kCallsMax;  // while those hang
+  uint32_t open_queue_max = 1024;                            // opens waiting for a thread; beyond: 503
   LoopBackend backend = LoopBackend::automatic;
   const Clock* clock = &system_clock();
+  // What decides how long requests wait for the backing. None: for ever. Outlives the server.
+  BackingHealth* health = nullptr;
 };
 
 struct HttpStats {

@@ -82,18 +82,27 @@ void HttpSession::handle(std::string_view head) {
 // The request is parsed again from the head, which stands until it is answered.
 void HttpSession::open_elsewhere() {
   HttpRequest request = *parse_request(head_);
-  auto task = [worker = worker_, self = std::static_pointer_cast<HttpSession>(shared_from_this()), request]() mutable {
+  BackingHealth* const health = worker_->shared().options.health;
+  if (health != nullptr && !health->admits(BackingUse::look)) return refuse(request, status_of(ETIMEDOUT));
+  auto task = [worker = worker_, self = std::static_pointer_cast<HttpSession>(shared_from_this()), request,
+               open = ++opens_]() mutable {
     const HttpShared& shared = worker->shared();
+    const BackingCall call(shared.options.health, BackingUser::http, BackingUse::look);
     Result<Store::OpenedPath> opened = shared.store->open_path(shared.options.caller, request.path);
     worker->loop().post(
-        [worker, self = std::move(self), request = std::move(request), opened = std::move(opened)]() mutable {
+        [worker, self = std::move(self), request = std::move(request), open, opened = std::move(opened)]() mutable {
           worker->loop().unhold();
-          if (!self->closed()) self->answer(request, std::move(opened));
+          if (self->closed() || self->opens_ != open) return;
+          self->is_opening_ = false;
+          self->answer(request, std::move(opened));
         });
   };
+  is_opening_ = true;
+  wait_for_progress();
   worker_->loop().hold();
   if (worker_->shared().pool->submit(std::move(task))) return;
   worker_->loop().unhold();
+  is_opening_ = false;
   refuse(request, HttpStatus::unavailable);
 }
 
@@ -175,13 +184,21 @@ void HttpSession::enter(State state) {
     case State::reading: set_deadline(options.header_timeout); break;
     case State::answering:
       scanned_ = 0;
-      set_deadline(kNever);  // the store takes its time
+      set_deadline(kNever);  // until it waits for something
       break;
   }
 }
 
 void HttpSession::on_progress() {
-  set_deadline(worker_->shared().options.send_timeout);
+  wait_for_progress();
+}
+
+// From now on, for the client or for the backing.
+void HttpSession::wait_for_progress() {
+  progress_at_ = loop().now();
+  const HttpOptions& options = worker_->shared().options;
+  const auto io_timeout = options.health != nullptr ? options.health->io_timeout() : std::chrono::nanoseconds{};
+  set_deadline(io_timeout.count() > 0 ? std::min(options.send_timeout, io_timeout) : options.send_timeout);
 }
 
 void HttpSession::on_reply_sent() {
@@ -206,13 +223,37 @@ void HttpSession::on_input_end() {
 }
 
 void HttpSession::on_timeout() {
-  if (state_ == State::answering && !waits_for_client()) {
-    on_progress();  // it is the backing that is slow
+  if (state_ == State::answering) {
+    on_slow_answer();
   } else if (state_ == State::reading && has_input()) {
     refuse_framing(HttpStatus::request_timeout);
   } else {
-    close(state_ == State::answering);
+    close();
   }
+}
+
+void HttpSession::on_slow_answer() {
+  const HttpOptions& options = worker_->shared().options;
+  const auto waited = loop().now() - progress_at_;
+  if (waits_for_client()) {
+    if (waited >= options.send_timeout) return close(true);
+    return set_deadline(options.send_timeout - waited);
+  }
+  const bool times_out = options.health != nullptr && options.health->io_timeout().count() > 0;
+  if (times_out && waited >= options.health->io_timeout()) return give_up_backing();
+  set_deadline(times_out ? options.health->io_timeout() - waited : options.send_timeout);
+}
+
+// The backing hangs. What it says later is thrown away, so the connection ends: what is under way may still look at the
+// request.
+void HttpSession::give_up_backing() {
+  if (!is_opening_ && !waits_for_file()) return wait_for_progress();
+  worker_->shared().options.health->count_timed_out();
+  keep_alive_ = false;
+  if (waits_for_file()) return give_up_file(ETIMEDOUT);
+  is_opening_ = false;
+  opens_++;
+  refuse(*parse_request(head_), status_of(ETIMEDOUT));
 }
 
 void HttpSession::on_closed() {

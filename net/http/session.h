@@ -45,6 +45,9 @@ class HttpSession final : public Connection {
   void refuse(const HttpRequest& request, HttpStatus status, uint64_t size = 0);
   void refuse_framing(HttpStatus status);
   void start_sending(HttpStatus status, Reply reply);
+  void wait_for_progress();
+  void on_slow_answer();
+  void give_up_backing();
   ResponseContext context_of(const HttpRequest& request) const;
   void enter(State state);
 
@@ -52,7 +55,10 @@ class HttpSession final : public Connection {
   State state_ = State::reading;
   std::string head_;  // of the request that is answered: what its HttpRequest points into
   HttpStatus status_ = HttpStatus::ok;
-  uint32_t attempts_ = 0;   // to answer it
+  uint32_t attempts_ = 0;  // to answer it
+  uint64_t opens_ = 0;     // begun elsewhere; only the last one counts
+  bool is_opening_ = false;
+  std::chrono::nanoseconds progress_at_{};
   size_t scanned_ = 0;      // of the head that is arriving
   uint64_t body_left_ = 0;  // of the last request, to be skipped
   bool keep_alive_ = true;

@@ -22,6 +22,7 @@ std::string_view reason_of(HttpStatus status) {
     case HttpStatus::internal_error: return "Internal Server Error";
     case HttpStatus::not_implemented: return "Not Implemented";
     case HttpStatus::unavailable: return "Service Unavailable";
+    case HttpStatus::gateway_timeout: return "Gateway Timeout";
     case HttpStatus::version_not_supported: return "HTTP Version Not Supported";
   }
   return "";
@@ -40,6 +41,7 @@ HttpStatus status_of(int error) {
     case ENFILE:
     case ENOMEM:
     case EAGAIN: return HttpStatus::unavailable;
+    case ETIMEDOUT: return HttpStatus::gateway_timeout;  // the backing hangs
     default: return HttpStatus::internal_error;
   }
 }

@@ -25,6 +25,7 @@ enum class HttpStatus : uint16_t {
   internal_error = 500,
   not_implemented = 501,
   unavailable = 503,
+  gateway_timeout = 504,
   version_not_supported = 505,
 };
 

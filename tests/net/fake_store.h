@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -97,6 +98,7 @@ class FakeStore final : public Store {
     return open_path(caller, path);
   }
   Result<OpenedPath> open_path(const Caller&, std::string_view path) override {
+    if (blocking_opens && before_blocking_open) before_blocking_open();
     const auto error = open_errors_.find(std::string(path));
     if (error != open_errors_.end()) return fail(error->second);
     OpenedPath opened;
@@ -113,6 +115,7 @@ class FakeStore final : public Store {
   void add_directory(const std::string& path) { directories_[path] = true; }
 
   std::atomic<bool> blocking_opens{false};
+  std::function<void()> before_blocking_open;  // set before the server starts
   std::atomic<int> open_files{0};
   std::atomic<uint64_t> reads{0};
 

@@ -4,7 +4,9 @@
 #include <netinet/in.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
+#include <future>
 #include <map>
 #include <thread>
 
@@ -386,6 +388,96 @@ TEST_CASE("http server: a disk that fails before any of a file was sent is told 
   Client client(server->port());
   CHECK(client.get("/bad").status == 500);
   CHECK(client.get("/bad").status == 500);  // by the same connection
+}
+
+// A server whose backing has 20 seconds, and a clock for both.
+struct HangingBacking {
+  HangingBacking() {
+    store.add("a.txt", {.size = 1000});
+    store.add("cold", {.size = 3 << 20}).park_reads = true;
+    store.before_blocking_open = [this] {
+      ++opens_waiting;
+      gate_opens.wait();
+      --opens_waiting;
+    };
+  }
+  ~HangingBacking() { server->stop(std::chrono::seconds(0)); }
+  void turn() {  // the loop sees the new time when something happens
+    const bool blocking = store.blocking_opens.exchange(false);
+    Client other(server->port());
+    CHECK(other.get("/a.txt", "Connection: close\r\n").status == 200);
+    store.blocking_opens = blocking;
+  }
+  void pass(std::chrono::seconds time) {
+    clock.advance(time);
+    turn();
+    turn();  // the first one may have come before the loop looked at its timers
+  }
+
+  FakeStore store{24};
+  std::atomic<int> opens_waiting{0};
+  std::promise<void> gate;
+  std::shared_future<void> gate_opens = gate.get_future().share();
+  ManualClock clock;
+  BackingHealth health{{.io_timeout = std::chrono::seconds(20), .clock = &clock}};
+  std::unique_ptr<HttpServer> server = start(&store, {.threads = 1, .clock = &clock, .health = &health});
+};
+
+TEST_CASE("http server: a read that hangs is 504 before the head, and what it brings later is thrown away",
+          "[net][http]") {
+  HangingBacking backing;
+  Client client(backing.server->port());
+  client.write("GET /cold HTTP/1.1\r\nHost: h\r\n\r\n");
+  while (backing.store.parked() == 0) std::this_thread::yield();
+  backing.pass(std::chrono::seconds(15));
+  CHECK(backing.health.stats().timed_out == 0);
+  backing.pass(std::chrono::seconds(6));
+  const Response response = client.read();
+  CHECK(response.status == 504);
+  CHECK(response.fields.at("Connection") == "close");
+  CHECK(client.ended());
+  CHECK(backing.health.stats().timed_out == 1);
+  CHECK(backing.store.run_parked() == 1);
+  backing.turn();
+  CHECK(backing.server->stats().responses_5xx == 1);
+}
+
+TEST_CASE("http server: a read that hangs after the head ends the connection", "[net][http]") {
+  HangingBacking backing;
+  Client client(backing.server->port());
+  client.write("GET /cold HTTP/1.1\r\nHost: h\r\n\r\n");
+  while (backing.store.run_parked() == 0) std::this_thread::yield();
+  while (backing.store.parked() == 0) std::this_thread::yield();
+  backing.pass(std::chrono::seconds(21));
+  const Response response = client.read();
+  CHECK(response.status == 200);
+  CHECK(response.body == backing.store.content("cold", 0, 1 << 20));
+  CHECK_FALSE(response.whole);
+  CHECK(backing.store.run_parked() == 1);
+}
+
+TEST_CASE("http server: an open that hangs is 504, and the file it opens later is closed", "[net][http]") {
+  HangingBacking backing;
+  backing.store.blocking_opens = true;
+  Client client(backing.server->port());
+  client.write("GET /a.txt HTTP/1.1\r\nHost: h\r\n\r\n");
+  while (backing.server->stats().connections_open == 0) std::this_thread::yield();
+  while (backing.opens_waiting == 0) std::this_thread::yield();
+  backing.pass(std::chrono::seconds(21));
+  CHECK(client.read().status == 504);
+  CHECK(client.ended());
+  backing.gate.set_value();
+  while (backing.opens_waiting != 0) std::this_thread::yield();
+  backing.turn();
+  while (backing.store.open_files != 0) std::this_thread::yield();
+}
+
+TEST_CASE("http server: what is refused because the backing hangs is 504", "[net][http]") {
+  FakeStore store;
+  store.add("bad", {.size = 100'000}).read_error = ETIMEDOUT;
+  auto server = start(&store);
+  Client client(server->port());
+  CHECK(client.get("/bad").status == 504);
 }
 
 TEST_CASE("http server: slow heads, idle connections and clients that stop reading are ended", "[net][http]") {
