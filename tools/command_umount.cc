@@ -31,6 +31,7 @@ namespace {
 
 constexpr std::chrono::seconds kPatience{30};
 constexpr std::chrono::milliseconds kPause{20};
+constexpr std::chrono::milliseconds kLook{500};
 
 bool is_mounted(const std::string& path, uint64_t id) {
   const std::vector<MountEntry> mounts = read_mounts();
@@ -60,7 +61,19 @@ Checked<> stop_gateway(const RunningGateway& gateway, const MountEntry& mount, b
                     mount.path, mount.path, mount.path);
   }
   const auto deadline = system_clock().monotonic() + kPatience;
-  const bool ended = process.ended_within(std::chrono::milliseconds(kPatience));
+  bool hung = says_hung(gateway.status);
+  bool ended = process.ended_within(kLook);
+  while (!ended && system_clock().monotonic() < deadline) {
+    const ControlAnswer now = ask_gateway(gateway.socket_path, "status");
+    if (now.outcome == ControlAnswer::Outcome::answered) hung = says_hung(now.text);
+    ended = process.ended_within(kLook);
+    if (hung && !is_mounted(mount.path, mount.id) && now.outcome != ControlAnswer::Outcome::answered) break;
+  }
+  if (hung && !is_mounted(mount.path, mount.id)) {
+    return complain(
+        "'{}' is unmounted, but its backing does not answer: what was being changed there may be changed or not{}",
+        mount.path, ended ? "" : fmt::format("; the gateway (pid {}) ends when it answers", gateway.pid));
+  }
   while (ended && is_mounted(mount.path, mount.id)) {
     if (system_clock().monotonic() > deadline)
       return complain("'{}' is still mounted though its gateway ended", mount.path);

@@ -136,11 +136,14 @@ class UnixControlServer final : public ControlServer {
     ::eventfd_write(stop_.get(), 1);
     thread_.join();
     for (Job& job : jobs_) job.thread.join();
-    if (!link_.empty()) ::unlink(link_.c_str());
-    ::unlink(path_.c_str());
+    abandon();
   }
 
   const std::string& path() const override { return path_; }
+  void abandon() const override {
+    if (!link_.empty()) ::unlink(link_.c_str());
+    ::unlink(path_.c_str());
+  }
 
  private:
   struct Job {

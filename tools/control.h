@@ -56,6 +56,8 @@ class ControlServer {
   static Checked<std::unique_ptr<ControlServer>> open(const std::string& path, ControlHandlers handlers);
   virtual ~ControlServer() = default;
   virtual const std::string& path() const = 0;
+  // Removes the socket, for a process that cannot end in order. Any thread.
+  virtual void abandon() const = 0;
 };
 
 struct ControlAnswer {

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -19,8 +20,10 @@
 #include "cache/scrubber.h"
 #include "cache/trace_recorder.h"
 #include "fs/fuse/session.h"
+#include "fs/store/backing_health.h"
 #include "fs/store/identity.h"
 #include "fs/store/store.h"
+#include "fs/store/watched_disk.h"
 #include "net/http/server.h"
 #include "net/send_path.h"
 #include "tools/cache_request.h"
@@ -28,6 +31,7 @@
 #include "tools/service_manager.h"
 #include "tools/signals.h"
 #include "tools/status.h"
+#include "tools/stop_guard.h"
 #include "tools/version.h"
 #include "tools/warm_restart.h"
 
@@ -115,7 +119,8 @@ StoreOptions without_watch(StoreOptions options) {
   return options;
 }
 
-Checked<std::unique_ptr<Store>> make_store(const GatewayPlan& plan, BlockCache* cache, Disk* disk) {
+Checked<std::unique_ptr<Store>> make_store(const GatewayPlan& plan, BlockCache* cache, Disk* disk,
+                                           BackingHealth* health) {
   const StoreOptions options = {
       .source = plan.source,
       .read_only = plan.options.read_only,
@@ -127,6 +132,7 @@ Checked<std::unique_ptr<Store>> make_store(const GatewayPlan& plan, BlockCache* 
       .open_cache = plan.options.open_cache,
       .metadata_cache_bytes = plan.options.metadata_cache_bytes,
       .watch = plan.options.watch,
+      .health = health,
   };
   auto store = Store::open(options, cache, disk, &system_clock());
   if (!store && options.watch) {
@@ -150,7 +156,7 @@ Checked<SendMethod> choose_send_method(const std::string& wanted) {
   return complain("--send-method: {} does not work on this system; use auto", wanted);
 }
 
-Checked<std::unique_ptr<HttpServer>> make_http(const GatewayPlan& plan, Store* store) {
+Checked<std::unique_ptr<HttpServer>> make_http(const GatewayPlan& plan, Store* store, BackingHealth* health) {
   const Options& options = plan.options;
   // Of the other half the store takes a quarter for what it keeps for reuse, which gives way, and what HTTP has open.
   const auto connections_max = static_cast<uint32_t>(std::clamp<uint64_t>(descriptor_limit() / 2, 16, 65536));
@@ -162,6 +168,7 @@ Checked<std::unique_ptr<HttpServer>> make_http(const GatewayPlan& plan, Store* s
       .pinned_max_bytes = send_pinned_max(options, options.cache_size_bytes),
       .connections_max = options.http_connections.value_or(connections_max),
       .pipes_max = std::min(connections_max / 16, 256U),
+      .health = health,
   };
   auto server = HttpServer::start(store, http);
   if (server) return std::move(*server);
@@ -190,7 +197,7 @@ std::vector<std::string> mount_flags(const Options& options) {
   return flags;
 }
 
-Checked<std::unique_ptr<FuseSession>> make_fuse(const GatewayPlan& plan, Store* store) {
+Checked<std::unique_ptr<FuseSession>> make_fuse(const GatewayPlan& plan, Store* store, BackingHealth* health) {
   const Options& options = plan.options;
   const FuseOptions fuse_options = {
       .mountpoint = plan.mountpoint,
@@ -205,6 +212,7 @@ Checked<std::unique_ptr<FuseSession>> make_fuse(const GatewayPlan& plan, Store* 
       .negative_timeout = seconds_of(options.negative_timeout),
       .threads_max = options.fuse_threads,
       .clone_fd = options.clone_fd,
+      .health = health,
       .debug = options.debug,
       .extra = mount_flags(options),
   };
@@ -239,7 +247,8 @@ LogLevel log_level_of(const Options& options) {
 
 class Gateway {
  public:
-  explicit Gateway(const GatewayPlan& plan) : plan_(plan), started_(system_clock().monotonic()) {}
+  explicit Gateway(const GatewayPlan& plan)
+      : plan_(plan), started_(system_clock().monotonic()), health_({.io_timeout = plan.options.io_timeout}) {}
   ~Gateway() { stop(); }
   Gateway(const Gateway&) = delete;
   Gateway& operator=(const Gateway&) = delete;
@@ -250,11 +259,12 @@ class Gateway {
     recorder_ = TRY(make_recorder(plan_.options));
     cache_ = TRY(make_cache(plan_.options, proof_, recorder_.get()));
     start_scrubber();
-    disk_ = TRY(make_disk(plan_.options));
-    store_ = TRY(make_store(plan_, cache_.get(), disk_.get()));
+    health_.start();
+    disk_ = watch_disk(TRY(make_disk(plan_.options)), &health_);
+    store_ = TRY(make_store(plan_, cache_.get(), disk_.get(), &health_));
     if (!plan_.options.warm_restart.empty()) warm_restart_ = TRY(make_warm_restart());
-    if (plan_.options.http) http_ = TRY(make_http(plan_, store_.get()));
-    if (!plan_.mountpoint.empty()) fuse_ = TRY(make_fuse(plan_, store_.get()));
+    if (plan_.options.http) http_ = TRY(make_http(plan_, store_.get(), &health_));
+    if (!plan_.mountpoint.empty()) fuse_ = TRY(make_fuse(plan_, store_.get(), &health_));
     resize_ = std::make_unique<CacheResize>(cache_.get(), [this](uint64_t size_bytes) { follow_size(size_bytes); });
     control_ = TRY(ControlServer::open(plan_.options.control,
                                        {.status = [this] { return status_json(status()); },
@@ -273,12 +283,34 @@ class Gateway {
     if (http_) http_->stop(kDrainPatience);
     if (fuse_) fuse_->stop();
     if (fuse_thread_.joinable()) fuse_thread_.join();
+    is_quiet_ = true;
     control_.reset();
     resize_.reset();
     fuse_.reset();
     http_.reset();
     scrubber_.reset();
     warm_restart_.reset();
+    disk_.reset();  // waits for what is under way
+    store_.reset();
+    cache_.reset();
+    recorder_.reset();
+  }
+
+  bool is_hung() const { return health_.stats().hung; }
+
+  // Ends the process while stop() waits for a backing that hangs. Nobody shall wait for us any more, even if threads
+  // that hang keep the process from going.
+  [[noreturn]] void give_up() {
+    const BackingStats backing = health_.stats();
+    log(LogLevel::error,
+        "{}: the backing has not answered for {:.0f} s: ending without it; {} calls, {} reads and {} writes were not "
+        "finished, and what they were to change may be changed or not",
+        plan_.source, seconds_of(backing.hung_for), backing.calls, backing.reads, backing.writes);
+    if (!is_quiet_) {
+      if (control_) control_->abandon();
+      if (fuse_) fuse_->abandon();
+    }
+    ::_exit(EXIT_FAILURE);
   }
 
   std::string greeting() const {
@@ -332,6 +364,7 @@ class Gateway {
     status.disk = disk_->stats();
     status.disk_engine = disk_->name();
     status.store = store_->stats();
+    status.backing = health_.stats();
     status.send_method = plan_.options.send_method;
     if (recorder_) {
       status.trace = recorder_->stats();
@@ -350,6 +383,7 @@ class Gateway {
   const GatewayPlan plan_;
   const std::chrono::nanoseconds started_;
   ReleaseProof proof_ = ReleaseProof::replace;
+  BackingHealth health_;
   // Each uses those above it; the disk goes before the store, since its last completions still refer to files.
   std::unique_ptr<TraceRecorder> recorder_;
   std::unique_ptr<BlockCache> cache_;
@@ -362,6 +396,7 @@ class Gateway {
   std::unique_ptr<CacheResize> resize_;
   std::unique_ptr<ControlServer> control_;
   std::thread fuse_thread_;
+  std::atomic<bool> is_quiet_{false};  // nobody is served any more
 };
 
 }  // namespace
@@ -384,6 +419,8 @@ int run_gateway(const GatewayPlan& plan, StartReport& report) {
   const int signal = wait_for_stop_signal();
   log(LogLevel::info, "{}: stopping ({})", plan.source, ::strsignal(signal));
   manager.stopping("replies under way are finished");
+  const StopGuard guard(
+      {.is_hung = [&gateway] { return gateway.is_hung(); }, .give_up = [&gateway] { gateway.give_up(); }});
   gateway.stop();
   return EXIT_SUCCESS;
 }

@@ -28,6 +28,7 @@ struct Options {
   std::string warm_restart;                  // a file; empty: off
   uint64_t readahead_bytes = uint64_t{4} << 20;
   uint32_t io_depth = 64;
+  std::chrono::nanoseconds io_timeout = std::chrono::seconds(60);  // 0: none
   bool direct_io = true;
   std::string disk_engine = "auto";
   std::string release_proof = "auto";

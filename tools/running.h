@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "tools/complaint.h"
 #include "tools/control.h"
@@ -15,6 +16,9 @@ struct RunningGateway {
   std::string mountpoint;  // empty: it only serves
   std::string status;      // its JSON
 };
+
+// Whether a status says that the gateway waits for a backing that hangs.
+bool says_hung(std::string_view status);
 
 // What answers among `found`.
 std::vector<RunningGateway> running_gateways(const std::vector<FoundGateway>& found);

@@ -91,6 +91,21 @@ Json store_json(const StoreStats& store) {
   };
 }
 
+Json backing_json(const GatewayStatus& status) {
+  const BackingStats& backing = status.backing;
+  return {
+      {"hung", backing.hung},
+      {"hung_seconds", std::chrono::duration_cast<std::chrono::seconds>(backing.hung_for).count()},
+      {"requests_waiting", status.fuse ? status.fuse->waiting : 0},
+      {"calls_waiting", backing.calls},
+      {"reads_waiting", backing.reads},
+      {"writes_waiting", backing.writes},
+      {"timed_out", backing.timed_out},
+      {"interrupted", backing.interrupted},
+      {"refused", backing.refused},
+  };
+}
+
 Json send_json(const GatewayStatus& status) {
   const SendStats sent = status.http ? status.http->sent : SendStats();
   return {
@@ -156,6 +171,11 @@ const Json& object_at(const Json& object, const char* key) {
   static const Json empty = Json::object();
   const auto found = object.find(key);
   return found != object.end() && found->is_object() ? *found : empty;
+}
+
+bool is_hung(const Json& backing) {
+  const auto hung = backing.find("hung");
+  return hung != backing.end() && hung->is_boolean() && hung->get<bool>();
 }
 
 std::optional<Json> parse_object(std::string_view text) {
@@ -236,6 +256,16 @@ std::string metadata_line(const Json& store) {
                                      : "not watching");
 }
 
+std::string backing_line(const Json& backing) {
+  const std::string state =
+      is_hung(backing) ? fmt::format("has not answered for {}", uptime_text(number_at(backing, "hung_seconds")))
+                       : "answers";
+  return fmt::format(
+      "{}; {} calls, {} reads and {} writes wait; {} requests timed out, {} interrupted, {} failed at once", state,
+      number_at(backing, "calls_waiting"), number_at(backing, "reads_waiting"), number_at(backing, "writes_waiting"),
+      number_at(backing, "timed_out"), number_at(backing, "interrupted"), number_at(backing, "refused"));
+}
+
 std::string send_line(const Json& send) {
   return fmt::format("{} by copy, {} by vmsplice, {} by zerocopy (method {})", bytes_at(send, "copy_bytes"),
                      bytes_at(send, "vmsplice_bytes"), bytes_at(send, "zerocopy_bytes"), text_at(send, "method"));
@@ -277,6 +307,7 @@ std::string status_json(const GatewayStatus& status) {
       {"disk", disk_json(status)},
       {"readahead", readahead_json(status.cache)},
       {"store", store_json(status.store)},
+      {"backing", backing_json(status)},
       {"send", send_json(status)},
       {"fuse", status.fuse ? fuse_json(*status.fuse) : Json()},
       {"http", status.http ? http_json(*status.http, status.http_address) : Json()},
@@ -291,7 +322,7 @@ std::optional<GatewayIdentity> parse_identity(std::string_view json) {
   const std::optional<Json> object = parse_object(json);
   if (!object || number_at(*object, "pid") == 0) return std::nullopt;
   return GatewayIdentity{static_cast<pid_t>(number_at(*object, "pid")), text_at(*object, "source"),
-                         text_at(*object, "mountpoint")};
+                         text_at(*object, "mountpoint"), is_hung(object_at(*object, "backing"))};
 }
 
 Checked<std::string> status_table(std::string_view json) {
@@ -314,6 +345,7 @@ Checked<std::string> status_table(std::string_view json) {
   add("readahead", readahead_line(object_at(*status, "readahead")));
   add("files", store_line(object_at(*status, "store")));
   add("metadata", metadata_line(object_at(*status, "store")));
+  if (const Json& backing = object_at(*status, "backing"); !backing.empty()) add("backing", backing_line(backing));
   if (!mountpoint.empty()) add("fuse", fuse_line(object_at(*status, "fuse")));
   if (!object_at(*status, "http").empty()) {
     add("http", http_line(object_at(*status, "http")));

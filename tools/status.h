@@ -13,6 +13,7 @@
 #include "cache/disk.h"
 #include "cache/trace_recorder.h"
 #include "fs/fuse/session.h"
+#include "fs/store/backing_health.h"
 #include "fs/store/store.h"
 #include "net/http/server.h"
 #include "tools/complaint.h"
@@ -32,6 +33,7 @@ struct GatewayStatus {
   DiskStats disk;
   std::string disk_engine;
   StoreStats store;
+  BackingStats backing;
   std::optional<FuseStats> fuse;  // nothing: no mount
   std::optional<HttpStats> http;  // nothing: no export
   std::string http_address;
@@ -47,6 +49,7 @@ struct GatewayIdentity {
   pid_t pid = 0;
   std::string source;
   std::string mountpoint;
+  bool backing_hangs = false;
 };
 std::optional<GatewayIdentity> parse_identity(std::string_view json);
 

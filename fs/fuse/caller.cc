@@ -1,16 +1,23 @@
 #include "fs/fuse/caller.h"
 
+#include <fmt/format.h>
+
+#include <fstream>
+#include <string>
+
 namespace sluice {
 namespace {
 
-std::vector<gid_t> read_groups(fuse_req_t request) {
-  std::vector<gid_t> groups(64);
-  while (true) {
-    const int count = fuse_req_getgroups(request, static_cast<int>(groups.size()), groups.data());
-    const bool fits = count <= static_cast<int>(groups.size());
-    groups.resize(count > 0 ? static_cast<size_t>(count) : 0);
-    if (fits) return groups;
+// Not by fuse_req_getgroups: the request may have been answered already, and be gone.
+std::vector<gid_t> read_groups(pid_t pid) {
+  std::ifstream status(fmt::format("/proc/{0}/task/{0}/status", pid));
+  std::vector<gid_t> groups;
+  for (std::string word; status >> word;) {
+    if (word != "Groups:") continue;
+    for (gid_t group; status >> group;) groups.push_back(group);
+    break;
   }
+  return groups;
 }
 
 }  // namespace
@@ -31,11 +38,10 @@ std::vector<gid_t> CallerGroups::get(pid_t pid, uid_t uid, gid_t gid, const std:
   return groups;
 }
 
-Caller caller_of(fuse_req_t request, CallerGroups& groups) {
-  const fuse_ctx* context = fuse_req_ctx(request);
-  Caller caller{.uid = context->uid, .gid = context->gid, .groups = {}, .umask = context->umask};
+Caller caller_of(const fuse_ctx& context, CallerGroups& groups) {
+  Caller caller{.uid = context.uid, .gid = context.gid, .groups = {}, .umask = context.umask};
   if (caller.uid != 0) {
-    caller.groups = groups.get(context->pid, context->uid, context->gid, [request] { return read_groups(request); });
+    caller.groups = groups.get(context.pid, context.uid, context.gid, [&context] { return read_groups(context.pid); });
   }
   return caller;
 }

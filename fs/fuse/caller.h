@@ -40,6 +40,6 @@ class CallerGroups {
 };
 
 // Root needs no groups. A caller that has gone, or lives in another pid namespace, has none.
-Caller caller_of(fuse_req_t request, CallerGroups& groups);
+Caller caller_of(const fuse_ctx& context, CallerGroups& groups);
 
 }  // namespace sluice

@@ -12,7 +12,9 @@
 #include "fs/fuse/init_reply.h"
 #include "fs/fuse/libfuse.h"
 #include "fs/fuse/notify.h"
+#include "fs/fuse/pending.h"
 #include "fs/fuse/session.h"
+#include "fs/store/backing_health.h"
 #include "fs/store/store.h"
 
 namespace sluice {
@@ -34,6 +36,8 @@ struct FuseContext {
   FuseContext(Store& the_store, FuseOptions the_options)
       : store(the_store),
         options(std::move(the_options)),
+        health(*options.health),
+        pending(options.health),
         groups(&system_clock()),
         // Offset -1: attributes only.
         attributes(options.notifications_max,
@@ -50,6 +54,8 @@ struct FuseContext {
 
   Store& store;
   const FuseOptions options;
+  BackingHealth& health;
+  PendingRequests pending;
   fuse_session* session = nullptr;  // set once, before any thread
   InitReply init_reply;
   std::atomic<bool> direct_io{false};  // decided by INIT
@@ -57,7 +63,7 @@ struct FuseContext {
   HandleTable<DirectoryHandle> directories;
   CallerGroups groups;
   FuseCounters counters;
-  std::atomic<uint64_t> in_flight{0};  // requests not answered; waited on at the end
+  std::atomic<uint64_t> in_flight{0};  // requests that somebody serves; waited on at the end
   Notifier attributes;
   Notifier pages;
 };

@@ -17,8 +17,9 @@ struct FileHandle {
   std::shared_ptr<OpenFile> file;
 };
 
+// Shared with a reading that hangs, whose request was answered: then the kernel may release it.
 struct DirectoryHandle {
-  std::unique_ptr<OpenDirectory> directory;
+  std::shared_ptr<OpenDirectory> directory;
 };
 
 template <typename Handle>

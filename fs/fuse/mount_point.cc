@@ -5,6 +5,7 @@
 #include <spawn.h>
 #include <sys/mount.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
@@ -12,6 +13,7 @@
 #include <iterator>
 
 #include "cache/log.h"
+#include "cache/unique_fd.h"
 
 extern char** environ;
 
@@ -117,6 +119,13 @@ Result<void> MountPoint::unmount(bool lazily) const {
     case EINVAL: return {};  // gone between the look and the call
     default: return fail(errno);
   }
+}
+
+Result<void> MountPoint::abort_connection() const {
+  const std::string connection = entry_.device.substr(entry_.device.find(':') + 1);
+  const UniqueFd fd(::open(fmt::format("/sys/fs/fuse/connections/{}/abort", connection).c_str(), O_WRONLY | O_CLOEXEC));
+  if (!fd || ::write(fd.get(), "1", 1) != 1) return fail(errno);
+  return {};
 }
 
 }  // namespace sluice

@@ -31,6 +31,9 @@ class MountPoint {
   // Errors: EBUSY (in use, or covered by another mount), EPERM.
   Result<void> unmount(bool lazily) const;
 
+  // Who waits in the mount gets an error, now. Errors: ENOENT where the fusectl file system is not mounted.
+  Result<void> abort_connection() const;
+
  private:
   explicit MountPoint(MountEntry entry) : entry_(std::move(entry)) {}
   const MountEntry entry_;

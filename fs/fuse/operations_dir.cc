@@ -57,8 +57,8 @@ void opendir(fuse_req_t handle, fuse_ino_t number, fuse_file_info* info) noexcep
 
 void readdir(fuse_req_t handle, fuse_ino_t, size_t size, off_t offset, fuse_file_info* info) noexcept {
   Request request(handle);
-  auto& directory = *HandleTable<DirectoryHandle>::get(info->fh).directory;
-  const auto entries = next_entries(directory, static_cast<uint64_t>(offset), Format::plain, size);
+  const auto directory = HandleTable<DirectoryHandle>::get(info->fh).directory;
+  const auto entries = next_entries(*directory, static_cast<uint64_t>(offset), Format::plain, size);
   if (!entries) return request.reply_error(entries.error());
   DirectoryReply reply(Format::plain, size);
   for (const NamedEntry& entry : *entries) reply.add(entry);
@@ -67,10 +67,10 @@ void readdir(fuse_req_t handle, fuse_ino_t, size_t size, off_t offset, fuse_file
 
 void readdirplus(fuse_req_t handle, fuse_ino_t number, size_t size, off_t offset, fuse_file_info* info) noexcept {
   Request request(handle);
-  auto& directory = *HandleTable<DirectoryHandle>::get(info->fh).directory;
+  const auto directory = HandleTable<DirectoryHandle>::get(info->fh).directory;
   auto next = static_cast<uint64_t>(offset);
   while (true) {
-    const auto entries = next_entries(directory, next, Format::plus, size);
+    const auto entries = next_entries(*directory, next, Format::plus, size);
     if (!entries) return request.reply_error(entries.error());
     std::vector<InodeNumber> referenced;
     const auto reply = pack_plus(request, number, *entries, size, referenced);
@@ -94,7 +94,8 @@ void releasedir(fuse_req_t handle, fuse_ino_t, fuse_file_info* info) noexcept {
 
 void fsyncdir(fuse_req_t handle, fuse_ino_t, int data_only, fuse_file_info* info) noexcept {
   Request request(handle);
-  request.reply_done(HandleTable<DirectoryHandle>::get(info->fh).directory->fsync(data_only != 0));
+  const auto directory = HandleTable<DirectoryHandle>::get(info->fh).directory;
+  request.reply_done(directory->fsync(data_only != 0));
 }
 
 }  // namespace

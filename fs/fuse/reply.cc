@@ -31,8 +31,13 @@ struct stat shown(const FuseOptions& options, struct stat attributes) {
 }
 
 // The kernel takes ENOSYS for "this daemon never has that operation" and does not ask again; a backing means one file.
+// ETIMEDOUT is a backing that hangs; programs know EIO.
 int reply_code(Error error) {
-  return error.number == ENOSYS ? EOPNOTSUPP : error.number;
+  switch (error.number) {
+    case ENOSYS: return EOPNOTSUPP;
+    case ETIMEDOUT: return EIO;
+    default: return error.number;
+  }
 }
 
 }  // namespace
@@ -48,57 +53,68 @@ fuse_entry_param entry_param(const FuseOptions& options, const Entry& entry) {
 }
 
 Request::Request(fuse_req_t request)
-    : context_(static_cast<FuseContext*>(fuse_req_userdata(request))), request_(request) {
+    : context_(static_cast<FuseContext*>(fuse_req_userdata(request))),
+      pending_(context_->pending.begin(request)),
+      is_handlers_own_(true) {
   count(context_->counters.requests);
   count(context_->in_flight);
+  context_->health.begin_call(BackingUser::fuse);
 }
 
 Request::~Request() {
-  if (request_ != nullptr) reply_error({EIO});
+  if (pending_ != nullptr) reply_error({EIO});
+  if (is_handlers_own_) BackingHealth::end_call();
 }
 
 Caller Request::caller() const {
-  if (!shows_other_identity(context_->options)) return caller_of(request_, context_->groups);
-  return {.uid = 0, .gid = 0, .groups = {}, .umask = fuse_req_ctx(request_)->umask};
+  if (!shows_other_identity(context_->options)) return caller_of(pending_->caller(), context_->groups);
+  return {.uid = 0, .gid = 0, .groups = {}, .umask = pending_->caller().umask};
 }
 
 // Who acts as the gateway without being root shall not leave programs on the backing that run as the gateway.
 mode_t Request::allowed_mode(mode_t mode) const {
-  const bool trusted = fuse_req_ctx(request_)->uid == 0 || !shows_other_identity(context_->options);
+  const bool trusted = pending_->caller().uid == 0 || !shows_other_identity(context_->options);
   return trusted ? mode : mode & ~static_cast<mode_t>(S_ISUID | S_ISGID);
 }
 
-fuse_req_t Request::take() {
-  ASSERT(request_ != nullptr);
-  return std::exchange(request_, nullptr);
+// False: the reply was thrown away, or the kernel does not want it.
+template <typename Send>
+bool Request::send(Send send_to) {
+  ASSERT(pending_ != nullptr);
+  const fuse_req_t request = pending_->take();
+  return request != nullptr && send_to(request) == 0;
 }
 
 // The last thing that a request does: afterwards the session may end.
 void Request::finish() {
+  context_->pending.end(std::exchange(pending_, nullptr));
   if (context_->in_flight.fetch_sub(1) == 1) context_->in_flight.notify_all();
 }
 
 void Request::reply_none() {
-  fuse_reply_none(take());
+  send([](fuse_req_t to) {
+    fuse_reply_none(to);
+    return 0;
+  });
   finish();
 }
 
 void Request::reply_error(Error error) {
   count(context_->counters.errors);
-  fuse_reply_err(take(), reply_code(error));
+  send([&](fuse_req_t to) { return fuse_reply_err(to, reply_code(error)); });
   finish();
 }
 
 void Request::reply_done(const Result<void>& result) {
   if (!result) return reply_error(result.error());
-  fuse_reply_err(take(), 0);
+  send([&](fuse_req_t to) { return fuse_reply_err(to, 0); });
   finish();
 }
 
 void Request::reply_entry(const Result<Entry>& result) {
   if (!result) return reply_error(result.error());
   const fuse_entry_param param = entry_param(context_->options, *result);
-  if (fuse_reply_entry(take(), &param) != 0) store().forget(result->number, 1);
+  if (!send([&](fuse_req_t to) { return fuse_reply_entry(to, &param); })) store().forget(result->number, 1);
   finish();
 }
 
@@ -107,7 +123,7 @@ void Request::reply_lookup(const Result<Entry>& result) {
   if (result || result.error().number != ENOENT || timeout <= 0) return reply_entry(result);
   fuse_entry_param absent{};
   absent.entry_timeout = timeout;
-  fuse_reply_entry(take(), &absent);
+  send([&](fuse_req_t to) { return fuse_reply_entry(to, &absent); });
   finish();
 }
 
@@ -115,19 +131,21 @@ void Request::reply_attributes(const Result<Attributes>& result) {
   if (!result) return reply_error(result.error());
   const FuseOptions& options = context_->options;
   const struct stat attributes = shown(options, result->values);
-  fuse_reply_attr(take(), &attributes, attribute_timeout(options, result->values, result->age));
+  send([&](fuse_req_t to) {
+    return fuse_reply_attr(to, &attributes, attribute_timeout(options, result->values, result->age));
+  });
   finish();
 }
 
 void Request::reply_readlink(const Result<std::string>& target) {
   if (!target) return reply_error(target.error());
-  fuse_reply_readlink(take(), target->c_str());
+  send([&](fuse_req_t to) { return fuse_reply_readlink(to, target->c_str()); });
   finish();
 }
 
 void Request::reply_statfs(const Result<struct statvfs>& result) {
   if (!result) return reply_error(result.error());
-  fuse_reply_statfs(take(), &*result);
+  send([&](fuse_req_t to) { return fuse_reply_statfs(to, &*result); });
   finish();
 }
 
@@ -138,12 +156,12 @@ void Request::reply_xattr(const Result<std::string>& value, size_t size) {
     reply_bytes(*value);
     return;
   }
-  fuse_reply_xattr(take(), value->size());
+  send([&](fuse_req_t to) { return fuse_reply_xattr(to, value->size()); });
   finish();
 }
 
 bool Request::reply_bytes(std::string_view bytes) {
-  const bool is_wanted = fuse_reply_buf(take(), bytes.data(), bytes.size()) == 0;
+  const bool is_wanted = send([&](fuse_req_t to) { return fuse_reply_buf(to, bytes.data(), bytes.size()); });
   finish();
   return is_wanted;
 }
@@ -155,7 +173,7 @@ void Request::reply_read(const Result<FileSlice>& slice) {
   if (slice->length > 0) slice->pages.append_iovecs(slice->skip, slice->length, parts);
   count(context_->counters.reads);
   count(context_->counters.read_bytes, slice->length);
-  fuse_reply_iov(take(), parts.data(), static_cast<int>(parts.size()));
+  send([&](fuse_req_t to) { return fuse_reply_iov(to, parts.data(), static_cast<int>(parts.size())); });
   finish();
 }
 
@@ -163,13 +181,13 @@ void Request::reply_written(const Result<size_t>& bytes) {
   if (!bytes) return reply_error(bytes.error());
   count(context_->counters.writes);
   count(context_->counters.write_bytes, *bytes);
-  fuse_reply_write(take(), *bytes);
+  send([&](fuse_req_t to) { return fuse_reply_write(to, *bytes); });
   finish();
 }
 
 void Request::reply_offset(const Result<uint64_t>& offset) {
   if (!offset) return reply_error(offset.error());
-  fuse_reply_lseek(take(), static_cast<off_t>(*offset));
+  send([&](fuse_req_t to) { return fuse_reply_lseek(to, static_cast<off_t>(*offset)); });
   finish();
 }
 
@@ -185,7 +203,7 @@ void Request::open_reply(fuse_file_info& info, std::unique_ptr<OpenFile> file) {
 
 void Request::reply_open(std::unique_ptr<OpenFile> file, fuse_file_info info) {
   open_reply(info, std::move(file));
-  if (fuse_reply_open(take(), &info) != 0) context_->files.remove(info.fh);
+  if (!send([&](fuse_req_t to) { return fuse_reply_open(to, &info); })) context_->files.remove(info.fh);
   finish();
 }
 
@@ -193,7 +211,7 @@ void Request::reply_create(Result<Store::Created> created, fuse_file_info info) 
   if (!created) return reply_error(created.error());
   const fuse_entry_param param = entry_param(context_->options, created->entry);
   open_reply(info, std::move(created->file));
-  if (fuse_reply_create(take(), &param, &info) != 0) {
+  if (!send([&](fuse_req_t to) { return fuse_reply_create(to, &param, &info); })) {
     context_->files.remove(info.fh);
     store().forget(param.ino, 1);
   }
@@ -203,7 +221,7 @@ void Request::reply_create(Result<Store::Created> created, fuse_file_info info) 
 void Request::reply_open_directory(Result<std::unique_ptr<OpenDirectory>> directory, fuse_file_info info) {
   if (!directory) return reply_error(directory.error());
   info.fh = context_->directories.add({std::move(*directory)});
-  if (fuse_reply_open(take(), &info) != 0) context_->directories.remove(info.fh);
+  if (!send([&](fuse_req_t to) { return fuse_reply_open(to, &info); })) context_->directories.remove(info.fh);
   finish();
 }
 

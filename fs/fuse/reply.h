@@ -1,9 +1,10 @@
 // Request is one request of the kernel. It is answered exactly once, by whichever thread has the answer, with no lock
 // held. Whoever owns the Request owes the answer; one that is destroyed without is answered EIO, because a process
-// would wait for ever.
+// would wait for ever. A request that waits for the backing for too long is answered by PendingRequests; its owner's
+// reply is then thrown away.
 //
-// A reply that hands out a reference (an entry, an open file) takes it back when the kernel no longer wants the reply,
-// because the caller was killed meanwhile.
+// A reply that hands out a reference (an entry, an open file) takes it back when it is thrown away, or the kernel no
+// longer wants it, because the caller was killed meanwhile.
 #pragma once
 
 #include <string_view>
@@ -12,6 +13,7 @@
 #include "cache/result.h"
 #include "fs/fuse/context.h"
 #include "fs/fuse/libfuse.h"
+#include "fs/fuse/pending.h"
 #include "fs/store/store.h"
 
 namespace sluice {
@@ -19,7 +21,7 @@ namespace sluice {
 class Request {
  public:
   explicit Request(fuse_req_t request);
-  Request(Request&& other) noexcept : context_(other.context_), request_(std::exchange(other.request_, nullptr)) {}
+  Request(Request&& other) noexcept : context_(other.context_), pending_(std::exchange(other.pending_, nullptr)) {}
   Request& operator=(Request&&) = delete;
   ~Request();
 
@@ -27,7 +29,7 @@ class Request {
   Store& store() const { return context_->store; }
   Caller caller() const;
   mode_t allowed_mode(mode_t mode) const;
-  SetIdBits set_id_bits() const { return set_id_bits_after_change_by(fuse_req_ctx(request_)->uid); }
+  SetIdBits set_id_bits() const { return set_id_bits_after_change_by(pending_->caller().uid); }
 
   void reply_none();
   void reply_error(Error error);
@@ -52,12 +54,14 @@ class Request {
   void reply_open_directory(Result<std::unique_ptr<OpenDirectory>> directory, fuse_file_info info);
 
  private:
-  fuse_req_t take();
+  template <typename Send>
+  bool send(Send send_to);
   void finish();
   void open_reply(fuse_file_info& info, std::unique_ptr<OpenFile> file);
 
   FuseContext* context_;
-  fuse_req_t request_;  // nullptr once answered
+  PendingRequest* pending_;       // nullptr once answered
+  bool is_handlers_own_ = false;  // made by the handler, on whose thread it stays
 };
 
 // The kernel's view of an entry, with the timeouts of the options.

@@ -10,6 +10,8 @@
 // it, so stop() sends a signal with an empty handler to the thread of run(), again and again until the loop has ended
 // (a signal that comes just before sem_wait is lost).
 //
+// A backing that hangs can keep any of these from coming to an end; abandon() is for that.
+//
 // fuse_session_unmount would unmount whatever is at that path by then, perhaps the source itself, when it was mounted
 // over. It leaves a mount alone whose connection is dead, so we close the device and give libfuse a dead pipe.
 #include "fs/fuse/session.h"
@@ -34,6 +36,7 @@
 #include "fs/fuse/mount_options.h"
 #include "fs/fuse/mount_point.h"
 #include "fs/fuse/operations.h"
+#include "fs/fuse/relief.h"
 
 namespace sluice {
 namespace {
@@ -141,6 +144,7 @@ class FuseSessionImpl final : public FuseSession {
 
   Result<void> run() override;
   void stop() override;
+  void abandon() override;
   Result<void> unmount() override { return mount_point_->unmount(false); }
   const std::string& mountpoint() const override { return context_->options.mountpoint; }
   FuseStats stats() const override;
@@ -149,13 +153,16 @@ class FuseSessionImpl final : public FuseSession {
   enum class State { ready, running, ended };
 
   int serve();
+  int run_loop();
   bool unmount_for_stop();
   void end_loop(std::chrono::milliseconds grace);
   void finish();
   void close_device();
+  bool give_up_device();
 
   const std::shared_ptr<FuseContext> context_;
   std::optional<MountPoint> mount_point_;
+  uint64_t pending_listener_ = 0;  // 0: none
   Mutex mutex_;
   CondVar state_changed_;
   State state_ GUARDED_BY(mutex_) = State::ready;
@@ -250,14 +257,27 @@ int FuseSessionImpl::serve() {
   context_->store.on_outside_name([context = context_](InodeNumber directory, const std::string& name) {
     context->pages.invalidate_name(directory, name);
   });
+  pending_listener_ = context_->health.add_listener([context = context_.get()](std::chrono::nanoseconds now) {
+    context->pending.tick(now, context->health.io_timeout());
+  });
+  const int result = run_loop();
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return result;
+}
+
+// With more threads beside libfuse's own while these hang.
+int FuseSessionImpl::run_loop() {
+  BackingHealth& health = context_->health;
+  ReliefThreads relief(context_->session, context_->options.threads_max, wake_signal());
+  const uint64_t listener = health.add_listener(
+      [&relief, &health](std::chrono::nanoseconds now) { relief.tick(now, health.stuck_calls(BackingUser::fuse)); });
   fuse_loop_config* config = fuse_loop_cfg_create();
   fuse_loop_cfg_set_clone_fd(config, context_->options.clone_fd);
   fuse_loop_cfg_set_max_threads(config, context_->options.threads_max);
   fuse_loop_cfg_set_idle_threads(config, context_->options.threads_idle_max);
   const int result = fuse_session_loop_mt(context_->session, config);
   fuse_loop_cfg_destroy(config);
-
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  health.remove_listener(listener);
   return result;
 }
 
@@ -266,6 +286,7 @@ void FuseSessionImpl::finish() {
   context_->store.on_outside_change(nullptr);
   context_->store.on_outside_name(nullptr);
   for (uint64_t left = context_->in_flight; left != 0; left = context_->in_flight) context_->in_flight.wait(left);
+  if (pending_listener_ != 0) context_->health.remove_listener(pending_listener_);
   context_->attributes.stop();
   context_->pages.stop();
   context_->files.clear();
@@ -274,17 +295,31 @@ void FuseSessionImpl::finish() {
 }
 
 void FuseSessionImpl::close_device() {
+  if (give_up_device()) fuse_session_unmount(context_->session);
+}
+
+// Closes the device, with a dead pipe in its place.
+bool FuseSessionImpl::give_up_device() {
   const int device = fuse_session_fd(context_->session);
-  if (device == -1) return;  // the mount failed
+  if (device == -1) return false;  // the mount failed
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) == -1) {
     log(LogLevel::error, "pipe2: {}", error_text(errno));
-    return;
+    return false;
   }
   const UniqueFd write_end(ends[1]);
   ::close(ends[0]);
   ::dup3(write_end.get(), device, O_CLOEXEC);
-  fuse_session_unmount(context_->session);
+  return true;
+}
+
+// A thread that hangs keeps the process' descriptors open, however dead the process is. So the device is not left to
+// its end.
+void FuseSessionImpl::abandon() {
+  if (auto detached = mount_point_->unmount(true); !detached)
+    log(LogLevel::warning, "{}: umount: {}", mountpoint(), error_text(detached.error().number));
+  static_cast<void>(mount_point_->abort_connection());
+  give_up_device();
 }
 
 void FuseSessionImpl::stop() {
@@ -336,6 +371,7 @@ FuseStats FuseSessionImpl::stats() const {
       .write_bytes = counters.write_bytes,
       .errors = counters.errors,
       .in_flight = context_->in_flight,
+      .waiting = context_->pending.waiting(),
       .open_files = context_->files.size(),
       .open_directories = context_->directories.size(),
       .invalidations = context_->attributes.sent() + context_->pages.sent(),

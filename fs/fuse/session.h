@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "cache/result.h"
+#include "fs/store/backing_health.h"
 #include "fs/store/store.h"
 
 namespace sluice {
@@ -37,6 +38,8 @@ struct FuseOptions {
   // Unmount when the daemon dies. Dangerous: after a crash the mountpoint looks empty, and backups and mirrors
   // propagate that as deletion. Without it a dead mount looks dead (ENOTCONN).
   bool auto_unmount = false;
+  // What decides how long requests wait for the backing. Outlives the session.
+  BackingHealth* health = nullptr;
   bool debug = false;                 // libfuse logs every message
   uint32_t notifications_max = 4096;  // invalidations that wait for the kernel; more are dropped, timeouts cover them
   // More options of mount.fuse3(8), one each, not escaped: "suid", "noexec", "noatime", "context=...". They come last,
@@ -55,7 +58,8 @@ struct FuseStats {
   uint64_t writes = 0;
   uint64_t write_bytes = 0;
   uint64_t errors = 0;     // replies with an errno; ENOENT of a lookup is one
-  uint64_t in_flight = 0;  // received, not answered
+  uint64_t in_flight = 0;  // received, and somebody is at them
+  uint64_t waiting = 0;    // not answered for longer than a moment
   uint64_t open_files = 0;
   uint64_t open_directories = 0;
   uint64_t invalidations = 0;          // asked of the kernel
@@ -73,13 +77,17 @@ class FuseSession {
   // Only after run() and stop() have returned. Unmounts if run() was never called.
   virtual ~FuseSession() = default;
 
-  // Serves until the file system is unmounted or stop() is called. On return every request received was answered and
-  // every file closed. Errors: those of reading the device.
+  // Serves until the file system is unmounted or stop() is called. On return every request received was answered, and
+  // what served it is through, and every file closed. Errors: those of reading the device.
   virtual Result<void> run() = 0;
 
   // Unmounts, and lets run() return. Files still open elsewhere do not prevent it: what is dirty in their mappings is
   // written, the mount is detached, they then see ENOTCONN. Blocks meanwhile. Any thread but those that serve.
   virtual void stop() = 0;
+
+  // For a stop() that does not come to an end, because the backing hangs: detaches the mount and breaks the connection,
+  // so that nobody waits for this process any more, which is to end now. Never blocks. Any thread.
+  virtual void abandon() = 0;
 
   // Unmounts if nobody uses the mount (EBUSY); run() then returns by itself.
   virtual Result<void> unmount() = 0;

@@ -101,6 +101,7 @@ TEST_CASE("options: the table's defaults are those of Options", "[tools][options
   CHECK(set.release_proof == plain.release_proof);
   CHECK(set.checksum == plain.checksum);
   CHECK(set.checksum_period == plain.checksum_period);
+  CHECK(set.io_timeout == plain.io_timeout);
   CHECK(set.trace_rate == plain.trace_rate);
   CHECK(set.http == plain.http);
   CHECK(set.http_threads == plain.http_threads);

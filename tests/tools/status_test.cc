@@ -27,7 +27,9 @@ GatewayStatus fake_status() {
   status.release_proof = "collapse";
   status.disk.read_bytes = 8192;
   status.disk_engine = "io_uring";
-  status.fuse = FuseStats{.requests = 5};
+  status.backing = {
+      .hung = true, .hung_for = std::chrono::seconds(75), .calls = 3, .reads = 2, .writes = 1, .timed_out = 4};
+  status.fuse = FuseStats{.requests = 5, .waiting = 6};
   status.http = HttpStats{.requests = 3, .sent = {.copy_bytes = 1, .vmsplice_bytes = 2, .zerocopy_bytes = 3}};
   status.http_address = "127.0.0.1:8080";
   status.send_method = "auto";
@@ -54,6 +56,15 @@ TEST_CASE("status: JSON has an object per subject", "[tools][status]") {
   CHECK(json["readahead"]["issued_bytes"] == 4096);
   CHECK(json["readahead"]["used_bytes"] == 0);
   CHECK(json["readahead"]["wasted_bytes"] == 1024);
+  CHECK(json["backing"]["hung"] == true);
+  CHECK(json["backing"]["hung_seconds"] == 75);
+  CHECK(json["backing"]["requests_waiting"] == 6);
+  CHECK(json["backing"]["calls_waiting"] == 3);
+  CHECK(json["backing"]["reads_waiting"] == 2);
+  CHECK(json["backing"]["writes_waiting"] == 1);
+  CHECK(json["backing"]["timed_out"] == 4);
+  CHECK(json["backing"]["interrupted"] == 0);
+  CHECK(json["backing"]["refused"] == 0);
   CHECK(json["send"]["copy_bytes"] == 1);
   CHECK(json["send"]["vmsplice_bytes"] == 2);
   CHECK(json["send"]["zerocopy_bytes"] == 3);
@@ -151,6 +162,16 @@ TEST_CASE("status: any other answer is refused, not trusted", "[tools][status]")
   }
   CHECK_FALSE(status_table("[]"));
   CHECK(status_table(R"({"pid": "x", "cache": 3, "http": "y"})"));
+}
+
+TEST_CASE("status: people are told that the backing hangs, and so is who asks for the identity", "[tools][status]") {
+  GatewayStatus status = fake_status();
+  CHECK(status_table(status_json(status))->find("has not answered for 1 min; 3 calls, 2 reads and 1 writes wait") !=
+        std::string::npos);
+  CHECK(parse_identity(status_json(status))->backing_hangs);
+  status.backing = {};
+  CHECK(status_table(status_json(status))->find("backing    answers; 0 calls") != std::string::npos);
+  CHECK_FALSE(parse_identity(status_json(status))->backing_hangs);
 }
 
 }  // namespace

@@ -1,0 +1,37 @@
+# shellcheck shell=bash
+# A backing that hangs, goes or fails: tests/support/faulty_fs on a directory.
+#
+#   start_backing                       # $WORK/behind is shown at $WORK/backing
+#   freeze_backing; thaw_backing; kill_backing; stop_backing
+: "${FAULTY_FS:?the path of tests/support/faulty_fs}"
+BACKING=  # its process
+
+start_backing() {
+  need_fuse
+  mkdir -p "$WORK/behind" "$WORK/backing"
+  "$FAULTY_FS" "$WORK/behind" "$WORK/backing" "$WORK/faults" </dev/null >"$WORK/log.backing" 2>&1 &
+  BACKING=$!
+  JOBS_OF_OURS+=("$BACKING")
+  echo "$BACKING" >>"$WORK/pids"
+  wait_until 10 is_mounted "$WORK/backing" || fail "the backing does not start: $(cat "$WORK/log.backing")"
+}
+freeze_backing() { kill -STOP "$BACKING"; }
+thaw_backing() { kill -CONT "$BACKING"; }
+kill_backing() {
+  kill -KILL "$BACKING"
+  wait "$BACKING" 2>/dev/null || true
+}
+stop_backing() {
+  umount "$WORK/backing"
+  wait "$BACKING" || true
+}
+# However the script ends nothing may wait for a process that was stopped.
+let_go_of_backing() {
+  local code=$?
+  set +e
+  [[ -z $BACKING ]] || kill -KILL "$BACKING" 2>/dev/null
+  umount -l "$WORK/backing" 2>/dev/null
+  (exit "$code")
+  cleanup
+}
+trap let_go_of_backing EXIT
