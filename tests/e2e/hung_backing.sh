@@ -5,7 +5,6 @@
 source "$(dirname "$0")/lib.sh"
 source "$(dirname "$0")/lib_faulty.sh"
 need_root
-need setfattr
 
 TIMEOUT=4  # --io-timeout, in seconds
 

@@ -118,6 +118,10 @@ await_end "$GATEWAY" 2>/dev/null || true
 for writer in "${writers[@]}"; do wait "$writer" || fail "a writer saw something else than the end of the gateway"; done
 
 is_mounted "$WORK/mount" || fail "the dead mount is gone by itself"
+# It looks dead, not empty: else backups and mirrors would take it for deletion.
+said=$(timeout 20 ls "$WORK/mount" 2>&1) && fail "the dead mount can be listed"
+[[ $said == *"Transport endpoint is not connected"* ]] || fail "the dead mount says: $said"
+refuses 1 "already mounted; 'sluice umount $WORK/mount'" mount "$WORK/source" "$WORK/mount"
 timeout 20 "$SLUICE" umount "$WORK/mount" || fail "sluice umount does not clear up after a kill"
 is_mounted "$WORK/mount" && fail "still mounted after sluice umount"
 start_mount --cache-size 16M "$WORK/source" "$WORK/mount"
