@@ -49,7 +49,8 @@ void answer_work(Store& store, BlockCache& cache, CacheVerb verb, const std::str
   }
 }
 
-void answer_drop(BlockCache& cache, const ControlReply& reply) {
+void answer_drop(Store& store, BlockCache& cache, const ControlReply& reply) {
+  store.drop_metadata();
   const uint64_t before = cache.stats().resident_bytes;
   cache.clear();
   const uint64_t after = cache.stats().resident_bytes;
@@ -92,7 +93,7 @@ void answer_cache_request(const CacheRequestSubjects& subjects, const std::vecto
   if (file_verb && words.size() == 2) {
     answer_work(subjects.store, subjects.cache, *file_verb, words[1], reply);
   } else if (verb == "drop" && words.size() == 1) {
-    answer_drop(subjects.cache, reply);
+    answer_drop(subjects.store, subjects.cache, reply);
   } else if (verb == "resize" && words.size() == 2) {
     answer_resize(subjects.resize, words[1], reply);
   } else {

@@ -162,6 +162,9 @@ class Store {
   // The file of such an item, as the gateway. Errors: ESTALE when it is gone or was changed since.
   virtual Result<std::unique_ptr<OpenFile>> open_content(const CachedContent& content) = 0;
 
+  // Nothing that was learnt of files so far is relied on any more.
+  virtual void drop_metadata() = 0;
+
   virtual Result<struct statvfs> statfs(InodeNumber number) = 0;
   virtual Result<std::string> getxattr(InodeNumber number, const char* name) = 0;
   virtual Result<std::string> listxattr(InodeNumber number) = 0;  // names, each ended by NUL

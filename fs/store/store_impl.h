@@ -67,6 +67,7 @@ class StoreImpl final : public Store, private OutsideWatch::Listener {
   Result<OpenedPath> open_path(const Caller& caller, std::string_view path) override;
   Result<OpenedPath> try_open_path(const Caller& caller, std::string_view path) override;
 
+  void drop_metadata() override;
   std::vector<CachedContent> cached_content() override;
   Result<std::unique_ptr<OpenFile>> open_content(const CachedContent& content) override;
 

@@ -55,6 +55,11 @@ bool StoreImpl::is_known_grant(const Caller& caller, InodeNumber number, int mod
   return known({MetadataKind::grant, number, bytes_of(caller, mode)}, open_age_).has_value();
 }
 
+void StoreImpl::drop_metadata() {
+  metadata_.changes().count_all();  // answers on their way are not kept either
+  metadata_.clear();
+}
+
 void StoreImpl::learn_attributes(InodeNumber number, const Statx& attributes, const Look& look, bool found) {
   if (!metadata_.enabled()) return;
   metadata_.insert({MetadataKind::attributes, number}, std::make_shared<const Statx>(attributes), look,

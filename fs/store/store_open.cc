@@ -138,15 +138,17 @@ Result<std::unique_ptr<OpenDirectory>> StoreImpl::open_directory(const Caller& c
     if (const auto listing = known({MetadataKind::listing, number}, open_age_))
       parts.listing = std::get<Listing>(listing->value);
   }
-  const Look look = metadata_.look({change_key(number)});
-  const Subject directory = TRY(subject(number));
+  PathFd fd = descriptors_.get(number);
   if (parts.listing == nullptr) {
+    const Look look = metadata_.look({change_key(number)});
+    const Subject directory = TRY(subject(number));
+    fd = directory.fd;
     parts.fd = TRY(open_to_list(caller, directory));
     learn_grant(caller, number, R_OK, look);
   }
-  parts.inode = directory.inode;
-  parts.pin = DescriptorPin(&descriptors_, number, directory.fd);
-  parts.open = [this, caller, directory] { return open_to_list(caller, directory); };
+  if (fd != nullptr) parts.pin = DescriptorPin(&descriptors_, number, std::move(fd));
+  parts.inode = table_.find(number);
+  parts.open = [this, caller, number]() -> Result<UniqueFd> { return open_to_list(caller, TRY(subject(number))); };
   parts.look = [this, number] { return metadata_.look({change_key(number)}); };
   parts.learn = [this, number](const Listing& listing, const Look& of) {
     metadata_.insert({MetadataKind::listing, number}, listing, of);

@@ -266,6 +266,7 @@ class FakeStore final : public Store {
   }
   Result<void> removexattr(const Caller&, InodeNumber, const char*) override { return fail(ENOSYS); }
   void on_outside_change(std::function<void(InodeNumber)>) override {}
+  void drop_metadata() override {}
   void on_outside_name(std::function<void(InodeNumber, const std::string&)>) override {}
   StoreStats stats() const override { return {}; }
 

@@ -1,12 +1,12 @@
 // A file system that fails as it is told: the directory SOURCE, shown at MOUNTPOINT by FUSE, for tests that need a
-// backing which hangs (stop this process), goes away (kill it) or answers a call with an error.
+// backing which hangs (stop this process), goes away (kill it), is slow, or answers a call with an error.
 //
 //   faulty_fs SOURCE MOUNTPOINT CONTROL
 //
-// CONTROL is a file of 40 bytes that both sides map, five numbers of 64 bits: the calls counted so far; the call that
+// CONTROL is a file of 48 bytes that both sides map, six numbers of 64 bits: the calls counted so far; the call that
 // fails (0: none); its error (0: reads and writes come short, half of what was asked); whether all later ones fail as
-// well; and a mask of the kinds of calls that count. One thread, nothing cached by the kernel: so the n-th call of a
-// fixed workload is the same one each time.
+// well; a mask of the kinds of calls that count; and how many microseconds each of those takes. One thread, nothing
+// cached by the kernel: so the n-th call of a fixed workload is the same one each time.
 #define FUSE_USE_VERSION 314
 #include <dirent.h>
 #include <errno.h>
@@ -31,6 +31,7 @@ struct Control {
   volatile uint64_t error;
   volatile uint64_t for_good;
   volatile uint64_t kinds;
+  volatile uint64_t delay_us;
 };
 Control* control;
 int root = -1;
@@ -42,6 +43,7 @@ int fault(Kind kind) {
   if ((control->kinds & kind) == 0) return 0;
   const uint64_t number = control->calls + 1;
   control->calls = number;
+  if (control->delay_us != 0) ::usleep(static_cast<useconds_t>(control->delay_us));
   const bool fails =
       control->fails_at != 0 && (number == control->fails_at || (control->for_good != 0 && number > control->fails_at));
   if (!fails) return 0;

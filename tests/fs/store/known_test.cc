@@ -99,6 +99,17 @@ TEST_CASE("known: opens ask, unless the options let them rely on what is known",
     store.clock.advance(3s);
     CHECK(content_of(store, "f") == "changed");
   }
+  SECTION("or until everything is forgotten") {
+    options.open_cache = 1h;
+    StoreFixture store(kModes[0], options);
+    write_file(store / "f", "old");
+    CHECK(content_of(store, "f") == "old");
+    write_file(store / "f", "changed");
+    CHECK(content_of(store, "f") == "old");
+    store->drop_metadata();
+    CHECK(content_of(store, "f") == "changed");
+    CHECK(store->stats().metadata.items > 0);
+  }
   SECTION("what is handed on says how old it is") {
     StoreFixture store(kModes[0], options);
     write_file(store / "f");
