@@ -101,6 +101,7 @@ void Request::reply_none() {
 
 void Request::reply_error(Error error) {
   count(context_->counters.errors);
+  context_->health.note_error(error.number);
   send([&](fuse_req_t to) { return fuse_reply_err(to, reply_code(error)); });
   finish();
 }

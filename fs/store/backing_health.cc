@@ -14,8 +14,8 @@ namespace {
 
 using std::chrono::nanoseconds;
 
-// Who tries waits for io_timeout. When the backing is back, so are the calls that hang, and nobody has to try: it is for
-// calls that never return.
+// Who tries waits for io_timeout. When the backing is back, so are the calls that hang, and nobody has to try: it is
+// for calls that never return.
 constexpr std::chrono::seconds kTryPeriodMin{1};
 constexpr std::chrono::seconds kSlow{1};
 constexpr std::chrono::seconds kTickMax{1};
@@ -142,6 +142,18 @@ Result<void> BackingHealth::admit(BackingUse use) {
 bool BackingHealth::may_try(BackingUse use) {
   std::atomic<bool>& may = uses_[index(use)].may_try;
   return may.load(std::memory_order_relaxed) && may.exchange(false);
+}
+
+void BackingHealth::note_error(int error) {
+  switch (error) {
+    case EIO:
+    case ENOTCONN:
+    case ECONNABORTED:
+    case ESHUTDOWN:
+    case ESTALE:
+    case ENODEV:
+    case ENXIO: suspicion_.store(true, std::memory_order_relaxed);
+  }
 }
 
 // ---- reads and writes ----

@@ -82,6 +82,10 @@ class BackingHealth {
   // The disk is so slow that nothing should be read that nobody has asked for.
   bool is_slow() const { return slow_.load(std::memory_order_relaxed); }
 
+  // Somebody got this error; it may be that the backing has gone. Whether one did since the last time.
+  void note_error(int error);
+  bool take_suspicion() { return suspicion_.load(std::memory_order_relaxed) && suspicion_.exchange(false); }
+
   void count_timed_out() { timed_out_.fetch_add(1, std::memory_order_relaxed); }
   void count_interrupted() { interrupted_.fetch_add(1, std::memory_order_relaxed); }
   BackingStats stats() const;
@@ -139,6 +143,7 @@ class BackingHealth {
   std::array<Use, kUses> uses_;
   std::array<std::atomic<uint32_t>, kUsers> stuck_{};
   std::atomic<bool> slow_{false};
+  std::atomic<bool> suspicion_{false};
   std::atomic<int64_t> now_{0};               // nanoseconds, of the last tick; the time of all the rest
   std::chrono::nanoseconds clock_at_tick_{};  // of the ticking thread
   std::atomic<uint64_t> refused_{0}, timed_out_{0}, interrupted_{0};

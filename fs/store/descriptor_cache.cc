@@ -18,7 +18,8 @@ PathFd DescriptorCache::get(InodeNumber number) {
 void DescriptorCache::put(InodeNumber number, PathFd fd) {
   PathFd evicted;  // closed after the lock
   MutexLock lock(&mutex_);
-  const auto [item, is_new] = items_.try_emplace(number, Item{std::move(fd), 0, now_, {}});
+  const auto [item, is_new] = items_.try_emplace(number, Item{nullptr, 0, now_, {}});
+  if (item->second.fd == nullptr) item->second.fd = std::move(fd);
   if (!is_new) return;
   make_idle(item);
   if (idle_.size() > idle_max_) evicted = take_oldest();
@@ -26,7 +27,8 @@ void DescriptorCache::put(InodeNumber number, PathFd fd) {
 
 void DescriptorCache::pin(InodeNumber number, PathFd fd) {
   MutexLock lock(&mutex_);
-  const auto [item, is_new] = items_.try_emplace(number, Item{std::move(fd), 0, now_, {}});
+  const auto [item, is_new] = items_.try_emplace(number, Item{nullptr, 0, now_, {}});
+  if (item->second.fd == nullptr) item->second.fd = std::move(fd);
   if (!is_new && item->second.pins == 0) idle_.erase(item->second.idle_place);
   ++item->second.pins;
 }
@@ -72,6 +74,12 @@ void DescriptorCache::drop_idle() {
   std::vector<PathFd> dropped;
   MutexLock lock(&mutex_);
   while (!idle_.empty()) dropped.push_back(take_oldest());
+}
+
+void DescriptorCache::outdate() {
+  std::vector<PathFd> outdated;
+  MutexLock lock(&mutex_);
+  for (auto& [number, item] : items_) outdated.push_back(std::exchange(item.fd, nullptr));
 }
 
 void DescriptorCache::tick(uint32_t ticks) {

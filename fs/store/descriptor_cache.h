@@ -33,6 +33,8 @@ class DescriptorCache {
   void unpin(InodeNumber number);
   void drop(InodeNumber number);  // unless pinned
   void drop_idle();
+  // All of them are of no use any more; pins stay, with descriptors to come.
+  void outdate();
   void remove(InodeNumber number);  // pinned or not: the number will not be asked for again
 
   // Time moves by ticks: closes what was not used in the last `ticks` of them.
@@ -43,7 +45,7 @@ class DescriptorCache {
 
  private:
   struct Item {
-    PathFd fd;
+    PathFd fd;  // null once outdated
     uint32_t pins = 0;
     uint32_t used_at = 0;                         // tick
     std::list<InodeNumber>::iterator idle_place;  // valid unless pinned

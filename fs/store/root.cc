@@ -78,6 +78,16 @@ Result<Root> Root::open(const RootOptions& options) {
   return root;
 }
 
+Result<void> Root::exchange(const Root& other) const {
+  if (other.is_clone_ != is_clone_ || other.has_handles_ != has_handles_ || other.is_local_ != is_local_) {
+    errno = EXDEV;
+    return fail(EXDEV);
+  }
+  if (has_handles_ && ::dup3(other.mount_.get(), mount_.get(), O_CLOEXEC) < 0) return fail(errno);
+  if (::dup3(other.path_.get(), path_.get(), O_CLOEXEC) < 0) return fail(errno);
+  return {};
+}
+
 Result<UniqueFd> Root::open_path(const char* path, int flags, uint64_t resolve) const {
   return open_beneath(fd(), path, flags, kStayInside | resolve | (is_clone_ ? 0 : RESOLVE_NO_XDEV));
 }

@@ -24,6 +24,10 @@ class Root {
   // Errors: ENOENT, ENOTDIR, EACCES for the source.
   static Result<Root> open(const RootOptions& options);
 
+  // The directory of `other`, opened with the same options, in the place of this one, under the same descriptors.
+  // Errors: EXDEV when it lacks what this one has (a clone, handles).
+  Result<void> exchange(const Root& other) const;
+
   int fd() const { return path_.get(); }  // O_PATH
   bool is_clone() const { return is_clone_; }
   // Files can be found again by handle. Only in a clone: there the kernel refuses the ".." of a directory that was

@@ -52,14 +52,12 @@ Result<std::unique_ptr<Store>> Store::open(const StoreOptions& options, BlockCac
 Result<std::unique_ptr<StoreImpl>> StoreImpl::open(const StoreOptions& options, BlockCache* cache, Disk* disk,
                                                    const Clock* clock) {
   act_as_gateway();
-  Root root = TRY(Root::open({.source = options.source,
-                              .read_only = options.read_only,
-                              .clone = options.clone_mount,
-                              .file_handles = options.file_handles}));
+  Root root = TRY(Root::open(root_options(options)));
   if (options.watch && !root.has_handles()) return fail(EOPNOTSUPP);
   std::unique_ptr<StoreImpl> store(new StoreImpl(with_defaults(options), std::move(root), cache, disk, clock));
   if (options.watch) store->watch_ = TRY(OutsideWatch::create(store->root_.fd(), options.watch_self, store.get()));
   TRY(store->add_root());
+  if (auto identity = RootIdentity::at(options.source)) store->root_identity_ = std::move(*identity);
   return store;
 }
 
@@ -114,6 +112,7 @@ Result<void> StoreImpl::add_root() {
 }
 
 void StoreImpl::housekeep() {
+  look_after_root();
   descriptors_.tick(kIdleTicks);
   open_files_.tick();
   for (const InodeRef& inode : table_.sweep(kSweptInodesMax)) let_go(inode);

@@ -1,7 +1,7 @@
 // The one Store. Its parts: store.cc start, housekeeping, descriptors; store_lookup.cc finding files; store_names.cc
-// what changes directories; store_content.cc what is cached of files; store_attributes.cc what reads and changes one
-// inode; store_open.cc opens; store_metadata.cc what is known without asking the backing, and store_watch.cc what
-// others change.
+// what changes directories; store_content.cc what is cached of files; store_recovery.cc a source that has gone;
+// store_attributes.cc what reads and changes one inode; store_open.cc opens; store_metadata.cc what is known without
+// asking the backing, and store_watch.cc what others change.
 //
 // Every operation begins as the gateway and looks up its inodes and their descriptors (`subject`); what the caller must
 // be allowed to do runs under ActAs. No lock of the store is held across a system call.
@@ -24,6 +24,7 @@
 #include "fs/store/open_files.h"
 #include "fs/store/outside_watch.h"
 #include "fs/store/root.h"
+#include "fs/store/root_identity.h"
 #include "fs/store/store.h"
 
 namespace sluice {
@@ -100,6 +101,15 @@ class StoreImpl final : public Store, private OutsideWatch::Listener {
   StoreImpl(const StoreOptions& options, Root root, BlockCache* cache, Disk* disk, const Clock* clock);
   Result<void> add_root();
   bool wait_for_stop();  // for one period of housekeeping
+  RootOptions root_options() const { return root_options(options_); }
+  static RootOptions root_options(const StoreOptions& options) {
+    return {.source = options.source,
+            .read_only = options.read_only,
+            .clone = options.clone_mount,
+            .file_handles = options.file_handles};
+  }
+  void look_after_root();
+  void recover_root();
   void give_back_memory();
 
   // Descriptors.
@@ -181,6 +191,9 @@ class StoreImpl final : public Store, private OutsideWatch::Listener {
   std::atomic<uint64_t> readahead_window_bytes_{options_.readahead.window_max_bytes};
   const Root root_;
   const PathFd root_fd_;
+  std::optional<RootIdentity> root_identity_;  // none: it could not be told
+  bool root_is_gone_ = false;                  // of the housekeeper
+  bool told_of_other_root_ = false;            // the same
   FileDataContext context_;
   const std::chrono::nanoseconds open_age_;  // of what an open may rely on; 0: it asks
   MetadataCache metadata_;

@@ -107,7 +107,7 @@ void HttpSession::open_elsewhere() {
 }
 
 void HttpSession::answer(const HttpRequest& request, Result<Store::OpenedPath> opened) {
-  if (!opened) return refuse(request, status_of(opened.error().number));
+  if (!opened) return refuse_for(request, opened.error().number);
   if (!opened->file) return refuse(request, HttpStatus::forbidden);  // a directory, or something that is no file
   if (request.path.ends_with('/')) return refuse(request, HttpStatus::not_found);
   answer_file(request, std::move(opened->file));
@@ -151,6 +151,12 @@ void HttpSession::refuse(const HttpRequest& request, HttpStatus status, uint64_t
   reply.head = refusal(context_of(request),
                        {.status = status, .size = size, .without_body = request.method == HttpMethod::head});
   start_sending(status, std::move(reply));
+}
+
+// Because of the store's error.
+void HttpSession::refuse_for(const HttpRequest& request, int error) {
+  if (BackingHealth* const health = worker_->shared().options.health; health != nullptr) health->note_error(error);
+  refuse(request, status_of(error));
 }
 
 void HttpSession::start_sending(HttpStatus status, Reply reply) {
@@ -215,7 +221,8 @@ void HttpSession::on_reply_lost(int error, bool begun) {
   worker_->count_lost(status_, begun);
   if (begun) return close();
   if (error == ESTALE && attempts_++ < kAttemptsMax) return open_elsewhere();
-  refuse(*parse_request(head_), error == ESTALE ? HttpStatus::unavailable : status_of(error));
+  if (error == ESTALE) return refuse(*parse_request(head_), HttpStatus::unavailable);
+  refuse_for(*parse_request(head_), error);
 }
 
 void HttpSession::on_input_end() {

@@ -43,6 +43,7 @@ class HttpSession final : public Connection {
   void answer(const HttpRequest& request, Result<Store::OpenedPath> opened);
   void answer_file(const HttpRequest& request, std::shared_ptr<OpenFile> file);
   void refuse(const HttpRequest& request, HttpStatus status, uint64_t size = 0);
+  void refuse_for(const HttpRequest& request, int error);
   void refuse_framing(HttpStatus status);
   void start_sending(HttpStatus status, Reply reply);
   void wait_for_progress();

@@ -9,7 +9,7 @@ BACKING=  # its process
 start_backing() {
   need_fuse
   mkdir -p "$WORK/behind" "$WORK/backing"
-  "$FAULTY_FS" "$WORK/behind" "$WORK/backing" "$WORK/faults" </dev/null >"$WORK/log.backing" 2>&1 &
+  "$FAULTY_FS" "$WORK/behind" "$WORK/backing" "$WORK/faults" </dev/null >>"$WORK/log.backing" 2>&1 6>&- 7>&- 8>&- 9>&- &  # it shall hold no file of ours
   BACKING=$!
   JOBS_OF_OURS+=("$BACKING")
   echo "$BACKING" >>"$WORK/pids"
