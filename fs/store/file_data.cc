@@ -241,6 +241,7 @@ Result<bool> FileDataImpl::revalidate() {
     MutexLock lock(&mutex_);
     if (state_.changes_under_way > 0 || !judge(seen, now, look)) return false;
   }
+  count_change();  // what is known of the file's attributes is from before
   context_.outside_changes.fetch_add(1);
   drop(kWholeFile);
   return true;

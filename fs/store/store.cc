@@ -57,7 +57,10 @@ Result<std::unique_ptr<StoreImpl>> StoreImpl::open(const StoreOptions& options, 
   std::unique_ptr<StoreImpl> store(new StoreImpl(with_defaults(options), std::move(root), cache, disk, clock));
   if (options.watch) store->watch_ = TRY(OutsideWatch::create(store->root_.fd(), options.watch_self, store.get()));
   TRY(store->add_root());
-  if (auto identity = RootIdentity::at(options.source)) store->root_identity_ = std::move(*identity);
+  // A watch is on the file system that it was made for, and stays there.
+  Result<RootIdentity> identity = fail(EOPNOTSUPP);
+  if (!options.watch) identity = RootIdentity::at(options.source);
+  if (identity) store->root_identity_ = std::move(*identity);
   return store;
 }
 

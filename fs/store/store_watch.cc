@@ -68,9 +68,14 @@ void StoreImpl::settle() {
   for (const auto& [directory, name] : names) tell_outside_name(directory, name);
 }
 
+// Told before, so that who opens the file when it has its new version finds the kernel on its way to forget the old
+// attributes; and after, for what the kernel may have read of the old version meanwhile.
 void StoreImpl::settle_file(const InodeRef& inode) {
-  if (const std::shared_ptr<FileData> data = table_.data(inode)) (void)data->revalidate();
   tell_outside_change(inode->number);
+  const std::shared_ptr<FileData> data = table_.data(inode);
+  if (data == nullptr) return;
+  const auto moved = data->revalidate();
+  if (moved && *moved) tell_outside_change(inode->number);
 }
 
 }  // namespace sluice

@@ -82,6 +82,16 @@ TEST_CASE("known: opens ask, unless the options let them rely on what is known",
     write_file(store / "f", "again");
     CHECK(content_of(store, "f") == "again");
   }
+  SECTION("and what they notice is known at once") {
+    StoreFixture store(kModes[0], options);
+    write_file(store / "f", "old");
+    const InodeNumber number = store.number("f");
+    CHECK(content_of(store, "f") == "old");
+    write_file(store / "f", "changed");
+    CHECK(must(store->getattr(number)).values.st_size == 3);
+    CHECK(content_of(store, "f") == "changed");
+    CHECK(must(store->getattr(number)).values.st_size == 7);
+  }
   SECTION("for as long as it says") {
     options.open_cache = 5s;
     options.negative_timeout = 2s;
@@ -107,6 +117,7 @@ TEST_CASE("known: opens ask, unless the options let them rely on what is known",
     write_file(store / "f", "changed");
     CHECK(content_of(store, "f") == "old");
     store->drop_metadata();
+    CHECK(content_of(store, "f") == "changed");
     CHECK(content_of(store, "f") == "changed");
     CHECK(store->stats().metadata.items > 0);
   }
