@@ -5,12 +5,28 @@
 
 #include "tools/bench/cache_bench.h"
 #include "tools/bench/contender.h"
+#include "tools/bench/fuse_bench.h"
 
 namespace sluice {
 
-int run_bench(const CommandLine& line) {
-  const Options& options = line.options;
-  const double seconds = std::chrono::duration<double>(options.bench_time).count();
+namespace {
+
+double seconds_of(const Options& options) {
+  return std::chrono::duration<double>(options.bench_time).count();
+}
+
+int bench_fuse(const Options& options) {
+  const auto rows = run_fuse_bench({.filter = options.bench_filter, .seconds = seconds_of(options)});
+  if (!rows) {
+    tell(rows.error());
+    return EXIT_FAILURE;
+  }
+  fmt::print("{}", options.json ? fuse_bench_json(*rows).dump(2) + "\n" : fuse_bench_table(*rows));
+  return EXIT_SUCCESS;
+}
+
+int bench_cache(const Options& options) {
+  const double seconds = seconds_of(options);
   const Checked<std::vector<BenchRow>> rows = run_cache_bench({.filter = options.bench_filter, .seconds = seconds});
   if (!rows) {
     tell(rows.error());
@@ -20,6 +36,12 @@ int run_bench(const CommandLine& line) {
   if (rocksdb_contenders().empty())
     tell({"the rows of RocksDB are left out; install librocksdb-dev and build again to have them"});
   return EXIT_SUCCESS;
+}
+
+}  // namespace
+
+int run_bench(const CommandLine& line) {
+  return line.action == "fuse" ? bench_fuse(line.options) : bench_cache(line.options);
 }
 
 }  // namespace sluice

@@ -17,7 +17,7 @@ constexpr std::string_view kOverview = R"(sluice: a caching file gateway
   sluice cache  drop [TARGET]                 empty the cache
   sluice cache  resize SIZE [TARGET]          make the cache larger or smaller
   sluice sim    [OPTIONS] TRACE               replay a trace through the cache's policies
-  sluice bench  [OPTIONS] cache               measure the cache's hits and misses beside other caches
+  sluice bench  [OPTIONS] cache|fuse          measure the cache beside other caches, the mount beside a bare one
   sluice help   [COMMAND]                     this text, or the options of a command
   sluice version
 
@@ -37,7 +37,7 @@ std::string help_of(Command command) {
     case Command::status: return fmt::format("sluice status [OPTIONS] [TARGET]\n\n{}", options_help(command));
     case Command::sim:
       return fmt::format("sluice sim --cache-blocks N[,N...] [OPTIONS] TRACE\n\n{}", options_help(command));
-    case Command::bench: return fmt::format("sluice bench [OPTIONS] cache\n\n{}", options_help(command));
+    case Command::bench: return fmt::format("sluice bench [OPTIONS] cache|fuse\n\n{}", options_help(command));
     case Command::umount: return "sluice umount MOUNTPOINT\n";
     case Command::cache:
       return "sluice cache warm|pin|unpin|evict PATH...\nsluice cache drop [TARGET]\nsluice cache resize SIZE "

@@ -15,7 +15,7 @@ struct CommandLine {
   std::string source;              // mount, serve
   std::string mountpoint;          // mount, umount
   std::string target;              // status; empty: the only one that runs
-  std::string action;              // cache
+  std::string action;              // cache, bench
   std::vector<std::string> paths;  // cache: what the action needs
   std::string trace;               // sim
   Command topic = Command::help;   // of help

@@ -7,7 +7,7 @@ need "$PYTHON"
 refused() { refuses "$1" "$2" bench "${@:3}"; }  # CODE PATTERN ARGUMENT...
 
 refused 2 "bench takes WHAT"
-refused 2 "bench does not measure 'disk'; it knows: cache" disk
+refused 2 "bench does not measure 'disk'; it knows: cache, fuse" disk
 refused 2 "--seconds: 'soon' is not a duration" --seconds soon cache
 
 if ! "$SLUICE" bench --seconds 0.001 --filter compute cache >"$WORK/compute" 2>"$WORK/err"; then

@@ -16,6 +16,8 @@
 #include <regex>
 
 #include "cache/block.h"
+#include "cache/result.h"
+#include "tools/bench/bench_filter.h"
 #include "tools/bench/contender.h"
 
 namespace sluice {
@@ -252,15 +254,10 @@ void set_up_library() {
 }  // namespace
 
 Checked<std::vector<BenchRow>> run_cache_bench(const CacheBenchOptions& options) {
-  std::regex filter;
-  try {
-    filter = std::regex(options.filter, std::regex::extended);
-  } catch (const std::regex_error&) {
-    return complain("--filter: '{}' is not a regular expression; write for example 'hit-.*/sluice'", options.filter);
-  }
+  const std::regex filter = TRY(parse_bench_filter(options.filter, "hit-.*/sluice"));
   const Bench bench;
   if (register_rows(bench, filter, options.seconds) == 0) {
-    return complain("--filter: no row matches '{}'; rows are named as 'hit-zipf/sluice/1'", options.filter);
+    return tl::unexpected(no_row_matches(options.filter, "hit-zipf/sluice/1"));
   }
   set_up_library();
   Collector collector;
