@@ -114,6 +114,9 @@ uint64_t send_pinned_max(const Options& options, uint64_t cache_size_bytes) {
   return options.send_pinned_max_bytes.value_or(cache_size_bytes / 4);
 }
 
+// What the kernel reads by one request when it reads ahead.
+constexpr uint64_t kSmallFileMax = 128 << 10;
+
 StoreOptions without_watch(StoreOptions options) {
   options.watch = false;
   return options;
@@ -210,6 +213,7 @@ Checked<std::unique_ptr<FuseSession>> make_fuse(const GatewayPlan& plan, Store* 
       .entry_timeout = seconds_of(options.entry_timeout),
       .attr_timeout = seconds_of(options.attr_timeout),
       .negative_timeout = seconds_of(options.negative_timeout),
+      .kernel_cache_max_bytes = options.kernel_cache == "auto" ? kSmallFileMax : 0,
       .threads_max = options.fuse_threads,
       .clone_fd = options.clone_fd,
       .health = health,

@@ -58,6 +58,7 @@ struct Options {
   uint64_t metadata_cache_bytes = uint64_t{32} << 20;
   uint32_t fuse_threads = 10;
   bool clone_fd = false;
+  std::string kernel_cache = "off";
   bool suid = false;
   bool dev = false;
   bool exec = true;

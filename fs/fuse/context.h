@@ -10,6 +10,7 @@
 #include "fs/fuse/caller.h"
 #include "fs/fuse/handles.h"
 #include "fs/fuse/init_reply.h"
+#include "fs/fuse/kernel_cache.h"
 #include "fs/fuse/libfuse.h"
 #include "fs/fuse/notify.h"
 #include "fs/fuse/pending.h"
@@ -38,6 +39,7 @@ struct FuseContext {
         options(std::move(the_options)),
         health(*options.health),
         pending(options.health),
+        kernel_cache(options.kernel_cache_max_bytes),
         groups(&system_clock()),
         // Offset -1: attributes only.
         attributes(options.notifications_max,
@@ -59,6 +61,7 @@ struct FuseContext {
   fuse_session* session = nullptr;  // set once, before any thread
   InitReply init_reply;
   std::atomic<bool> direct_io{false};  // decided by INIT
+  KernelCache kernel_cache;            // before those who are in it
   HandleTable<FileHandle> files;
   HandleTable<DirectoryHandle> directories;
   CallerGroups groups;

@@ -8,6 +8,7 @@
 
 #include "cache/assert.h"
 #include "cache/mutex.h"
+#include "fs/fuse/kernel_cache.h"
 #include "fs/store/store.h"
 
 namespace sluice {
@@ -15,6 +16,7 @@ namespace sluice {
 // Shared with the reads and writes in flight.
 struct FileHandle {
   std::shared_ptr<OpenFile> file;
+  KernelCache::Open in_kernel_cache;
 };
 
 // Shared with a reading that hangs, whose request was answered: then the kernel may release it.

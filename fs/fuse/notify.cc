@@ -40,6 +40,11 @@ void Notifier::invalidate_name(InodeNumber directory, const std::string& name) {
   changed_.notify_one();
 }
 
+bool Notifier::is_waiting(InodeNumber number) {
+  MutexLock lock(&mutex_);
+  return sending_ == number || waiting_.count(number) != 0;
+}
+
 void Notifier::invalidate_then(InodeNumber number, Callback<void()> then) {
   {
     MutexLock lock(&mutex_);
@@ -57,12 +62,14 @@ void Notifier::work() {
     std::optional<Item> item;
     {
       MutexLock lock(&mutex_);
+      sending_ = 0;
       while (queue_.empty() && is_open_) changed_.wait(mutex_);
       if (queue_.empty()) return;
       item = std::move(queue_.front());
       queue_.pop_front();
       // Before sending: a change that comes meanwhile must be told again.
       if (!item->then && item->name.empty()) waiting_.erase(item->number);
+      sending_ = item->number;
     }
     send_(item->number, item->name);
     sent_.fetch_add(1, std::memory_order_relaxed);

@@ -38,7 +38,9 @@ class Notifier {
   // Any thread, any lock held. Never waits.
   void invalidate(InodeNumber number);
   void invalidate_name(InodeNumber directory, const std::string& name);
-  // The same for a file, and afterwards `then` on the notifier's thread. Never dropped (one per request in flight
+  // An invalidation of this file is still to be sent, or on its way.
+  bool is_waiting(InodeNumber number);
+  // The same as `invalidate`, and afterwards `then` on the notifier's thread. Never dropped (one per request in flight
   // bounds them); when stopped, `then` runs inside the call.
   void invalidate_then(InodeNumber number, Callback<void()> then);
 
@@ -64,6 +66,7 @@ class Notifier {
   CondVar changed_;
   std::deque<Item> queue_ GUARDED_BY(mutex_);
   std::unordered_set<InodeNumber> waiting_ GUARDED_BY(mutex_);  // files in queue_ without `then`
+  InodeNumber sending_ GUARDED_BY(mutex_) = 0;                  // 0: none
   bool is_open_ GUARDED_BY(mutex_) = true;
 };
 

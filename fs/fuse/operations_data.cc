@@ -43,7 +43,8 @@ void open(fuse_req_t handle, fuse_ino_t number, fuse_file_info* info) noexcept {
   OutsideChangeWatch watch(number);
   auto file = request.store().open_file(opener(request, info->flags), number, info->flags & kOpenFlags);
   if (!file) return request.reply_error(file.error());
-  if (watch.has_noticed()) return reply_after_invalidation(std::move(request), number, std::move(*file), *info);
+  if (watch.has_noticed() || request.context().attributes.is_waiting(number))
+    return reply_after_invalidation(std::move(request), number, std::move(*file), *info);
   request.reply_open(std::move(*file), *info);
 }
 

@@ -193,17 +193,19 @@ void Request::reply_offset(const Result<uint64_t>& offset) {
 }
 
 // What the kernel keeps of the data: nothing, or what it must for mmap on old kernels, dropped at every open.
-void Request::open_reply(fuse_file_info& info, std::unique_ptr<OpenFile> file) {
-  info.fh = context_->files.add({std::move(file)});
-  info.keep_cache = 0;
-  info.direct_io = context_->direct_io.load(std::memory_order_relaxed);
+void Request::open_reply(fuse_file_info& info, std::unique_ptr<OpenFile> file, bool is_new) {
+  const FileVersion version = file->data().version();
+  KernelCache::Opened opened = context_->kernel_cache.opened(file->inode(), is_new ? nullptr : &version);
+  info.keep_cache = opened.keeps_pages;
+  info.direct_io = !opened.cached && context_->direct_io.load(std::memory_order_relaxed);
+  info.fh = context_->files.add({std::move(file), std::move(opened.open)});
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 15)
   info.parallel_direct_writes = 1;  // the store orders overlapping writes
 #endif
 }
 
 void Request::reply_open(std::unique_ptr<OpenFile> file, fuse_file_info info) {
-  open_reply(info, std::move(file));
+  open_reply(info, std::move(file), false);
   if (!send([&](fuse_req_t to) { return fuse_reply_open(to, &info); })) context_->files.remove(info.fh);
   finish();
 }
@@ -211,7 +213,7 @@ void Request::reply_open(std::unique_ptr<OpenFile> file, fuse_file_info info) {
 void Request::reply_create(Result<Store::Created> created, fuse_file_info info) {
   if (!created) return reply_error(created.error());
   const fuse_entry_param param = entry_param(context_->options, created->entry);
-  open_reply(info, std::move(created->file));
+  open_reply(info, std::move(created->file), true);
   if (!send([&](fuse_req_t to) { return fuse_reply_create(to, &param, &info); })) {
     context_->files.remove(info.fh);
     store().forget(param.ino, 1);

@@ -57,7 +57,7 @@ class Request {
   template <typename Send>
   bool send(Send send_to);
   void finish();
-  void open_reply(fuse_file_info& info, std::unique_ptr<OpenFile> file);
+  void open_reply(fuse_file_info& info, std::unique_ptr<OpenFile> file, bool is_new);
 
   FuseContext* context_;
   PendingRequest* pending_;       // nullptr once answered

@@ -29,12 +29,13 @@ struct FuseOptions {
   std::optional<uid_t> uid;
   std::optional<gid_t> gid;
   std::optional<mode_t> umask;
-  double entry_timeout = 1;       // seconds the kernel may keep a name,
-  double attr_timeout = 1;        // attributes,
-  double negative_timeout = 0;    // and the absence of a name
-  uint32_t threads_max = 10;      // at most; each that has served a big write keeps a buffer of 1 MiB
-  uint32_t threads_idle_max = 4;  // more than these end when they have nothing to do
-  bool clone_fd = false;          // one device descriptor per thread
+  double entry_timeout = 1;             // seconds the kernel may keep a name,
+  double attr_timeout = 1;              // attributes,
+  double negative_timeout = 0;          // and the absence of a name
+  uint64_t kernel_cache_max_bytes = 0;  // files up to this size are read through the kernel's page cache; 0: none
+  uint32_t threads_max = 10;            // at most; each that has served a big write keeps a buffer of 1 MiB
+  uint32_t threads_idle_max = 4;        // more than these end when they have nothing to do
+  bool clone_fd = false;                // one device descriptor per thread
   // Unmount when the daemon dies. Dangerous: after a crash the mountpoint looks empty, and backups and mirrors
   // propagate that as deletion. Without it a dead mount looks dead (ENOTCONN).
   bool auto_unmount = false;

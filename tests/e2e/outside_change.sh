@@ -159,10 +159,14 @@ change_and_look 3
 at_least "changes that were noticed" "$(status store.outside_changes)" 100
 stop_gateway
 
+start_mount --http 127.0.0.1:0 --kernel-cache auto "$WORK/source" "$WORK/mount"
+change_and_look 1
+stop_gateway
+
 [[ $EUID == 0 ]] || exit 0
 # Nothing is seen by time passing.
 for_ever=(--attr-timeout 1h --entry-timeout 1h --negative-timeout 1h)
-start_mount --http 127.0.0.1:0 --watch "${for_ever[@]}" "$WORK/source" "$WORK/mount"
+start_mount --http 127.0.0.1:0 --watch --kernel-cache auto "${for_ever[@]}" "$WORK/source" "$WORK/mount"
 change_and_look 1
 at_least "changes that were noticed" "$(status store.outside_changes)" 30
 run_python - "$WORK/source" "$WORK/mount" "$HTTP" <<'PYTHON'

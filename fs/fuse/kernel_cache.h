@@ -1,0 +1,68 @@
+// KernelCache decides which opens of a file go through the kernel's page cache, and whether it may keep the pages that
+// it has. Off, none do: our cache stands in for it, and memory is used once. With a size, files up to it are read
+// through the kernel: a hit there costs no request, at the price of keeping these bytes twice.
+//
+// All opens of a file at one time go the same way, for a write past the page cache and a read through it at the same
+// moment could leave old bytes in it. The first open decides. New files go past it, as nobody knows how they will grow.
+// Pages are kept from one open to the next when the file bears the stamp that it had at the last one.
+//
+// Thread-safe; the mutex is a leaf lock.
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <unordered_map>
+#include <utility>
+
+#include "cache/mutex.h"
+#include "fs/store/file_data.h"
+#include "fs/store/types.h"
+
+namespace sluice {
+
+class KernelCache {
+ public:
+  explicit KernelCache(uint64_t size_max) : size_max_(size_max) {}
+
+  // One open, as long as it lives.
+  class Open {
+   public:
+    Open() = default;
+    Open(KernelCache* cache, InodeNumber number) : cache_(cache), number_(number) {}
+    Open(Open&& other) noexcept : cache_(std::exchange(other.cache_, nullptr)), number_(other.number_) {}
+    Open& operator=(Open&&) = delete;
+    ~Open() {
+      if (cache_ != nullptr) cache_->closed(number_);
+    }
+
+   private:
+    KernelCache* cache_ = nullptr;
+    InodeNumber number_ = 0;
+  };
+  struct Opened {
+    Open open;
+    bool cached = false;
+    bool keeps_pages = false;
+  };
+  // `version` is null for a file that was just created.
+  Opened opened(InodeNumber number, const FileVersion* version);
+
+  static constexpr size_t kRememberedMax = 65536;  // closed files; their pages are dropped at the next open after that
+
+ private:
+  void closed(InodeNumber number);
+
+  struct Item {
+    uint32_t opens = 0;
+    bool cached = false;
+    Stamp stamp;                               // at the last open through the page cache
+    std::list<InodeNumber>::iterator place{};  // in closed_, valid while opens == 0
+  };
+
+  const uint64_t size_max_;
+  Mutex mutex_;
+  std::unordered_map<InodeNumber, Item> items_ GUARDED_BY(mutex_);
+  std::list<InodeNumber> closed_ GUARDED_BY(mutex_);  // latest first
+};
+
+}  // namespace sluice
