@@ -31,11 +31,13 @@ struct stat shown(const FuseOptions& options, struct stat attributes) {
 }
 
 // The kernel takes ENOSYS for "this daemon never has that operation" and does not ask again; a backing means one file.
-// ETIMEDOUT is a backing that hangs; programs know EIO.
+// ETIMEDOUT is a backing that hangs; programs know EIO. EINTR comes from the backing as well: who got no signal would
+// call again, for ever, or find that the half of the call that was done (a create) is in its way.
 int reply_code(Error error) {
   switch (error.number) {
     case ENOSYS: return EOPNOTSUPP;
-    case ETIMEDOUT: return EIO;
+    case ETIMEDOUT:
+    case EINTR: return EIO;
     default: return error.number;
   }
 }
