@@ -383,6 +383,7 @@ FuseStats FuseSessionImpl::stats() const {
 }  // namespace
 
 Result<std::unique_ptr<FuseSession>> FuseSession::mount(Store* store, FuseOptions options, std::string* error_line) {
+  ASSERT(options.health != nullptr);
   auto mountpoint = resolve_mountpoint(options.mountpoint, error_line);
   if (!mountpoint) return tl::unexpected(mountpoint.error());
   options.mountpoint = std::move(*mountpoint);

@@ -6,7 +6,7 @@
 // waited for `io_timeout`, and none has come back for as long. Then new ones are refused at once (ETIMEDOUT), but for
 // one now and then that tries. They are refused as well when kCallsMax threads wait: threads are what hits need.
 //
-// What does it cost? A call is three stores into a slot of its thread, 2 ns; no clock is read. Times are those of
+// What does it cost? A call is three stores into a slot of its thread, 7 ns; no clock is read. Times are those of
 // tick(), which looks at all slots: a call that has the same serial number as at the last tick has been there since.
 // A read or a write of the disk takes a mutex. A tick that comes late (this process was stopped, not the backing)
 // counts as one second.
