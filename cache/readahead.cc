@@ -132,7 +132,7 @@ Readahead::Stream* Readahead::begin(const Read& read) {
   }
   for (Read& before : history_) {
     if (before.length == 0 || before.end() != read.offset) continue;
-    before = {};
+    forget(before);
     Stream& stream = oldest();
     stream = {.next = read.offset, .since = read.offset};
     return &stream;
@@ -154,6 +154,7 @@ bool Readahead::begin_strided(const Read& read) {
   for (const Read& middle : history_) {
     if (middle.length != read.length || middle.offset == read.offset) continue;
     const uint64_t stride = read.offset - middle.offset;  // modulo 2^64, when backwards
+    if (remembered_[slot_of(middle.offset - stride)] == 0) continue;
     for (const Read& first : history_) {
       if (first.length != read.length || first.offset + stride != middle.offset) continue;
       oldest() = {.used_at = reads_, .stride = static_cast<int64_t>(stride), .last = read.offset};
@@ -168,8 +169,15 @@ Readahead::Stream& Readahead::oldest() {
                            [](const Stream& a, const Stream& b) { return a.used_at < b.used_at; });
 }
 
+void Readahead::forget(Read& read) {
+  if (read.length != 0) --remembered_[slot_of(read.offset)];
+  read = {};
+}
+
 void Readahead::remember(const Read& read) {
+  forget(history_[history_next_]);
   history_[history_next_] = read;
+  ++remembered_[slot_of(read.offset)];
   history_next_ = (history_next_ + 1) % kHistory;
 }
 

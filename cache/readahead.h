@@ -93,6 +93,7 @@ class Readahead {
   bool begin_strided(const Read& read);
   Stream& oldest();
   void remember(const Read& read);
+  void forget(Read& read);  // of the history
   Plan advance(Stream& stream, const Read& read);
   Plan advance_strided(Stream& stream, const Read& read);
   uint64_t next_window(uint64_t window) const;
@@ -104,6 +105,9 @@ class Readahead {
   std::array<Stream, kStreamsMax> streams_{};
   std::array<Read, kHistory> history_{};  // reads that continued nothing, length 0: none
   uint32_t history_next_ = 0;
+  // How many of them have an offset of this slot, so that random reads need not search the history for each stride.
+  std::array<uint8_t, 256> remembered_{};
+  static size_t slot_of(uint64_t offset) { return (offset * 0x9e3779b97f4a7c15) >> 56; }
   uint64_t reads_ = 0;
 };
 

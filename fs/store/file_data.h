@@ -95,6 +95,7 @@ class FileData {
   // when it moved. One statx(2).
   virtual Result<bool> revalidate() = 0;
   virtual FileVersion version() const = 0;
+  virtual uint64_t size() const = 0;
   // Watches from now on: to be made before `version` is asked. The file outlives it.
   virtual std::unique_ptr<ChangeWatch> watch() = 0;
 

@@ -31,6 +31,7 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   void close(bool for_writing) override;
   Result<bool> revalidate() override;
   FileVersion version() const override;
+  uint64_t size() const override;
   std::unique_ptr<ChangeWatch> watch() override;
   uint64_t read(uint64_t offset, uint64_t length, Callback<void(Result<FileSlice>)> done) override {
     return read_attempt({offset, length}, std::move(done));
@@ -117,7 +118,6 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   Result<SharedFd> open_to_copy();
   void drop(PageRange range);
   uint32_t generation() const;
-  uint64_t size() const;
   void set_residue();
 
   void count_open(bool for_writing) REQUIRES(mutex_);
@@ -136,7 +136,7 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   std::atomic<uint64_t> looks_{0};
   std::atomic<bool> pinned_{false};
 
-  mutable Mutex mutex_;                                        // leaf
+  mutable Mutex mutex_{Mutex::Spins::yes};                     // leaf
   std::unique_ptr<ChangeWatches> watches_ GUARDED_BY(mutex_);  // while there are any, or changes under way
   State state_ GUARDED_BY(mutex_);
   SharedFd read_fd_ GUARDED_BY(mutex_);      // O_DIRECT where possible

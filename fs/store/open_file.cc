@@ -18,7 +18,7 @@ class SharedReadahead {
       : data_(std::move(data)), readahead_(options, &data_->left_streams()) {}
 
   Readahead::Plan plan(uint64_t offset, uint64_t length) {
-    const uint64_t size = data_->version().stamp.size;
+    const uint64_t size = data_->size();
     if (offset >= size) return {};
     MutexLock lock(&mutex_);
     return readahead_.on_read(offset, std::min(length, size - offset), size);
@@ -30,7 +30,7 @@ class SharedReadahead {
 
  private:
   const std::shared_ptr<FileData> data_;
-  Mutex mutex_;
+  Mutex mutex_{Mutex::Spins::yes};
   Readahead readahead_ GUARDED_BY(mutex_);
 };
 

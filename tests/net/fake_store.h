@@ -133,6 +133,7 @@ class FakeStore final : public Store {
       const uint32_t generation_;
     };
     std::unique_ptr<ChangeWatch> watch() override { return std::make_unique<Watch>(file_); }
+    uint64_t size() const override { return version().stamp.size; }
     FileVersion version() const override {
       FileVersion version;
       version.trustworthy = file_->trustworthy;
