@@ -239,9 +239,13 @@ for _ in range(300):
 PYTHON
 }
 hot
-before=$(status store.metadata_misses)
-hot
-at_most "questions that 600 hot opens ask" $(($(status store.metadata_misses) - before)) 6
+for attempt in {1..5}; do  # another test may drop the kernel's caches, and what is known with them
+  before=$(status store.metadata_misses)
+  hot
+  asked=$(($(status store.metadata_misses) - before))
+  ((asked > 6)) || break
+done
+at_most "questions that 600 hot opens ask, in attempt $attempt" "$asked" 6
 equal "whether it watches" "$(status store.watching)" true
 stop_gateway
 

@@ -58,23 +58,34 @@ print(f"{median_ms(get):.3f} {median_ms(open_and_read):.3f}")
 PYTHON
 }
 
+# Once without a call. When another test drops the kernel's caches, those of our mount go too, and the kernel tells us to
+# forget what it had: then what was known is asked for again, so it is tried a few times.
+without_calls() {  # WHAT COMMAND...
+  local before attempt
+  for attempt in {1..5}; do
+    before=$(calls)
+    "${@:2}" || fail "$1 fails"
+    [[ $(calls) != "$before" ]] || return 0
+  done
+  fail "$1: $(($(calls) - before)) calls of the backing, in attempt $attempt"
+}
+
 relied_on=(--entry-timeout 1h --attr-timeout 1h)
 start_mount --http 127.0.0.1:0 --open-cache 1h "${relied_on[@]}" "$WORK/backing" "$WORK/mount"
 look >"$WORK/first"
-before=$(calls)
-at_least "calls of the first look" "$before" 5
-read -r by_http by_mount < <(look)
+at_least "calls of the first look" "$(calls)" 5
+look_again() { look >"$WORK/again"; }
+without_calls "hot opens" look_again
+read -r by_http by_mount <"$WORK/again"
 say "a hot GET takes $by_http ms, open and read $by_mount ms"
-equal "calls that hot opens make" "$(calls)" "$before"
 below_1_ms() { run_python -c 'import sys; sys.exit(float(sys.argv[1]) >= 1)' "$1"; }
 below_1_ms "$by_http" || fail "the median of a hot GET is $by_http ms"
 below_1_ms "$by_mount" || fail "the median of a hot open and read is $by_mount ms"
 
 ls -l "$WORK/mount/directory" >"$WORK/listed"
 equal "entries" "$(wc -l <"$WORK/listed")" 22
-before=$(calls)
-ls -l "$WORK/mount/directory" | cmp - "$WORK/listed" || fail "the second ls -l says something else"
-equal "calls of the second ls -l" "$(calls)" "$before"
+list_again() { ls -l "$WORK/mount/directory" | cmp - "$WORK/listed"; }
+without_calls "the second ls -l" list_again
 echo 3 >/proc/sys/vm/drop_caches  # what the kernel keeps; the store keeps its own as long as somebody uses it
 ls -l "$WORK/mount/directory" | cmp - "$WORK/listed" || fail "ls -l says something else"
 
