@@ -166,6 +166,8 @@ class HttpPeer(Peer):
 
 
 class SluiceServe(HttpPeer):
+    """nginx relies on what it knows of a file for 10 minutes (open_file_cache_valid); --watch does so safely, where it may."""
+
     name = SLUICE
 
     def __init__(self, workspace, binary, cache_size):
@@ -175,7 +177,7 @@ class SluiceServe(HttpPeer):
 
     def command(self):
         return [self._binary, "serve", "--log-level", "warning", "--cache-size", str(self._cache_size),
-                "--http", f"127.0.0.1:{self.port}", str(self.workspace.files)]
+                "--http", f"127.0.0.1:{self.port}", *(["--watch"] if os.geteuid() == 0 else []), str(self.workspace.files)]
 
 
 class Nginx(HttpPeer):
