@@ -46,6 +46,8 @@ class KernelCache {
   };
   // `version` is null for a file that was just created.
   Opened opened(InodeNumber number, const FileVersion* version);
+  // Somebody has it open through the kernel's cache.
+  bool is_open(InodeNumber number) const;
 
   static constexpr size_t kRememberedMax = 65536;  // closed files; their pages are dropped at the next open after that
 
@@ -60,7 +62,7 @@ class KernelCache {
   };
 
   const uint64_t size_max_;
-  Mutex mutex_;
+  mutable Mutex mutex_;
   std::unordered_map<InodeNumber, Item> items_ GUARDED_BY(mutex_);
   std::list<InodeNumber> closed_ GUARDED_BY(mutex_);  // latest first
 };

@@ -19,12 +19,16 @@ prepare() {  # DIRECTORY, as root on the backing
   echo secret >"$1/open/of_root" && chmod 640 "$1/open/of_root"
   install -m 4755 -o 1234 -g 2345 /dev/null "$1/open/setuid"
   install -m 2755 -o 1234 -g 3456 /dev/null "$1/open/setgid"
+  install -m 6777 -o 1234 -g 3456 /dev/null "$1/open/setid_for_all"
+  install -m 6777 -o 1234 -g 3456 /dev/null "$1/open/setid_kept"
 }
 
 # What the user does, and what he is told. Run on both sides, the story must be the same.
 cat >"$WORK/story" <<'STORY'
 cd "$1"
 try() { "$@" 2>/dev/null && echo "$*: done" || echo "$*: refused"; }
+try bash -c 'echo more >>open/setid_for_all'
+try "$PYTHON" -c 'import os; os.chown("open/setid_kept", -1, -1)'
 umask 022; touch open/file; mkdir open/directory; mkfifo open/fifo; ln -s file open/link
 umask 077; touch open/private; mkdir open/private_directory
 umask 000; touch open/public; mkdir open/public_directory
@@ -89,6 +93,13 @@ stories_are_the_same() {  # UID GID GROUPS
 mkdir "$WORK/plain" "$WORK/source" "$WORK/mount"
 start_mount "$WORK/source" "$WORK/mount"
 stories_are_the_same 1234 2345 3456
+stories_are_the_same 1235 2345 2345
+stories_are_the_same 65534 65534 65534
+stories_are_the_same 0 0 0
+stop_gateway
+
+rm -rf "$WORK"/{plain,source}/*
+start_mount --kernel-cache auto "$WORK/source" "$WORK/mount"
 stories_are_the_same 1235 2345 2345
 stories_are_the_same 65534 65534 65534
 stories_are_the_same 0 0 0
