@@ -100,7 +100,8 @@ Result<MountPoint> MountPoint::find(const std::string& path) {
   return MountPoint(*last);
 }
 
-Result<void> MountPoint::unmount(bool lazily) const {
+Result<void> MountPoint::unmount(Manner manner) const {
+  const bool lazily = manner != Manner::if_unused;
   const auto entries = read_mountinfo();
   // By its number, because somebody may have moved it.
   const auto ours = std::find_if(entries.begin(), entries.end(), [&](const MountEntry& entry) {
@@ -113,7 +114,8 @@ Result<void> MountPoint::unmount(bool lazily) const {
     log(LogLevel::warning, "{}: another file system is mounted over it", ours->path);
     return fail(EBUSY);
   }
-  if (::umount2(ours->path.c_str(), UMOUNT_NOFOLLOW | (lazily ? MNT_DETACH : 0)) == 0) return {};
+  const int flags = (lazily ? MNT_DETACH : 0) | (manner == Manner::by_force ? MNT_FORCE : 0);
+  if (::umount2(ours->path.c_str(), UMOUNT_NOFOLLOW | flags) == 0) return {};
   switch (errno) {
     case EPERM: return run_fusermount(ours->path, lazily);
     case EINVAL: return {};  // gone between the look and the call

@@ -27,9 +27,11 @@ class MountPoint {
   // The topmost mount at `path`, which was just made. Errors: ENOENT.
   static Result<MountPoint> find(const std::string& path);
 
-  // Success also when it is gone already. `lazily`: files still open do not prevent it.
-  // Errors: EBUSY (in use, or covered by another mount), EPERM.
-  Result<void> unmount(bool lazily) const;
+  // lazily: files still open do not prevent it. by_force: the same, and who waits in the mount gets an error, now (but
+  // for users who are not root: see abort_connection).
+  enum class Manner { if_unused, lazily, by_force };
+  // Success also when it is gone already. Errors: EBUSY (in use, or covered by another mount), EPERM.
+  Result<void> unmount(Manner manner) const;
 
   // Who waits in the mount gets an error, now. Errors: ENOENT where the fusectl file system is not mounted.
   Result<void> abort_connection() const;

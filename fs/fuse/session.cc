@@ -145,7 +145,7 @@ class FuseSessionImpl final : public FuseSession {
   Result<void> run() override;
   void stop() override;
   void abandon() override;
-  Result<void> unmount() override { return mount_point_->unmount(false); }
+  Result<void> unmount() override { return mount_point_->unmount(MountPoint::Manner::if_unused); }
   const std::string& mountpoint() const override { return context_->options.mountpoint; }
   FuseStats stats() const override;
 
@@ -214,7 +214,7 @@ FuseSessionImpl::~FuseSessionImpl() {
     was_run = state_ == State::ended;
   }
   if (!was_run) {
-    if (mount_point_) static_cast<void>(mount_point_->unmount(true));
+    if (mount_point_) static_cast<void>(mount_point_->unmount(MountPoint::Manner::lazily));
     finish();
   }
   fuse_session_destroy(context_->session);
@@ -316,7 +316,7 @@ bool FuseSessionImpl::give_up_device() {
 // A thread that hangs keeps the process' descriptors open, however dead the process is. So the device is not left to
 // its end.
 void FuseSessionImpl::abandon() {
-  if (auto detached = mount_point_->unmount(true); !detached)
+  if (auto detached = mount_point_->unmount(MountPoint::Manner::by_force); !detached)
     log(LogLevel::warning, "{}: umount: {}", mountpoint(), error_text(detached.error().number));
   static_cast<void>(mount_point_->abort_connection());
   give_up_device();
@@ -336,7 +336,7 @@ void FuseSessionImpl::stop() {
 
 // True when nobody used the mount.
 bool FuseSessionImpl::unmount_for_stop() {
-  if (mount_point_->unmount(false)) return true;
+  if (mount_point_->unmount(MountPoint::Manner::if_unused)) return true;
   bool is_running;
   {
     MutexLock lock(&mutex_);
@@ -346,7 +346,7 @@ bool FuseSessionImpl::unmount_for_stop() {
     const UniqueFd root(::open(mountpoint().c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (!root || ::syncfs(root.get()) == -1) log(LogLevel::warning, "{}: sync: {}", mountpoint(), error_text(errno));
   }
-  const auto detached = mount_point_->unmount(true);
+  const auto detached = mount_point_->unmount(MountPoint::Manner::lazily);
   if (!detached) log(LogLevel::warning, "{}: umount: {}", mountpoint(), error_text(detached.error().number));
   return false;
 }

