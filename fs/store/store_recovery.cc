@@ -1,9 +1,9 @@
 // A source whose file system has gone: a FUSE server that died, a network mount that was taken away. Our root keeps to
 // the file system that it was opened on, so nothing is ever read from or written to what lies beneath; everything fails
 // until the same file system is at the same path again. Then the root is exchanged under the numbers that everybody
-// has (dup3), and descriptors of the old one are forgotten. To the inode table its files are new ones, since they are on
-// another device: files that are open stay with what has gone and fail until they are opened again, and what was cached
-// is read anew.
+// has (dup3), and descriptors of the old one are forgotten. To the inode table its files are new ones, since they are
+// on another device: files that are open stay with what has gone and fail until they are opened again, and what was
+// cached is read anew.
 #include <fcntl.h>
 #include <sys/stat.h>
 
