@@ -20,7 +20,8 @@ hang_some() {  # two calls, a read and a write that nobody can cancel
 }
 some_wait() { (($(status backing.requests_waiting) >= 2)); }
 gone() { ! is_mounted "$WORK/mount"; }
-ended_or_undead() { has_ended "$GATEWAY" || [[ $(sed -n 's/^State:\t\(.\).*/\1/p' "/proc/$GATEWAY/status") == Z ]]; }
+# Dead, but for descriptors on the backing, which the kernel waits to close: it has no memory any more.
+ended_or_undead() { has_ended "$GATEWAY" || [[ -z $(tr -d '\0' <"/proc/$GATEWAY/cmdline") ]]; }
 
 nothing_hangs_on() {  # HOW
   local process
