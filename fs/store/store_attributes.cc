@@ -104,8 +104,6 @@ Result<Attributes> StoreImpl::setattr(const Caller& caller, InodeNumber number, 
     TRY(resize(file, *changes.size, set_id_bits_after_change_by(caller.uid)));
   }
   if (attributes) {
-    OwnChange change(&metadata_.changes(), {});
-    if (file.inode->is_directory) change.add(kAnyDirectory);
     TRY(change_through_data(&file, nullptr, [&] { return apply_attributes(caller, file.get(), changes); }));
   }
   return Attributes{.values = to_stat(TRY(read_statx(file.get())))};
@@ -183,8 +181,6 @@ Result<void> StoreImpl::setxattr(const Caller& caller, InodeNumber number, const
   TRY(check_writable());
   TRY(check_xattr_allowed(caller, name));
   const Subject file = TRY(subject(number));
-  OwnChange change(&metadata_.changes(), {});
-  if (file.inode->is_directory) change.add(kAnyDirectory);
   const ProcPath path(file.get());
   return change_through_data(&file, nullptr, [&]() -> Result<void> {
     const ActAs identity(caller, xattr_needs(name));
@@ -198,8 +194,6 @@ Result<void> StoreImpl::removexattr(const Caller& caller, InodeNumber number, co
   TRY(check_writable());
   TRY(check_xattr_allowed(caller, name));
   const Subject file = TRY(subject(number));
-  OwnChange change(&metadata_.changes(), {});
-  if (file.inode->is_directory) change.add(kAnyDirectory);
   const ProcPath path(file.get());
   return change_through_data(&file, nullptr, [&]() -> Result<void> {
     const ActAs identity(caller, xattr_needs(name));

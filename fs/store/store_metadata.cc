@@ -52,6 +52,7 @@ std::optional<Entry> StoreImpl::known_lookup(InodeNumber parent, std::string_vie
 }
 
 bool StoreImpl::is_known_grant(const Caller& caller, InodeNumber number, int mode) {
+  if (!opens_may_know()) return false;
   return known({MetadataKind::grant, number, bytes_of(caller, mode)}, open_age_).has_value();
 }
 

@@ -29,7 +29,9 @@ Result<void> StoreImpl::change_through_data(const Subject* first, const Subject*
                                             Callback<Result<void>()> change) {
   OwnChange counted(&metadata_.changes(), {});
   for (const Subject* file : {first, second}) {
-    if (file != nullptr) counted.add(change_key(file->inode->number));
+    if (file == nullptr) continue;
+    counted.add(change_key(file->inode->number));
+    if (file->inode->is_directory) counted.add(kAnyDirectory);
   }
   for (const Subject* file : {first, second}) {
     if (file == nullptr) continue;
