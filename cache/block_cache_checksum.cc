@@ -83,38 +83,43 @@ void BlockCacheImpl::drop_page(BlockId id, uint32_t page, FrameNumber frame) {
 
 uint64_t BlockCacheImpl::scrub(uint64_t blocks) {
   if (!sums_) return 0;
-  for (uint64_t i = 0; i < blocks; i++) {
-    const HeldBlock block = hold_next_block();
-    for (uint32_t page = 0; page < kPagesPerBlock; page++) {
-      const FrameNumber frame = block.frames[page];
-      if (frame == kNoFrame || sums_->holds(frame)) continue;
-      note_bad(frame);
-      MutexLock replacement(&replacement_mutex_);
-      drop_page(block.id, page, frame);
-    }
-    add(pages_verified_, block.held.pages());
-  }
+  for (uint64_t i = 0; i < blocks; i++) drop_bad_pages(hold_next_block());
   MutexLock replacement(&replacement_mutex_);
   return ids_used_;
 }
 
+// Those of the pages held that are not as they were summed.
+void BlockCacheImpl::drop_bad_pages(const HeldBlock& block) {
+  for (uint32_t page = 0; page < kPagesPerBlock; page++) {
+    const FrameNumber frame = block.frames[page];
+    if (frame == kNoFrame || sums_->holds(frame)) continue;
+    note_bad(frame);
+    MutexLock replacement(&replacement_mutex_);
+    drop_page(block.id, page, frame);
+  }
+  add(pages_verified_, block.held.pages());
+}
+
 // The block at the next place, if one is there.
 BlockCacheImpl::HeldBlock BlockCacheImpl::hold_next_block() {
-  HeldBlock next{.held = PageRefs(arena_.get())};
-  next.frames.fill(kNoFrame);
   MutexLock replacement(&replacement_mutex_);
   if (scrub_next_ >= ids_used_) scrub_next_ = 0;
-  if (ids_used_ == 0 || !index_.block(scrub_next_).linked()) {
-    scrub_next_++;
-    return next;
-  }
-  next.id = scrub_next_++;
-  Block& block = index_.block(next.id);
+  const BlockId id = scrub_next_++;
+  return id < ids_used_ ? hold_block(id, 0) : HeldBlock(arena_.get());
+}
+
+// Of the block's pages those that lie in frames from `first` on. None when it is no block.
+BlockCacheImpl::HeldBlock BlockCacheImpl::hold_block(BlockId id, FrameNumber first) {
+  HeldBlock held(arena_.get());
+  held.id = id;
+  Block& block = index_.block(id);
+  if (!block.linked()) return held;
   MutexLock lock(&index_.shard_of(block).mutex);
   for (uint32_t page = 0; page < kPagesPerBlock; page++) {
-    if (reference_page(block, page, next.held)) next.frames[page] = block.frames[page];
+    const FrameNumber frame = block.frames[page];
+    if (frame != kNoFrame && frame >= first && reference_page(block, page, held.held)) held.frames[page] = frame;
   }
-  return next;
+  return held;
 }
 
 }  // namespace sluice

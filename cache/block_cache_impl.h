@@ -181,8 +181,9 @@ class BlockCacheImpl final : public BlockCache, private BlockOwner {
 
   // Checksums.
   struct HeldBlock {
+    explicit HeldBlock(Arena* arena) : held(arena) { frames.fill(kNoFrame); }
     PageRefs held;
-    std::array<FrameNumber, kPagesPerBlock> frames{};
+    std::array<FrameNumber, kPagesPerBlock> frames;  // by page; kNoFrame: not held
     BlockId id = kNoBlock;
   };
   void sum(const PageRefs& pages, uint64_t first, uint64_t count);
@@ -191,7 +192,9 @@ class BlockCacheImpl final : public BlockCache, private BlockOwner {
   bool is_sound(const ParkedRead& parked, PageRange just_summed);
   void note_bad(FrameNumber frame);
   void drop_page(BlockId id, uint32_t page, FrameNumber frame) REQUIRES(replacement_mutex_);
+  void drop_bad_pages(const HeldBlock& block) EXCLUDES(replacement_mutex_);
   HeldBlock hold_next_block();
+  HeldBlock hold_block(BlockId id, FrameNumber first) REQUIRES(replacement_mutex_);
 
   // Pins.
   uint64_t pinned_frames_max() const REQUIRES(replacement_mutex_) { return sizes_.frames / 2; }

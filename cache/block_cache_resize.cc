@@ -110,16 +110,13 @@ void BlockCacheImpl::leave_slabs_from(uint32_t slab) {
 // Those of the block's pages that lie in frames from `end` on go to others. What finds no memory, or is changed
 // meanwhile, stays for another time.
 void BlockCacheImpl::move_pages(BlockId id, FrameNumber end) {
-  Block& block = index_.block(id);
-  PageRefs old(arena_.get());
+  HeldBlock held(arena_.get());
   {
     MutexLock lock(&replacement_mutex_);
-    if (!block.linked()) return;
-    MutexLock shard_lock(&index_.shard_of(block).mutex);
-    for (uint32_t page = 0; page < kPagesPerBlock; page++) {
-      if (block.frames[page] != kNoFrame && block.frames[page] >= end) reference_page(block, page, old);
-    }
+    held = hold_block(id, end);
   }
+  if (sums_) drop_bad_pages(held);  // or one bad page would become two: who holds the old one counts it too
+  const PageRefs& old = held.held;
   const PageRefs fresh = take_memory(old.pages());
   if (fresh.pages() < old.pages()) return;
   for (uint64_t i = 0; i < old.pages(); i++) {
@@ -127,6 +124,7 @@ void BlockCacheImpl::move_pages(BlockId id, FrameNumber end) {
     if (sums_) sums_->copy(old.frame(i), fresh.frame(i));
   }
   MutexLock lock(&replacement_mutex_);
+  Block& block = index_.block(id);
   if (!block.linked()) return;
   ShardChange change(&index_.shard_of(block));
   for (uint64_t i = 0; i < old.pages(); i++) replace_frame(block, old.frame(i), fresh.frame(i));

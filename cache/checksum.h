@@ -39,7 +39,7 @@ class PageSums {
   void clear(FrameRun run);
   // Those that have none. By who holds the frames.
   void set(FrameRun run);
-  // The page goes to another frame, with its sum: it may have been bad before.
+  // The page goes to another frame, with the sum that it had from the start.
   void copy(FrameNumber from, FrameNumber to) {
     word(to).store(word(from).load(std::memory_order_relaxed), std::memory_order_relaxed);
   }
