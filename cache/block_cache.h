@@ -84,6 +84,8 @@ struct CacheRead {
   std::shared_ptr<BlockSource> source;  // used only on a miss
 };
 inline constexpr uint64_t kReadPagesMax = 512;
+// How often a read starts over because pages went bad while it held them: more often the memory is of no use.
+inline constexpr uint32_t kRepairsMax = 8;
 
 class BlockCache {
  public:
@@ -94,7 +96,7 @@ class BlockCache {
   virtual std::shared_ptr<CachedFile> add_file(uint64_t number) = 0;
 
   // All pages if all are present; counts hits only then. Does no I/O. A page that is found bad counts as absent, in
-  // `read` as well; EIO when that happens again and again.
+  // `read` as well; EIO when that happens more than kRepairsMax times.
   virtual std::optional<PageRefs> read_resident(const CacheRead& read) = 0;
   // `done` gets all pages of the range in order, or the first error: what the source said, ESTALE when it ended before
   // `size` (somebody truncated the file). Runs inside the call when everything is present, else on the source's thread.

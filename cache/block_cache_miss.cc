@@ -4,12 +4,6 @@
 #include "cache/block_cache_impl.h"
 
 namespace sluice {
-namespace {
-
-// How often a read starts over because pages went bad while it held them: more often the memory is of no use.
-constexpr uint32_t kRepairsMax = 8;
-
-}  // namespace
 
 // A read goes in three steps: it takes what is present and joins what is in flight, gets the memory for all the rest,
 // and launches flights for that. What it claimed in the first step cannot go missing again, so the memory always

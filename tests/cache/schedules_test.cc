@@ -4,12 +4,14 @@
 //
 //   every page that is served shows one stamp, the newest that was complete when the read was asked or one since
 //   a read of what is all there is served at once, whatever hangs
-//   a read fails only for a page that could not be read, or in the MiB of one that was cut off while it was under way
+//   a read fails only for a page that could not be read, in the MiB of one that was cut off while it was under way, or
+//   for pages that went bad more than kRepairsMax times
 //   in the end, with nothing hanging, every read has its answer
 //
 // The suite runs some thousands of short schedules. A campaign: SLUICE_SCHEDULES=1000000 test_cache "[schedules]".
 #include <chrono>
 #include <memory>
+#include <numeric>
 #include <random>
 #include <set>
 
@@ -73,13 +75,14 @@ class Schedule {
     const CacheStats stats = cache_->stats();
     REQUIRE(stats.arena.slabs * kSlabSize + stats.metadata_bytes <= stats.size_bytes);
     REQUIRE(stats.resident_bytes <= stats.arena.frames_max * kPageSize);
-    CHECK(cache_->stats().pages_bad <= flips_);
+    CHECK(cache_->stats().pages_bad <= flips_in({0, kFilePages}));
   }
 
  private:
   struct Read {
     PageRange range;
     std::vector<uint64_t> oldest_right;
+    uint64_t flips;  // in these pages, before it
     std::shared_ptr<std::optional<Result<PageRefs>>> box;
   };
 
@@ -124,7 +127,8 @@ class Schedule {
     }
     INFO("step " << step_ << ", pages " << range.first << " + " << range.count);
     if (there.pages() == range.count) REQUIRE((box->has_value() && **box));
-    reads_.push_back({range, {newest_.begin() + range.first, newest_.begin() + range.end()}, std::move(box)});
+    reads_.push_back(
+        {range, {newest_.begin() + range.first, newest_.begin() + range.end()}, flips_in(range), std::move(box)});
   }
 
   void write(PageRange range) {
@@ -153,7 +157,7 @@ class Schedule {
       const PageRefs cached = cache_->peek(*file_, 1, page);
       if (cached.pages() == 0 || (range.count > 1 && !one_in(20))) continue;
       cache_->arena().address(cached.frame(0))[random_() % kPageSize] ^= static_cast<char>(1 << random_() % 8);
-      flips_++;
+      flips_[page]++;
     }
   }
 
@@ -226,8 +230,15 @@ class Schedule {
   void judge_error(const Read& read, int error) {
     INFO("step " << step_ << ", pages " << read.range.first << " + " << read.range.count << ", error " << error);
     if (error == ESTALE) REQUIRE(end_of_group(read.range) > cut_from_);
-    if (error != ESTALE) REQUIRE((error == EIO && may_be_bad(read.range)));
+    if (error != ESTALE) REQUIRE((error == EIO && (may_be_bad(read.range) || went_bad_often(read))));
   }
+
+  uint64_t flips_in(PageRange range) const {
+    return std::accumulate(flips_.begin() + range.first, flips_.begin() + range.end(), uint64_t{0});
+  }
+
+  // Each time but the first for a bit that flipped while it waited.
+  bool went_bad_often(const Read& read) const { return flips_in(read.range) - read.flips >= kRepairsMax; }
 
   static uint64_t end_of_group(PageRange range) { return (range.end() + 255) / 256 * 256; }
 
@@ -246,13 +257,13 @@ class Schedule {
 
   std::mt19937_64 random_;
   const ChecksumMode checksum_;
-  uint64_t flips_ = 0;
   ManualClock clock_;
   std::shared_ptr<FakeSource> source_ =
       std::make_shared<FakeSource>(FakeSourceOptions{.size = kFilePages * kPageSize, .seed = 7});
   std::unique_ptr<BlockCache> cache_;
   std::shared_ptr<CachedFile> file_;
-  std::vector<uint64_t> newest_;  // by page: the last stamp
+  std::vector<uint64_t> newest_;                                     // by page: the last stamp
+  std::vector<uint64_t> flips_ = std::vector<uint64_t>(kFilePages);  // by page
   std::set<uint64_t> ever_bad_;
   uint64_t cut_from_ = kFilePages;  // the least that the file had since nothing was under way
   std::vector<Read> reads_;
