@@ -1,11 +1,15 @@
 #include "tools/command_bench.h"
 
 #include <cstdlib>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "cache/log.h"
 #include "tools/bench/cache_bench.h"
 #include "tools/bench/contender.h"
 #include "tools/bench/fuse_bench.h"
+#include "tools/bench/memory_fs.h"
+#include "tools/text_file.h"
 
 namespace sluice {
 
@@ -25,6 +29,15 @@ int bench_fuse(const Options& options) {
   return EXIT_SUCCESS;
 }
 
+int mount_ceiling(const std::string& path, const std::string& mountpoint) {
+  const auto bytes = read_text_file(path);
+  if (!bytes) {
+    tell({fmt::format("{}: {}", path, error_text(bytes.error().number))});
+    return EXIT_FAILURE;
+  }
+  return serve_from_memory(mountpoint, std::filesystem::path(path).filename().string(), *bytes);
+}
+
 int bench_cache(const Options& options) {
   const double seconds = seconds_of(options);
   const Checked<std::vector<BenchRow>> rows = run_cache_bench({.filter = options.bench_filter, .seconds = seconds});
@@ -41,6 +54,7 @@ int bench_cache(const Options& options) {
 }  // namespace
 
 int run_bench(const CommandLine& line) {
+  if (line.action == "ceiling") return mount_ceiling(line.paths[0], line.paths[1]);
   return line.action == "fuse" ? bench_fuse(line.options) : bench_cache(line.options);
 }
 

@@ -16,7 +16,7 @@ struct CommandLine {
   std::string mountpoint;          // mount, umount
   std::string target;              // status; empty: the only one that runs
   std::string action;              // cache, bench
-  std::vector<std::string> paths;  // cache: what the action needs
+  std::vector<std::string> paths;  // cache, bench: what the action needs
   std::string trace;               // sim
   Command topic = Command::help;   // of help
   bool only_check = false;         // mount.sluice -f: all but the mount itself

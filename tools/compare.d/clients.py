@@ -1,6 +1,7 @@
-"""The clients: fio for mounts, wrk and curl for HTTP. Each run returns a Result."""
+"""The clients: fio and mount_client.py for mounts, wrk and curl for HTTP. Each run returns a Result."""
 
 import json
+import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from install import find_program
 from processes import PATIENCE_SECONDS, Failed, Usage, run_client
 
 WRK_REPORT = Path(__file__).with_name("wrk.lua")
+MOUNT_CLIENT = Path(__file__).with_name("mount_client.py")
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class FioRun:
     jobs: int = 1  # each has its part of the file
     depth: int = 1
     direct: bool = False
-    seconds: float | None = None  # None: the file once
+    seconds: float | None = None  # None: each block once
 
 
 def fio(run, deep_engine):
@@ -40,21 +42,24 @@ def fio(run, deep_engine):
     each copy several times as slow on some processors, and each 1 MiB read two FUSE requests."""
     engine = "psync" if run.depth == 1 else deep_engine
     part = run.size // run.jobs
+    kind = "write" if "write" in run.pattern else "read"
     command = [
-        "fio", "--name=compare", "--thread", "--readonly", "--allow_file_create=0", "--invalidate=0", "--group_reporting",
-        "--output-format=json", "--norandommap", f"--filename={fio_name(run.path)}", f"--rw={run.pattern}",
+        "fio", "--name=compare", "--thread", "--allow_file_create=0", "--invalidate=0", "--group_reporting",
+        "--output-format=json", f"--filename={fio_name(run.path)}", f"--rw={run.pattern}",
         f"--bs={run.block_size}", f"--ioengine={engine}", f"--iodepth={run.depth}", f"--direct={int(run.direct)}",
         f"--numjobs={run.jobs}", "--iomem_align=4096", f"--size={part}", f"--offset_increment={part}",
     ]
+    if kind == "read":
+        command += ["--readonly"]
     if run.seconds:
-        command += ["--time_based", f"--runtime={int(run.seconds * 1000)}ms"]
+        command += ["--norandommap", "--time_based", f"--runtime={int(run.seconds * 1000)}ms"]
     output, used = run_client(command, PATIENCE_SECONDS + (run.seconds or 0))
     job = json.loads(output[output.index("{") :])["jobs"][0]
-    if job["error"] != 0 or job["read"]["io_bytes"] == 0:
-        raise Failed(f"fio could not read {run.path.name}: error {job['error']}")
-    read = job["read"]
+    done = job[kind]
+    if job["error"] != 0 or done["io_bytes"] == 0:
+        raise Failed(f"fio could not {kind} {run.path.name}: error {job['error']}")
     cpu = (job["usr_cpu"] + job["sys_cpu"]) / 100 * job["job_runtime"] / 1000  # without fio's long start
-    return Result(seconds=read["io_bytes"] / read["bw_bytes"], operations=read["total_ios"], bytes=read["io_bytes"],
+    return Result(seconds=done["io_bytes"] / done["bw_bytes"], operations=done["total_ios"], bytes=done["io_bytes"],
                   client=replace(used, cpu_seconds=cpu))
 
 
@@ -71,6 +76,15 @@ def choose_deep_engine(path):
         except Failed:
             continue
     return None
+
+
+def by_name(operation, folder, count, seconds):
+    """See mount_client.py."""
+    command = [sys.executable, "-I", "-S", "-B", str(MOUNT_CLIENT), operation, str(folder), str(count), str(seconds)]
+    output, _ = run_client(command, PATIENCE_SECONDS + seconds)
+    told = json.loads(output)
+    return Result(seconds=told["seconds"], operations=told["operations"], bytes=told["bytes"],
+                  client=Usage(told["cpu_seconds"], told["disk_bytes"]))
 
 
 def wrk(url, body_size, connections, seconds):

@@ -15,7 +15,7 @@ from processes import LIBC, Failed
 KIB = 1 << 10
 MIB = 1 << 20
 GIB = 1 << 30
-FILES_PER_FOLDER = 1000
+FILES_PER_FOLDER = 1000  # unless one folder is to hold more
 
 
 def size_text(size):
@@ -35,24 +35,28 @@ class TestFile:
     def name(self):
         return self.path.name
 
+    def files(self):
+        return [self.path]
+
 
 @dataclass(frozen=True)
 class SmallFiles:
-    """`count` files of 1 to 4 KiB; number i is path/(i // FILES_PER_FOLDER)/i. The digest is of all, one after the other."""
+    """`count` files of 1 to 4 KiB; number i is path/(i // per_folder)/i. The digest is of all, one after the other."""
 
     path: Path
     count: int
     sha256: str
+    per_folder: int
 
     @property
     def name(self):
         return self.path.name
 
     def folders(self):
-        return [self.path / str(number) for number in range(-(-self.count // FILES_PER_FOLDER))]
+        return [self.path / str(number) for number in range(-(-self.count // self.per_folder))]
 
     def files(self):
-        return [self.path / str(i // FILES_PER_FOLDER) / str(i) for i in range(self.count)]
+        return [self.path / str(i // self.per_folder) / str(i) for i in range(self.count)]
 
 
 class Workspace:
@@ -96,8 +100,8 @@ class Workspace:
             self._files[name] = self._make(self.files / name, size)
         return self._files[name]
 
-    def small_files(self, name, count):
-        made = SmallFiles(self.files / name, count, "")
+    def small_files(self, name, count, per_folder=FILES_PER_FOLDER):
+        made = SmallFiles(self.files / name, count, "", per_folder)
         for folder in made.folders():
             folder.mkdir(parents=True)
         noise, sizes, digest = os.urandom(MIB), random.Random(1), hashlib.sha256()

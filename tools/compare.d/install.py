@@ -8,7 +8,8 @@ from pathlib import Path
 
 from processes import Failed
 
-PACKAGES = {"fio": "fio", "wrk": "wrk", "curl": "curl", "bindfs": "bindfs", "nginx": "nginx-light"}
+PACKAGES = {"fio": "fio", "wrk": "wrk", "curl": "curl", "bindfs": "bindfs", "rclone": "rclone",
+            "nginx": "nginx-light"}
 START_POLICY = Path("/usr/sbin/policy-rc.d")
 
 

@@ -4,6 +4,7 @@ import grp
 import hashlib
 import http.client
 import os
+import shutil
 import socket
 import sys
 from pathlib import Path
@@ -84,7 +85,8 @@ class MountPeer(Peer):
         self.start()
 
     def verify(self, file):
-        output, _ = run_client([sys.executable, "-I", "-S", "-B", str(DIGEST), str(self.path(file))], PATIENCE_SECONDS)
+        paths = [str(self.path(file) / path.relative_to(file.path)) for path in file.files()]
+        output, _ = run_client([sys.executable, "-I", "-S", "-B", str(DIGEST), *paths], PATIENCE_SECONDS)
         check_sha256(output.strip(), file)
 
 
@@ -107,14 +109,29 @@ class Backing(MountPeer):
 class SluiceMount(MountPeer):
     name = SLUICE
 
-    def __init__(self, workspace, binary, cache_size):
+    def __init__(self, workspace, binary, cache_size, *options):
         super().__init__(workspace)
         self._binary = binary
         self._cache_size = cache_size
+        self._options = options
 
     def command(self):
         return [self._binary, "mount", "--foreground", "--log-level", "warning", "--cache-size", str(self._cache_size),
-                str(self.workspace.files), str(self.mountpoint())]
+                *self._options, str(self.workspace.files), str(self.mountpoint())]
+
+
+class Ceiling(MountPeer):
+    """A bare FUSE daemon that answers from memory: one file, to be read only."""
+
+    name = "ceiling"
+
+    def __init__(self, workspace, binary, file):
+        super().__init__(workspace)
+        self._binary = binary
+        self._file = file
+
+    def command(self):
+        return [self._binary, "bench", "ceiling", str(self._file.path), str(self.mountpoint())]
 
 
 class Bindfs(MountPeer):
@@ -126,6 +143,24 @@ class Bindfs(MountPeer):
     def command(self):
         return [find_program(self.program), "-f", "--multithreaded", "--no-allow-other", str(self.workspace.files),
                 str(self.mountpoint())]
+
+
+class Rclone(MountPeer):
+    """Keeps what was read in files of its own, and what was written there first."""
+
+    name = "rclone"
+    program = "rclone"
+
+    def start(self):
+        shutil.rmtree(self._cache(), ignore_errors=True)
+        super().start()
+
+    def command(self):
+        return [find_program(self.program), "mount", "--config", "", "--vfs-cache-mode", "full", "--cache-dir",
+                str(self._cache()), str(self.workspace.files), str(self.mountpoint())]
+
+    def _cache(self):
+        return self.workspace.folder("rclone.cache")
 
 
 class HttpPeer(Peer):

@@ -25,7 +25,7 @@ class Report:
     def open_suite(self, name, title):
         self._suites[name] = []
         self._notes[name] = []
-        print(f"\n{title}\n" + LAYOUT.format("", "median", "lowest-highest", "server s/GB", "client s/GB", "sluice / peer"),
+        print(f"\n{title}\n" + LAYOUT.format("", "median", "lowest-highest", "server CPU", "client CPU", "sluice / peer"),
               flush=True)
 
     def add(self, suite, measured):
@@ -41,7 +41,8 @@ class Report:
         print(text, flush=True)
 
     def close(self, json_path):
-        print("\nA ratio above 1 means that Sluice is faster. s/GB: CPU seconds of all processes per 10^9 bytes.")
+        print("\nA ratio above 1 means that Sluice is faster. CPU: of all processes, in seconds per 10^9 bytes, or in "
+              "microseconds per operation where the unit is 1000/s.")
         if json_path is None:
             return
         with open(json_path, "w", encoding="utf-8") as file:
@@ -77,9 +78,8 @@ def cell_line(measured, name):
     line = LAYOUT.format(
         f"  {name}", number(cell.median(lambda sample: sample.figure(unit)), unit),
         f"{number(min(figures), unit)}-{number(max(figures), unit)}",
-        seconds(cell.median(lambda sample: sample.server_seconds_per_gb())),
-        seconds(cell.median(lambda sample: sample.client_seconds_per_gb())),
-        "" if name == SLUICE else seconds(measured.ratio(name)))
+        cost(cell.median(lambda sample: sample.server_cost(unit))), cost(cell.median(lambda sample: sample.client_cost(unit))),
+        "" if name == SLUICE else cost(measured.ratio(name)))
     return "\n".join([line, *(f"    {remark}" for remark in remarks(measured.row, cell))])
 
 
@@ -100,7 +100,7 @@ def number(value, unit):
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
 
 
-def seconds(value):
+def cost(value):
     return "-" if value is None else f"{value:.3f}" if value < 1 else f"{value:.2f}"
 
 
@@ -122,8 +122,9 @@ def cell_json(measured, name):
     if cell.samples:
         told |= {
             "median": cell.median(lambda sample: sample.figure(unit)),
-            "server_cpu_seconds_per_gb": cell.median(lambda sample: sample.server_seconds_per_gb()),
-            "client_cpu_seconds_per_gb": cell.median(lambda sample: sample.client_seconds_per_gb()),
+            "cpu_unit": "us/operation" if unit == "1000/s" else "s/GB",
+            "server_cpu": cell.median(lambda sample: sample.server_cost(unit)),
+            "client_cpu": cell.median(lambda sample: sample.client_cost(unit)),
             "sluice_ratio": measured.ratio(name),
             "samples": [sample_json(sample, unit) for sample in cell.samples],
         }

@@ -1,5 +1,6 @@
 """Rows: one question asked of every peer in turn, round after round. Or several that one trial of a peer answers."""
 
+import re
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,6 +20,10 @@ class Plan:
     quick: bool
     pairs: int
     sluice: str
+    rows: re.Pattern  # which, by their keys
+
+    def wants(self, row):
+        return self.rows.search(row.key) is not None
 
     @property
     def large_size(self):
@@ -48,16 +53,22 @@ class Sample:
     def figure(self, unit):
         return FIGURES[unit](self)
 
-    def server_seconds_per_gb(self):
-        return None if self.server is None else self.server.cpu_seconds / self.result.bytes * 1e9
+    def server_cost(self, unit):
+        return None if self.server is None else self._cost(self.server, unit)
 
-    def client_seconds_per_gb(self):
-        return self.result.client.cpu_seconds / self.result.bytes * 1e9
+    def client_cost(self, unit):
+        return self._cost(self.result.client, unit)
+
+    def _cost(self, used, unit):
+        """Processor time: microseconds per operation where these are counted, else seconds per GB."""
+        if unit == "1000/s":
+            return used.cpu_seconds / self.result.operations * 1e6
+        return used.cpu_seconds / self.result.bytes * 1e9
 
     def disk_share(self):
         """The part of the bytes that came from the disk; None: unknown."""
         used = [self.result.client, *([self.server] if self.server else [])]
-        if any(one.disk_bytes is None for one in used):
+        if self.result.bytes == 0 or any(one.disk_bytes is None for one in used):
             return None
         return sum(one.disk_bytes for one in used) / self.result.bytes
 
@@ -106,6 +117,10 @@ class MeasuredRow:
         if not pairs or unit not in RATES:
             return None
         return statistics.median(ours.figure(unit) / theirs.figure(unit) for ours, theirs in pairs)
+
+
+def wanted(rows, plan):
+    return [row for row in rows if plan.wants(row)]
 
 
 def prove(peer, files):

@@ -72,7 +72,8 @@ def run(plan, workspace, paper):
             if any(row.cells[peer.name].samples for row in measured):
                 paper.note("cache", f"memory of {peer.name}: {peer.memory_text()}")
         for row in measured:
-            paper.add("cache", row)
+            if plan.wants(row.row):
+                paper.add("cache", row)
 
 
 def rows():

@@ -5,7 +5,7 @@ import contextlib
 import clients
 from files import KIB, MIB, size_text
 from peers import Nginx, SluiceServe
-from rows import Row, measure, prove
+from rows import Row, measure, prove, wanted
 
 CONNECTIONS = 16
 SIZES = (4 * KIB, 64 * KIB, MIB)
@@ -25,7 +25,7 @@ def run(plan, workspace, paper):
             cleanup.callback(peer.stop)
             prove(peer, files)
         paper.open_suite("http", f"Warm GETs; wrk with {CONNECTIONS} connections, {size_text(plan.large_size)} by curl")
-        for row in rows(plan, files):
+        for row in wanted(rows(plan, files), plan):
             paper.add("http", measure(row, peers, plan.pairs))
 
 
