@@ -38,6 +38,7 @@
 namespace sluice {
 namespace {
 
+constexpr size_t kUnwrittenNamed = 10;
 constexpr std::chrono::seconds kDrainPatience{10};  // well below that of `sluice umount`
 
 double seconds_of(std::chrono::nanoseconds duration) {
@@ -282,8 +283,8 @@ class Gateway {
     return {};
   }
 
-  // Drains, flushes, unmounts; the control socket answers to the end.
-  void stop() {
+  // Drains, flushes, unmounts; the control socket answers to the end. Returns the exit code.
+  int stop() {
     if (http_) http_->stop(kDrainPatience);
     if (fuse_) fuse_->stop();
     if (fuse_thread_.joinable()) fuse_thread_.join();
@@ -295,9 +296,11 @@ class Gateway {
     scrubber_.reset();
     warm_restart_.reset();
     disk_.reset();  // waits for what is under way
+    const bool all_written = !store_ || tell_unwritten(store_->finish());
     store_.reset();
     cache_.reset();
     recorder_.reset();
+    return all_written ? EXIT_SUCCESS : EXIT_FAILURE;
   }
 
   bool is_hung() const { return health_.stats().hung; }
@@ -341,6 +344,18 @@ class Gateway {
     if (checksum_mode(plan_.options.checksum) != ChecksumMode::scrub) return;
     scrubber_ = std::make_unique<Scrubber>(cache_.get(), ScrubberOptions{.period = plan_.options.checksum_period});
     scrubber_->start();
+  }
+
+  // True: there are none.
+  bool tell_unwritten(const std::vector<UnwrittenFile>& files) const {
+    for (size_t i = 0; i < std::min(files.size(), kUnwrittenNamed); ++i) {
+      log(LogLevel::error, "{}/{}: not everything that was written to it could be kept: {}; {}", plan_.source,
+          files[i].path.empty() ? "(a file whose name is not known)" : files[i].path, error_text(files[i].error),
+          "check what SOURCE is on, and write the file again");
+    }
+    if (files.size() > kUnwrittenNamed)
+      log(LogLevel::error, "{}: the same of {} more files", plan_.source, files.size() - kUnwrittenNamed);
+    return files.empty();
   }
 
   void serve_mount() {
@@ -425,8 +440,7 @@ int run_gateway(const GatewayPlan& plan, StartReport& report) {
   manager.stopping("replies under way are finished");
   const StopGuard guard(
       {.is_hung = [&gateway] { return gateway.is_hung(); }, .give_up = [&gateway] { gateway.give_up(); }});
-  gateway.stop();
-  return EXIT_SUCCESS;
+  return gateway.stop();
 }
 
 }  // namespace sluice

@@ -1,8 +1,5 @@
 // Files and their data. A cache hit is answered inside the handler; a miss, and every write, by the thread that
 // completes it.
-//
-// flush is not here on purpose: a write has reached the backing before it is answered, so close() has nothing to add,
-// and the kernel stops asking after the first time.
 #include <errno.h>
 #include <fcntl.h>
 
@@ -85,7 +82,7 @@ Result<size_t> write_durably(OpenFile& file, const Write& write) {
                     [promise = std::move(promise)](Result<size_t> bytes) mutable { promise.set_value(bytes); });
   const size_t bytes = TRY(written.get());
   const bool data_only = (write.flags & O_SYNC) != O_SYNC;
-  TRY(file.data().fsync(data_only));
+  TRY(file.fsync(data_only));
   return bytes;
 }
 
@@ -96,15 +93,27 @@ void write(fuse_req_t handle, fuse_ino_t, const char* bytes, size_t size, off_t 
   const bool append = (info->flags & O_APPEND) != 0 && !info->writepage;
   const Write write{static_cast<uint64_t>(offset), {bytes, size}, info->flags, {append, request.set_id_bits()}};
   if ((info->flags & O_DSYNC) != 0) return request.reply_written(write_durably(*file, write));  // O_SYNC includes it
-  file->data().write(
-      write.offset, write.bytes, write.options,
-      [request = std::move(request), file](Result<size_t> written) mutable { request.reply_written(written); });
+  const bool is_write_back = info->writepage;
+  file->data().write(write.offset, write.bytes, write.options,
+                     [request = std::move(request), file, is_write_back](Result<size_t> written) mutable {
+                       // The program wrote to memory, and may have gone.
+                       if (is_write_back && !written) file->data().note_write_error(written.error().number);
+                       request.reply_written(written);
+                     });
 }
 
 void fsync(fuse_req_t handle, fuse_ino_t, int data_only, fuse_file_info* info) noexcept {
   Request request(handle);
   const auto file = HandleTable<FileHandle>::get(info->fh).file;
-  request.reply_done(file->data().fsync(data_only != 0));
+  request.reply_done(file->fsync(data_only != 0));
+}
+
+// A write has reached the backing before it is answered. What close() adds is what network and FUSE file systems say
+// only then; where nothing is to be said the kernel stops asking after the first time.
+void flush(fuse_req_t handle, fuse_ino_t, fuse_file_info* info) noexcept {
+  Request request(handle);
+  const auto file = HandleTable<FileHandle>::get(info->fh).file;
+  request.reply_flushed(file->flush());
 }
 
 void fallocate(fuse_req_t handle, fuse_ino_t, int mode, off_t offset, off_t length, fuse_file_info* info) noexcept {
@@ -156,6 +165,7 @@ void add_data_operations(fuse_lowlevel_ops& operations) {
   operations.read = read;
   operations.write = write;
   operations.fsync = fsync;
+  operations.flush = flush;
   operations.fallocate = fallocate;
   operations.copy_file_range = copy_file_range;
   operations.lseek = lseek;

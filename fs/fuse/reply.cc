@@ -1,6 +1,7 @@
 #include "fs/fuse/reply.h"
 
 #include <errno.h>
+#include <fcntl.h>
 
 #include <algorithm>
 #include <chrono>
@@ -114,6 +115,12 @@ void Request::reply_done(const Result<void>& result) {
   finish();
 }
 
+void Request::reply_flushed(const Result<void>& result) {
+  if (result || result.error().number != ENOSYS) return reply_done(result);
+  send([](fuse_req_t to) { return fuse_reply_err(to, ENOSYS); });
+  finish();
+}
+
 void Request::reply_entry(const Result<Entry>& result) {
   if (!result) return reply_error(result.error());
   const fuse_entry_param param = entry_param(context_->options, *result);
@@ -199,6 +206,7 @@ void Request::open_reply(fuse_file_info& info, std::unique_ptr<OpenFile> file, b
   const FileVersion version = file->data().version();
   KernelCache::Opened opened = context_->kernel_cache.opened(file->inode(), is_new ? nullptr : &version);
   info.keep_cache = opened.keeps_pages;
+  info.noflush = (info.flags & O_ACCMODE) == O_RDONLY;
   info.direct_io = !opened.cached && context_->direct_io.load(std::memory_order_relaxed);
   info.fh = context_->files.add({std::move(file), std::move(opened.open)});
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 15)

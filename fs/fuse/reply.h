@@ -34,6 +34,8 @@ class Request {
   void reply_none();
   void reply_error(Error error);
   void reply_done(const Result<void>& result);
+  // ENOSYS: the kernel does not ask again.
+  void reply_flushed(const Result<void>& result);
   void reply_entry(const Result<Entry>& result);
   // A name that may be absent: absence is an answer that the kernel may keep, if the options say so.
   void reply_lookup(const Result<Entry>& result);

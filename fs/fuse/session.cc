@@ -289,6 +289,7 @@ void FuseSessionImpl::finish() {
   if (pending_listener_ != 0) context_->health.remove_listener(pending_listener_);
   context_->attributes.stop();
   context_->pages.stop();
+  context_->store.sync_open_files();
   context_->files.clear();
   context_->directories.clear();
   close_device();

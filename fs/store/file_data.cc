@@ -1,7 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "cache/assert.h"
 #include "cache/log.h"
@@ -101,6 +100,7 @@ Result<bool> FileDataImpl::open_descriptors(int path_fd, bool for_writing) {
 }
 
 void FileDataImpl::close(bool for_writing) {
+  if (for_writing) flush_changes();
   SharedFd direct, buffered, reader;  // closed outside the lock
   MutexLock lock(&mutex_);
   ASSERT(opens_ > 0);
@@ -155,17 +155,7 @@ bool FileDataImpl::needs_tidy() const {
 }
 
 void FileDataImpl::tidy() {
-  SharedFd fd;
-  {
-    MutexLock lock(&mutex_);
-    if (residue_) fd = read_fd_ ? read_fd_ : buffered_fd_;
-    residue_ = false;
-  }
-  if (fd) {
-    constexpr unsigned kWriteAndWait = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
-    ::sync_file_range(fd->get(), 0, 0, kWriteAndWait);  // an error stays with the file for the next fsync
-    ::posix_fadvise(fd->get(), 0, 0, POSIX_FADV_DONTNEED);
-  }
+  write_back_residue();
   bool idle = false;
   {
     MutexLock lock(&mutex_);
@@ -294,6 +284,7 @@ void FileDataImpl::end_change(int fd, const ByteRange& bytes) {
   MutexLock lock(&mutex_);
   state_.changes_under_way--;
   end_watched_change(bytes);
+  if (!bytes.empty()) changes_++;
   if (!seen || look <= state_.look) return;
   state_.known = true;
   state_.stamp = *seen;

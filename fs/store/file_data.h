@@ -29,6 +29,7 @@
 #include "fs/store/change_watch.h"
 #include "fs/store/types.h"
 #include "fs/store/version.h"
+#include "fs/store/write_errors.h"
 
 namespace sluice {
 
@@ -39,6 +40,7 @@ struct FileDataContext {
   BackingHealth* health = nullptr;  // none: calls are never refused
   const Clock* clock = &system_clock();
   std::chrono::nanoseconds grain{};
+  bool is_local = true;                        // of this machine: close(2) of the backing waits for nothing
   bool direct_io = true;                       // false: buffered + drop (backing refuses O_DIRECT, or forced)
   std::atomic<uint64_t> direct_io_refused{0};  // opens where O_DIRECT was refused; the first one is logged
   std::atomic<uint64_t> outside_changes{0};    // generations moved
@@ -126,7 +128,17 @@ class FileData {
   // that the ctime it leaves is not taken for a foreign change. `change` returns the result; the new stamp is adopted.
   virtual Result<void> change_attributes(Callback<Result<void>()> change, int path_fd) = 0;
 
-  virtual Result<void> fsync(bool data_only) = 0;
+  // What the backing could not keep, though it had accepted it, is told to each open once; see write_errors.h.
+  virtual WriteErrors::Told known_write_errors() const = 0;  // of an open that begins now
+  virtual Result<void> fsync(bool data_only, WriteErrors::Told* told) = 0;
+  // What close(2) of the backing says of writes that it has not been asked about yet. Errors: also ENOSYS, it has
+  // nothing to say, ever.
+  virtual Result<void> flush(WriteErrors::Told* told) = 0;
+  // Bytes were lost where nobody waits for an answer.
+  virtual void note_write_error(int error) = 0;
+  // Who has the file open is to be cut off: what was written and not yet fsynced is.
+  virtual void sync_unsynced() = 0;
+  virtual int untold_write_error() const = 0;  // 0: none
 
   // What an administrator does to the cache. Needs an open.
   // However large the file is, its pages are kept like any other's from now on.

@@ -1,4 +1,4 @@
-// Changes of a file by other calls than write, and what waits for the disk.
+// Changes of a file by other calls than write.
 //
 // Each runs its system call under the range lock of what it changes, on the buffered descriptor: the kernel zeroes and
 // copies parts of pages through its PageCache, which is tidied afterwards. The cached pages are dropped, never filled.
@@ -154,14 +154,6 @@ Result<void> FileDataImpl::change_attributes(Callback<Result<void>()> change, in
   const Result<void> outcome = change();
   end_change(path_fd, {});
   return outcome;
-}
-
-Result<void> FileDataImpl::fsync(bool data_only) {
-  const SharedFd fd = any_fd();
-  if (!fd) return fail(EBADF);
-  TRY(context_.admit(BackingUse::change));
-  if ((data_only ? ::fdatasync(fd->get()) : ::fsync(fd->get())) != 0) return fail(errno);
-  return {};
 }
 
 }  // namespace sluice

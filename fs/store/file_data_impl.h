@@ -1,5 +1,5 @@
 // The one FileData. Its parts: file_data.cc descriptors and versions; file_data_io.cc reading and writing;
-// file_data_change.cc changes by other calls than write.
+// file_data_change.cc changes by other calls than write; file_data_sync.cc what the backing says of them later.
 #pragma once
 
 #include <optional>
@@ -46,7 +46,12 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   Result<size_t> copy_from(FileData& source, const CopiedRange& range) override;
   Result<uint64_t> seek(uint64_t offset, int whence) override;
   Result<void> change_attributes(Callback<Result<void>()> change, int path_fd) override;
-  Result<void> fsync(bool data_only) override;
+  WriteErrors::Told known_write_errors() const override;
+  Result<void> fsync(bool data_only, WriteErrors::Told* told) override;
+  Result<void> flush(WriteErrors::Told* told) override;
+  void note_write_error(int error) override;
+  void sync_unsynced() override;
+  int untold_write_error() const override;
   void want() override { context_.cache->want(*cached_); }
   void warm(uint64_t offset, uint64_t length, Callback<void(Result<uint64_t>)> done) override;
   Result<void> pin() override;
@@ -120,6 +125,14 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   uint32_t generation() const;
   void set_residue();
 
+  // Asking the backing what became of changes.
+  std::vector<SharedFd> write_fds() const REQUIRES(mutex_);
+  Result<void> sync_changes(bool data_only);
+  bool needs_flush() const;
+  void flush_changes();
+  void write_back_residue();
+  Result<void> tell_write_error(WriteErrors::Told* told);
+
   void count_open(bool for_writing) REQUIRES(mutex_);
   Result<bool> open_descriptors(int path_fd, bool for_writing);
   Result<void> ensure_read_fd(int path_fd) EXCLUDES(mutex_);
@@ -148,6 +161,11 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   bool counted_idle_ GUARDED_BY(mutex_) = false;
   std::chrono::nanoseconds closed_at_ GUARDED_BY(mutex_){};
   bool read_is_direct_ GUARDED_BY(mutex_) = false;
+  // Changes of the content that are done; how many of them an fsync, and a flush, began after. They may wrap around.
+  uint32_t changes_ GUARDED_BY(mutex_) = 0;
+  uint32_t synced_changes_ GUARDED_BY(mutex_) = 0;
+  uint32_t flushed_changes_ GUARDED_BY(mutex_) = 0;
+  WriteErrors write_errors_ GUARDED_BY(mutex_);
 };
 
 }  // namespace sluice

@@ -130,7 +130,9 @@ bool InodeTable::is_droppable(const InodeRef& inode) const {
   if (inode.use_count() > 2) return false;
   const FileData* data = inode->data.get();
   if (data == nullptr) return true;
-  return !data->is_open() && (!inode->current || (data->cached_blocks() == 0 && !data->is_pinned()));
+  if (data->is_open()) return false;
+  if (!inode->current) return true;
+  return data->cached_blocks() == 0 && !data->is_pinned() && data->untold_write_error() == 0;
 }
 
 void InodeTable::erase(const InodeRef& inode) {
@@ -181,6 +183,11 @@ bool InodeTable::retire(const InodeRef& inode) {
   if (inode->current) by_identity_.erase(inode.get());
   inode->current = false;
   return inode->references != 0;
+}
+
+bool InodeTable::is_current(const InodeRef& inode) const {
+  MutexLock lock(&mutex_);
+  return inode->current;
 }
 
 std::shared_ptr<FileData> InodeTable::data(const InodeRef& inode) const {

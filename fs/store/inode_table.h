@@ -102,6 +102,7 @@ class InodeTable {
   // The file is gone (deleted, or its handle says ESTALE): whoever finds this identity again finds a new file.
   // True: front ends still refer to the inode.
   bool retire(const InodeRef& inode);
+  bool is_current(const InodeRef& inode) const;  // not retired
 
   // The inode's data, made when `create`; else null when there is none. `made`: it was made by this call.
   std::shared_ptr<FileData> data(const InodeRef& inode) const;

@@ -43,6 +43,8 @@ class StoreOpenFile final : public OpenFile {
   int flags() const override { return parts_.flags; }
   FileData& data() override { return **parts_.data; }
   std::shared_ptr<FileData> shared_data() override { return *parts_.data; }
+  Result<void> fsync(bool data_only) override { return parts_.data->fsync(data_only, &told_); }
+  Result<void> flush() override { return parts_.data->flush(&told_); }
 
   void read(uint64_t offset, uint64_t length, Callback<void(Result<FileSlice>)> done) override {
     const Readahead::Plan plan = readahead_->plan(offset, length);
@@ -67,6 +69,7 @@ class StoreOpenFile final : public OpenFile {
  private:
   const OpenFileParts parts_;
   const std::shared_ptr<SharedReadahead> readahead_;
+  WriteErrors::Told told_ = parts_.data->known_write_errors();  // guarded by the data
 };
 
 }  // namespace

@@ -59,10 +59,8 @@ void OpenFiles::tick() {
       if (now_ - oldest->second.closed_at <= kClosedTicks) break;
       files.push_back(take_closed(oldest));
     }
-    for (const auto& [number, item] : items_) {
-      if (item.opens > 0) files.push_back(item.data);
-    }
   }
+  for (auto& file : list()) files.push_back(std::move(file));
   for (const auto& file : files) {
     if (file->needs_tidy()) file->tidy();
   }
@@ -82,6 +80,15 @@ bool OpenFiles::has_room(InodeNumber number, uint64_t files_max) const {
   if (items_.size() - closed_.size() < files_max) return true;
   const auto item = items_.find(number);
   return item != items_.end() && item->second.opens > 0;
+}
+
+std::vector<std::shared_ptr<FileData>> OpenFiles::list() const {
+  std::vector<std::shared_ptr<FileData>> files;
+  MutexLock lock(&mutex_);
+  for (const auto& [number, item] : items_) {
+    if (item.opens > 0) files.push_back(item.data);
+  }
+  return files;
 }
 
 uint64_t OpenFiles::opens() const {

@@ -30,6 +30,7 @@ class OpenFiles {
   // The process is short of descriptors: closes those kept for files that are closed.
   void drop_idle();
 
+  std::vector<std::shared_ptr<FileData>> list() const;  // that are open
   uint64_t opens() const;
   // Whether this file is open, or fewer than `files_max` are.
   bool has_room(InodeNumber number, uint64_t files_max) const;

@@ -77,6 +77,15 @@ bool StoreImpl::wait_for_stop() {
   return stop_;
 }
 
+void StoreImpl::stop_housekeeping() {
+  {
+    MutexLock lock(&stop_mutex_);
+    stop_ = true;
+  }
+  stop_changed_.notify_all();
+  if (housekeeper_.joinable()) housekeeper_.join();
+}
+
 StoreImpl::StoreImpl(const StoreOptions& options, Root root, BlockCache* cache, Disk* disk, const Clock* clock)
     : options_(options),
       root_(std::move(root)),
@@ -91,6 +100,7 @@ StoreImpl::StoreImpl(const StoreOptions& options, Root root, BlockCache* cache, 
   context_.health = options_.health;
   context_.clock = clock;
   context_.grain = timestamp_grain(root_.fd());
+  context_.is_local = root_.is_local();
   context_.direct_io = options_.direct_io;
   context_.idle_descriptors_max = options_.descriptors_max / 2;
   context_.changes = &metadata_.changes();
@@ -98,12 +108,7 @@ StoreImpl::StoreImpl(const StoreOptions& options, Root root, BlockCache* cache, 
 
 StoreImpl::~StoreImpl() {
   watch_.reset();
-  {
-    MutexLock lock(&stop_mutex_);
-    stop_ = true;
-  }
-  stop_changed_.notify_all();
-  if (housekeeper_.joinable()) housekeeper_.join();
+  stop_housekeeping();
 }
 
 Result<void> StoreImpl::add_root() {

@@ -62,6 +62,12 @@ struct StoreStats {
   uint64_t watch_losses = 0;  // times that the kernel's queue of events ran over
 };
 
+// A file of which something was lost on the way to the backing, and nobody was told.
+struct UnwrittenFile {
+  std::string path;  // below the source; empty: not known
+  int error = 0;     // the last
+};
+
 // One open of one regular file by one front end. Closing is destruction.
 class OpenFile {
  public:
@@ -70,6 +76,10 @@ class OpenFile {
   virtual int flags() const = 0;  // of open(2)
   virtual FileData& data() = 0;
   virtual std::shared_ptr<FileData> shared_data() = 0;
+  // Like fsync(2), and close(2) of who wrote. What the backing could not keep of the file, though it had accepted it,
+  // is told to each open once. Errors of `flush`: also ENOSYS, on this backing close has nothing to say, ever.
+  virtual Result<void> fsync(bool data_only) = 0;
+  virtual Result<void> flush() = 0;
   // data().read() that also runs this open's readahead. Calls may overlap.
   virtual void read(uint64_t offset, uint64_t length, Callback<void(Result<FileSlice>)> done) = 0;
 };
@@ -161,6 +171,12 @@ class Store {
   virtual std::vector<CachedContent> cached_content() = 0;
   // The file of such an item, as the gateway. Errors: ESTALE when it is gone or was changed since.
   virtual Result<std::unique_ptr<OpenFile>> open_content(const CachedContent& content) = 0;
+
+  // Front ends are about to close what is open, under those who use it: what was written to it and not fsynced since
+  // is fsynced. Errors are for `finish`.
+  virtual void sync_open_files() = 0;
+  // The end of housekeeping, when nothing is open any more: what is left in the PageCache is written back.
+  virtual std::vector<UnwrittenFile> finish() = 0;
 
   // Nothing that was learnt of files so far is relied on any more.
   virtual void drop_metadata() = 0;

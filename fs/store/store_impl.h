@@ -1,7 +1,7 @@
 // The one Store. Its parts: store.cc start, housekeeping, descriptors; store_lookup.cc finding files; store_names.cc
 // what changes directories; store_content.cc what is cached of files; store_recovery.cc a source that has gone;
-// store_attributes.cc what reads and changes one inode; store_open.cc opens; store_metadata.cc what is known without
-// asking the backing, and store_watch.cc what others change.
+// store_attributes.cc what reads and changes one inode; store_open.cc opens; store_finish.cc the end; store_metadata.cc
+// what is known without asking the backing, and store_watch.cc what others change.
 //
 // Every operation begins as the gateway and looks up its inodes and their descriptors (`subject`); what the caller must
 // be allowed to do runs under ActAs. No lock of the store is held across a system call.
@@ -68,6 +68,8 @@ class StoreImpl final : public Store, private OutsideWatch::Listener {
   Result<OpenedPath> open_path(const Caller& caller, std::string_view path) override;
   Result<OpenedPath> try_open_path(const Caller& caller, std::string_view path) override;
 
+  void sync_open_files() override;
+  std::vector<UnwrittenFile> finish() override;
   void drop_metadata() override;
   std::vector<CachedContent> cached_content() override;
   Result<std::unique_ptr<OpenFile>> open_content(const CachedContent& content) override;
@@ -101,6 +103,7 @@ class StoreImpl final : public Store, private OutsideWatch::Listener {
   StoreImpl(const StoreOptions& options, Root root, BlockCache* cache, Disk* disk, const Clock* clock);
   Result<void> add_root();
   bool wait_for_stop();  // for one period of housekeeping
+  void stop_housekeeping();
   RootOptions root_options() const { return root_options(options_); }
   static RootOptions root_options(const StoreOptions& options) {
     return {.source = options.source,

@@ -170,7 +170,12 @@ class FakeStore final : public Store {
     Result<size_t> copy_from(FileData&, const CopiedRange&) override { return fail(EROFS); }
     Result<uint64_t> seek(uint64_t, int) override { return fail(EINVAL); }
     Result<void> change_attributes(Callback<Result<void>()>, int) override { return fail(EROFS); }
-    Result<void> fsync(bool) override { return {}; }
+    WriteErrors::Told known_write_errors() const override { return {}; }
+    Result<void> fsync(bool, WriteErrors::Told*) override { return {}; }
+    Result<void> flush(WriteErrors::Told*) override { return {}; }
+    void note_write_error(int) override {}
+    void sync_unsynced() override {}
+    int untold_write_error() const override { return 0; }
     void want() override {}
     std::vector<PageRange> used_pages() const override { return {}; }
     void warm(uint64_t, uint64_t, Callback<void(Result<uint64_t>)> done) override { done(0); }
@@ -226,6 +231,8 @@ class FakeStore final : public Store {
     int flags() const override { return 0; }
     FileData& data() override { return *data_; }
     std::shared_ptr<FileData> shared_data() override { return data_; }
+    Result<void> fsync(bool) override { return {}; }
+    Result<void> flush() override { return {}; }
     void read(uint64_t offset, uint64_t length, Callback<void(Result<FileSlice>)> done) override {
       data_->read(offset, length, std::move(done));
     }
@@ -267,6 +274,8 @@ class FakeStore final : public Store {
   }
   Result<void> removexattr(const Caller&, InodeNumber, const char*) override { return fail(ENOSYS); }
   void on_outside_change(std::function<void(InodeNumber)>) override {}
+  void sync_open_files() override {}
+  std::vector<UnwrittenFile> finish() override { return {}; }
   void drop_metadata() override {}
   void on_outside_name(std::function<void(InodeNumber, const std::string&)>) override {}
   StoreStats stats() const override { return {}; }

@@ -36,7 +36,7 @@ struct Control {
 Control* control;
 int root = -1;
 
-enum Kind : uint64_t { kLook = 1, kChange = 2, kRead = 4, kWrite = 8, kSync = 16 };
+enum Kind : uint64_t { kLook = 1, kChange = 2, kRead = 4, kWrite = 8, kSync = 16, kFlush = 32 };
 
 // The error of this call, 0 for none, -1: it comes short.
 int fault(Kind kind) {
@@ -180,6 +180,11 @@ int release_file(const char*, fuse_file_info* info) {
   return outcome(::close(static_cast<int>(info->fh)));
 }
 
+int flush_file(const char*, fuse_file_info* info) {
+  FAIL_AS_TOLD(kFlush);
+  return outcome(::close(::dup(static_cast<int>(info->fh))));
+}
+
 int sync_file(const char*, int data_only, fuse_file_info* info) {
   FAIL_AS_TOLD(kSync);
   const int fd = static_cast<int>(info->fh);
@@ -255,6 +260,7 @@ fuse_operations operations() {
   all.read = read_file;
   all.write = write_file;
   all.statfs = file_system;
+  all.flush = flush_file;
   all.release = release_file;
   all.fsync = sync_file;
   all.fallocate = allocate;

@@ -1,0 +1,137 @@
+// What the backing says of changes after it has accepted them: at fsync, at close, and when what unaligned writes left
+// in the PageCache is written back.
+//
+// On a file system of this machine any descriptor asks for the whole file. It is the same one each time, since the
+// kernel tells every descriptor of an error once, and we tell all opens by ourselves. Behind a network or a FUSE server
+// the descriptors that wrote are asked: there what was written through one may wait for that one's fsync or close.
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "fs/store/file_data_impl.h"
+
+namespace sluice {
+namespace {
+
+// The kernel tells the file system of every close, and passes on what that says.
+int close_a_copy(int fd) {
+  const int copy = ::fcntl(fd, F_DUPFD_CLOEXEC, 0);
+  if (copy < 0) return 0;  // no descriptors left, which says nothing of the file
+  return ::close(copy) == 0 || errno == EINTR ? 0 : errno;
+}
+
+}  // namespace
+
+std::vector<SharedFd> FileDataImpl::write_fds() const {
+  std::vector<SharedFd> fds;
+  for (const SharedFd& fd : {buffered_fd_, direct_fd_}) {
+    if (fd) fds.push_back(fd);
+  }
+  return fds;
+}
+
+Result<void> FileDataImpl::sync_changes(bool data_only) {
+  std::vector<SharedFd> fds;
+  uint32_t changes = 0;
+  {
+    MutexLock lock(&mutex_);
+    if (!context_.is_local) fds = write_fds();
+    if (fds.empty()) fds = {read_fd_ ? read_fd_ : buffered_fd_};
+    changes = changes_;
+  }
+  int error = 0;
+  for (const SharedFd& fd : fds) {
+    if (!fd) return fail(EBADF);
+    TRY(context_.admit(BackingUse::change));
+    if ((data_only ? ::fdatasync(fd->get()) : ::fsync(fd->get())) != 0) error = errno;
+  }
+  MutexLock lock(&mutex_);
+  if (error != 0) {
+    write_errors_.note(error);
+  } else {
+    synced_changes_ = changes;
+  }
+  return {};
+}
+
+Result<void> FileDataImpl::tell_write_error(WriteErrors::Told* told) {
+  MutexLock lock(&mutex_);
+  if (const int error = write_errors_.tell(told)) return fail(error);
+  return {};
+}
+
+WriteErrors::Told FileDataImpl::known_write_errors() const {
+  MutexLock lock(&mutex_);
+  return write_errors_.at_open();
+}
+
+Result<void> FileDataImpl::fsync(bool data_only, WriteErrors::Told* told) {
+  TRY(sync_changes(data_only));
+  return tell_write_error(told);
+}
+
+void FileDataImpl::sync_unsynced() {
+  {
+    MutexLock lock(&mutex_);
+    if (writers_ == 0 || changes_ == synced_changes_) return;
+  }
+  if (const auto synced = sync_changes(false); !synced) note_write_error(synced.error().number);
+}
+
+Result<void> FileDataImpl::flush(WriteErrors::Told* told) {
+  if (context_.is_local) return fail(ENOSYS);
+  // A call that asks the backing nothing must not look like one that came back from it.
+  if (needs_flush()) {
+    TRY(context_.admit(BackingUse::change));
+    flush_changes();
+  }
+  return tell_write_error(told);
+}
+
+bool FileDataImpl::needs_flush() const {
+  MutexLock lock(&mutex_);
+  return flushed_changes_ != changes_;
+}
+
+void FileDataImpl::flush_changes() {
+  if (context_.is_local) return;
+  std::vector<SharedFd> fds;
+  uint32_t changes = 0;
+  {
+    MutexLock lock(&mutex_);
+    if (flushed_changes_ == changes_) return;
+    changes = changes_;
+    fds = write_fds();
+  }
+  for (const SharedFd& fd : fds) {
+    if (const int error = close_a_copy(fd->get())) note_write_error(error);
+  }
+  MutexLock lock(&mutex_);
+  flushed_changes_ = changes;
+}
+
+void FileDataImpl::write_back_residue() {
+  SharedFd fd;
+  {
+    MutexLock lock(&mutex_);
+    if (residue_) fd = read_fd_ ? read_fd_ : buffered_fd_;
+    residue_ = false;
+  }
+  if (!fd) return;
+  constexpr unsigned kWriteAndWait = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+  // Whoever is told of an error is the only one.
+  if (::sync_file_range(fd->get(), 0, 0, kWriteAndWait) != 0) note_write_error(errno);
+  ::posix_fadvise(fd->get(), 0, 0, POSIX_FADV_DONTNEED);
+}
+
+void FileDataImpl::note_write_error(int error) {
+  MutexLock lock(&mutex_);
+  write_errors_.note(error);
+}
+
+int FileDataImpl::untold_write_error() const {
+  MutexLock lock(&mutex_);
+  return write_errors_.untold();
+}
+
+}  // namespace sluice
