@@ -19,7 +19,7 @@ ABSENT, DIRECTORY = "absent", "directory"
 
 
 class Control:
-    """The 40 bytes that tests/support/faulty_fs maps."""
+    """Of what tests/support/faulty_fs maps the first 40 bytes."""
 
     def __init__(self, path):
         with open(path, "r+b") as file:
@@ -252,13 +252,13 @@ class Work:
             return f"{name}: {error}"
 
 
-def one_run(number, mount, behind, control, fault, error):
+def one_run(number, mount, behind, control, fault):
     allowed = {fault.get("error", 0)} - {0}
     if not allowed:
         # A read that comes short is gone on with. One that does so again and again is of a file that ends early. Of an
         # asynchronous direct write that comes short, FUSE in the kernel makes EIO.
         allowed = {errno.EIO, errno.ESTALE} if fault.get("for_good") else {errno.EIO}
-    if error == errno.EINTR:
+    if fault.get("error") == errno.EINTR:
         allowed = {errno.EIO}  # nobody got a signal
     os.mkdir(f"{behind}/{number}")
     work = Work(f"{mount}/{number}")
@@ -274,33 +274,43 @@ def one_run(number, mount, behind, control, fault, error):
     return calls, work.failures
 
 
-def main(mount, behind, path, extent):
-    control = Control(path)
+def sweep(run, control, errors, extent, seconds):
+    """Calls `run(number, fault)`, which gives the calls that were made and what failed, under every fault in turn.
+
+    Each of `errors`, 0 for reads and writes that come short, at each call, once and from then on; unless `extent` is
+    "all" only as many as fit into these seconds.
+    """
     control.set()
     numbers = itertools.count()
-    calls, failures = one_run(next(numbers), mount, behind, control, {}, 0)
+    calls, failures = run(next(numbers), {})
     if failures:
         raise Wrong(f"without any fault: {failures}")
-    if calls < 50:
-        raise Wrong(f"the work makes {calls} calls only")
-    faults = [(error, for_good) for error in (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EINTR, 0) for for_good in (0, 1)]
-    seen, deadline = 0, time.monotonic() + 20
-    chosen = [(n, fault) for n in range(1, calls + 1) for fault in range(len(faults))]
+    faults = [(error, for_good) for error in errors for for_good in (0, 1)]
+    seen, deadline = 0, time.monotonic() + seconds
+    chosen = [(n, fault) for n in range(1, calls + 1) for fault in faults]
     if extent != "all":
         random.shuffle(chosen)  # what goes wrong is told by its call and its fault, and those repeat it
-    for n, index in chosen:
+    for n, (error, for_good) in chosen:
         if extent != "all" and time.monotonic() > deadline:
             break
-        error, for_good = faults[index]
-        fault = {"fails_at": n, "error": error, "for_good": for_good}
-        name = errno.errorcode.get(error, "short")
         try:
-            _, failures = one_run(next(numbers), mount, behind, control, fault, error)
+            _, failures = run(next(numbers), {"fails_at": n, "error": error, "for_good": for_good})
         except Wrong as wrong:
+            name = errno.errorcode.get(error, "short")
             raise Wrong(f"call {n} of {calls} fails with {name}{' and all after it' if for_good else ''}: {wrong}")
         seen += len(failures)
     if seen == 0:
         raise Wrong("no fault was noticed")
+    return calls
+
+
+def main(mount, behind, path, extent):
+    control = Control(path)
+    errors = (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EINTR, 0)
+    run = lambda number, fault: one_run(number, mount, behind, control, fault)
+    calls = sweep(run, control, errors, extent, 20)
+    if calls < 50:
+        raise Wrong(f"the work makes {calls} calls only")
 
 
 if __name__ == "__main__":
