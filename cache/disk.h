@@ -49,6 +49,9 @@ class Disk {
   // Any thread. Never blocks on the disk.
   virtual void read(DiskRequest request) = 0;
   virtual void write(DiskRequest request) = 0;
+  // The same by the caller's thread, which waits for it; `done` is not used. For what takes less time than to hand it
+  // over: a small write into the PageCache.
+  virtual Result<size_t> write_now(DiskRequest request) = 0;
   virtual DiskStats stats() const = 0;
   virtual std::string_view name() const = 0;  // "io_uring" or "threads"
 };

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 
 #include "cache/assert.h"
+#include "cache/blocking_io.h"
 #include "cache/disk.h"
 #include "cache/mutex.h"
 #include "cache/ring.h"
@@ -19,6 +20,7 @@ class RingDisk final : public Disk {
 
   void read(DiskRequest request) override { start(Transfer::Direction::read, std::move(request)); }
   void write(DiskRequest request) override { start(Transfer::Direction::write, std::move(request)); }
+  Result<size_t> write_now(DiskRequest request) override { return write_blocking(std::move(request), counters_); }
   DiskStats stats() const override { return counters_.stats(); }
   std::string_view name() const override { return "io_uring"; }
 

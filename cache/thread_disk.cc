@@ -1,39 +1,19 @@
 // Disk without io_uring: each thread takes one request and does all of it. Threads are started when a request finds
 // none idle, and stay.
-#include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
-#include <sys/uio.h>
 
 #include <algorithm>
 #include <system_error>
 #include <thread>
 
 #include "cache/assert.h"
+#include "cache/blocking_io.h"
 #include "cache/disk.h"
 #include "cache/mutex.h"
 #include "cache/transfer.h"
 
 namespace sluice {
 namespace {
-
-// Bytes or a negative errno.
-int64_t execute(const DiskOperation& operation) {
-  const auto offset = static_cast<off_t>(operation.offset);
-  const auto count = static_cast<int>(operation.buffers.size());
-  const auto length = static_cast<off_t>(operation.length);
-  int64_t result = -1;
-  switch (operation.kind) {
-    case DiskOperation::Kind::read: result = ::preadv(operation.fd, operation.buffers.data(), count, offset); break;
-    case DiskOperation::Kind::write: result = ::pwritev(operation.fd, operation.buffers.data(), count, offset); break;
-    case DiskOperation::Kind::write_back:
-      result = ::sync_file_range(operation.fd, offset, length,
-                                 SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
-      break;
-    case DiskOperation::Kind::drop: return -::posix_fadvise(operation.fd, offset, length, POSIX_FADV_DONTNEED);
-  }
-  return result < 0 ? -errno : result;
-}
 
 class ThreadDisk final : public Disk {
  public:
@@ -42,6 +22,7 @@ class ThreadDisk final : public Disk {
 
   void read(DiskRequest request) override { start(Transfer::Direction::read, std::move(request)); }
   void write(DiskRequest request) override { start(Transfer::Direction::write, std::move(request)); }
+  Result<size_t> write_now(DiskRequest request) override { return write_blocking(std::move(request), counters_); }
   DiskStats stats() const override { return counters_.stats(); }
   std::string_view name() const override { return "threads"; }
 
@@ -120,7 +101,7 @@ std::unique_ptr<Transfer> ThreadDisk::take() {
 }
 
 void ThreadDisk::run_transfer(Transfer& transfer) {
-  while (!transfer.finished()) transfer.on_result(execute(transfer.next()));
+  run_blocking(transfer);
   counters_.count(transfer);
   transfer.run_done();
 }

@@ -108,11 +108,11 @@ void FileDataImpl::close(bool for_writing) {
   if (for_writing && --writers_ == 0) {
     direct.swap(direct_fd_);
     // What is left in the PageCache can be dropped through any descriptor.
-    if (!residue_ || read_fd_) buffered.swap(buffered_fd_);
+    if (!residue_.any || read_fd_) buffered.swap(buffered_fd_);
   }
   if (opens_ > 0 || !read_fd_) return;
   closed_at_ = context_.clock->monotonic();
-  if (!residue_ && context_.idle_descriptors.load() >= context_.idle_descriptors_max) {
+  if (!residue_.any && context_.idle_descriptors.load() >= context_.idle_descriptors_max) {
     reader.swap(read_fd_);
     return;
   }
@@ -133,7 +133,7 @@ void FileDataImpl::close_idle() {
 void FileDataImpl::drop_idle() {
   {
     MutexLock lock(&mutex_);
-    if (residue_) return;
+    if (residue_.any) return;
   }
   close_idle();
 }
@@ -150,7 +150,7 @@ bool FileDataImpl::is_open() const {
 
 bool FileDataImpl::needs_tidy() const {
   MutexLock lock(&mutex_);
-  if (residue_) return true;
+  if (residue_.any) return true;
   return opens_ == 0 && read_fd_ && context_.clock->monotonic() - closed_at_ >= kIdleDescriptorAge;
 }
 

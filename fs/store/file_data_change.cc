@@ -58,7 +58,7 @@ Result<void> FileDataImpl::change(const ByteRange& bytes, SetIdBits set_id, Call
   drop(range);  // before the new version is known: no read under it sees the old bytes
   end_change(fd->get(), bytes);
   drop(range);  // and after: no read under the old size has left a page behind
-  set_residue();
+  note_residue(bytes, false);
   return outcome;
 }
 

@@ -82,6 +82,13 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
     mode_t set_id_bits = 0;
     bool clears_set_id = false;
   };
+  struct Residue {     // what changes left in the PageCache
+    bool any = false;  // tidy() sees to it
+    // Of the writes since some of it was sent to the disk.
+    ByteRange gathered;
+    uint64_t gathered_bytes = 0;
+    ByteRange on_its_way;  // what was sent then
+  };
   class OwnWatch;
   struct Attempt {  // to read
     uint64_t offset = 0;
@@ -112,7 +119,7 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   // Writing.
   Detached write_in_order(std::unique_ptr<PreparedWrite> write, std::string appended, SetIdBits set_id,
                           Callback<void(Result<size_t>)> done);
-  Detached write_disk(const PreparedWrite& write, Callback<void(Result<size_t>)> done);
+  Detached write_disk(const PreparedWrite& write, bool may_block, Callback<void(Result<size_t>)> done);
   KnownPages merge_end(const PreparedWrite::Part& part, uint64_t old_size);
   void finish_write(PreparedWrite& write, int fd, uint64_t old_size, bool whole);
   void restore_set_id_bits(int fd);
@@ -123,14 +130,15 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   Result<SharedFd> open_to_copy();
   void drop(PageRange range);
   uint32_t generation() const;
-  void set_residue();
 
   // Asking the backing what became of changes.
   std::vector<SharedFd> write_fds() const REQUIRES(mutex_);
   Result<void> sync_changes(bool data_only);
   bool needs_flush() const;
   void flush_changes();
+  void note_residue(const ByteRange& bytes, bool may_wait);
   void write_back_residue();
+  void write_back(int fd, const ByteRange& bytes);
   Result<void> tell_write_error(WriteErrors::Told* told);
 
   void count_open(bool for_writing) REQUIRES(mutex_);
@@ -157,7 +165,7 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   SharedFd buffered_fd_ GUARDED_BY(mutex_);  // writing exact bytes
   uint32_t opens_ GUARDED_BY(mutex_) = 0;
   uint32_t writers_ GUARDED_BY(mutex_) = 0;
-  bool residue_ GUARDED_BY(mutex_) = false;  // unaligned writes left pages in the PageCache
+  Residue residue_ GUARDED_BY(mutex_);
   bool counted_idle_ GUARDED_BY(mutex_) = false;
   std::chrono::nanoseconds closed_at_ GUARDED_BY(mutex_){};
   bool read_is_direct_ GUARDED_BY(mutex_) = false;

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <thread>
 
 #include "cache/log.h"
 #include "fs/store/file_data_impl.h"
@@ -11,6 +12,13 @@
 #include "fs/store/path.h"
 
 namespace sluice {
+namespace {
+
+// Smaller writes go through the PageCache: 4 KiB take 48 us instead of 170, 128 KiB 100 us instead of 350. From some
+// 256 KiB on O_DIRECT is as fast, with less work for the processor.
+constexpr uint64_t kDirectWriteMin = uint64_t{256} << 10;
+
+}  // namespace
 
 // ---- reading ----
 
@@ -107,6 +115,7 @@ void FileDataImpl::write(uint64_t offset, std::string_view bytes, const WriteOpt
 Detached FileDataImpl::write_in_order(std::unique_ptr<PreparedWrite> write, std::string appended, SetIdBits set_id,
                                       Callback<void(Result<size_t>)> done) {
   const auto self = shared_from_this();
+  const auto caller = std::this_thread::get_id();
   const PageRange range = write ? write->range() : kWholeFile;
   const auto ticket =
       co_await completion_of<RangeLock::Ticket>([&](auto granted) { range_lock_.acquire(range, std::move(granted)); });
@@ -120,7 +129,10 @@ Detached FileDataImpl::write_in_order(std::unique_ptr<PreparedWrite> write, std:
     } else {
       const uint64_t old_size = size();
       context_.cache->begin_change(*cached_, write->range());
-      outcome = co_await completion_of<Result<size_t>>([&](auto written) { write_disk(*write, std::move(written)); });
+      // Who had to wait goes on by the thread that another write was finished by: no place to wait for the disk.
+      const bool may_block = std::this_thread::get_id() == caller;
+      outcome = co_await completion_of<Result<size_t>>(
+          [&](auto written) { write_disk(*write, may_block, std::move(written)); });
       if (set_id == SetIdBits::keep) restore_set_id_bits(fd->get());
       finish_write(*write, fd->get(), old_size, outcome && *outcome == write->size);
     }
@@ -145,8 +157,10 @@ void FileDataImpl::restore_set_id_bits(int fd) {
   }
 }
 
-// Head, middle and tail in file order. Like write(2): the bytes that reached the backing, or the error if none did.
-Detached FileDataImpl::write_disk(const PreparedWrite& write, Callback<void(Result<size_t>)> done) {
+// Like write(2): the bytes that reached the backing, or the error if none did. A large write goes to the disk, but for
+// its ends: head, middle and tail in file order. A small one goes to the backing's PageCache as a whole, which gathers
+// what belongs together and takes less time than the disk does.
+Detached FileDataImpl::write_disk(const PreparedWrite& write, bool may_block, Callback<void(Result<size_t>)> done) {
   SharedFd direct, buffered;
   {
     MutexLock lock(&mutex_);
@@ -159,28 +173,35 @@ Detached FileDataImpl::write_disk(const PreparedWrite& write, Callback<void(Resu
   }
   struct Step {
     const SharedFd& fd;
-    uint64_t offset;
+    ByteRange range;
     std::vector<iovec> buffers;
     bool whole_pages;
   };
-  auto exact = [&](const PreparedWrite::Part& part) {
-    return Step{buffered, part.offset, {{const_cast<char*>(part.bytes.data()), part.bytes.size()}}, false};
-  };
   std::vector<Step> steps;
-  if (!write.head.empty()) steps.push_back(exact(write.head));
-  if (write.middle_size > 0) steps.push_back({direct, write.middle_offset, write.middle_buffers(), true});
-  if (!write.tail.empty()) steps.push_back(exact(write.tail));
+  if (write.size < kDirectWriteMin) {
+    steps.push_back({buffered, write.bytes(), write.buffers(), false});
+  } else {
+    if (!write.head.empty()) steps.push_back({buffered, write.head.range(), {write.head.buffer()}, false});
+    if (write.middle_size > 0) steps.push_back({direct, write.middle_bytes(), write.middle_buffers(), true});
+    if (!write.tail.empty()) steps.push_back({buffered, write.tail.range(), {write.tail.buffer()}, false});
+  }
   size_t written = 0;
   for (Step& step : steps) {
-    const auto outcome = co_await completion_of<Result<size_t>>([&](auto finished) {
-      context_.disk->write({.fd = step.fd->get(),
-                            .offset = step.offset,
-                            .buffers = std::move(step.buffers),
-                            .io_class = IoClass::demand,
-                            .drop_behind = step.whole_pages && direct == buffered,
-                            .done = std::move(finished)});
-    });
-    if (!step.whole_pages) set_residue();
+    DiskRequest request{.fd = step.fd->get(),
+                        .offset = step.range.offset,
+                        .buffers = std::move(step.buffers),
+                        .drop_behind = step.whole_pages && direct == buffered};
+    Result<size_t> outcome = 0;
+    may_block = may_block && !step.whole_pages;
+    if (may_block) {
+      outcome = context_.disk->write_now(std::move(request));
+    } else {
+      outcome = co_await completion_of<Result<size_t>>([&](auto finished) {
+        request.done = std::move(finished);
+        context_.disk->write(std::move(request));
+      });
+    }
+    if (!step.whole_pages) note_residue(step.range, may_block);
     if (!outcome) {
       done(written > 0 ? Result<size_t>(written) : outcome);
       co_return;
@@ -230,11 +251,6 @@ KnownPages FileDataImpl::merge_end(const PreparedWrite::Part& part, uint64_t old
   }
   part.bytes.copy(fresh + (part.offset - page_start), part.bytes.size());
   return known;
-}
-
-void FileDataImpl::set_residue() {
-  MutexLock lock(&mutex_);
-  residue_ = true;
 }
 
 }  // namespace sluice

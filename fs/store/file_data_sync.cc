@@ -1,5 +1,5 @@
-// What the backing says of changes after it has accepted them: at fsync, at close, and when what unaligned writes left
-// in the PageCache is written back.
+// What the backing says of changes after it has accepted them: at fsync, at close, and when what small writes left in
+// the PageCache is written back.
 //
 // On a file system of this machine any descriptor asks for the whole file. It is the same one each time, since the
 // kernel tells every descriptor of an error once, and we tell all opens by ourselves. Behind a network or a FUSE server
@@ -8,10 +8,25 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <utility>
+
 #include "fs/store/file_data_impl.h"
 
 namespace sluice {
 namespace {
+
+// Bytes. Writes of 4 KiB, one after the other: 79 MB/s with 2 MiB, 87 with 8 MiB, 96 with 32 MiB.
+constexpr uint64_t kResidueMax = uint64_t{16} << 20;
+
+// As sync_file_range and posix_fadvise want it: 0 is up to the end.
+off_t length_of(const ByteRange& bytes) {
+  return bytes.end == kAllBytes.end ? 0 : static_cast<off_t>(bytes.end - bytes.offset);
+}
+
+ByteRange union_of(const ByteRange& a, const ByteRange& b) {
+  return {std::min(a.offset, b.offset), std::max(a.end, b.end)};
+}
 
 // The kernel tells the file system of every close, and passes on what that says.
 int close_a_copy(int fd) {
@@ -110,18 +125,44 @@ void FileDataImpl::flush_changes() {
   flushed_changes_ = changes;
 }
 
+// So that a file has no more than kResidueMax in the PageCache, and who writes faster than the disk is slowed down:
+// what has gathered is sent to the disk, and what was sent before is waited for.
+void FileDataImpl::note_residue(const ByteRange& bytes, bool may_wait) {
+  SharedFd fd;
+  ByteRange sent, waited_for;
+  {
+    MutexLock lock(&mutex_);
+    residue_.any = true;
+    if (!may_wait) return;
+    residue_.gathered = residue_.gathered.empty() ? bytes : union_of(residue_.gathered, bytes);
+    residue_.gathered_bytes += bytes.end - bytes.offset;
+    if (residue_.gathered_bytes < kResidueMax / 2) return;
+    residue_.gathered_bytes = 0;
+    sent = std::exchange(residue_.gathered, {});
+    waited_for = std::exchange(residue_.on_its_way, sent);
+    fd = read_fd_ ? read_fd_ : buffered_fd_;
+  }
+  if (!fd) return;
+  ::sync_file_range(fd->get(), static_cast<off_t>(sent.offset), length_of(sent), SYNC_FILE_RANGE_WRITE);
+  if (!waited_for.empty()) write_back(fd->get(), waited_for);
+}
+
 void FileDataImpl::write_back_residue() {
   SharedFd fd;
   {
     MutexLock lock(&mutex_);
-    if (residue_) fd = read_fd_ ? read_fd_ : buffered_fd_;
-    residue_ = false;
+    if (residue_.any) fd = read_fd_ ? read_fd_ : buffered_fd_;
+    residue_ = {};
   }
-  if (!fd) return;
+  if (fd) write_back(fd->get(), kAllBytes);
+}
+
+void FileDataImpl::write_back(int fd, const ByteRange& bytes) {
   constexpr unsigned kWriteAndWait = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+  const auto offset = static_cast<off_t>(bytes.offset);
   // Whoever is told of an error is the only one.
-  if (::sync_file_range(fd->get(), 0, 0, kWriteAndWait) != 0) note_write_error(errno);
-  ::posix_fadvise(fd->get(), 0, 0, POSIX_FADV_DONTNEED);
+  if (::sync_file_range(fd, offset, length_of(bytes), kWriteAndWait) != 0) note_write_error(errno);
+  ::posix_fadvise(fd, offset, length_of(bytes), POSIX_FADV_DONTNEED);
 }
 
 void FileDataImpl::note_write_error(int error) {

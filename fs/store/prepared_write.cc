@@ -27,6 +27,13 @@ std::vector<iovec> PreparedWrite::middle_buffers() const {
   return buffers;
 }
 
+std::vector<iovec> PreparedWrite::buffers() const {
+  std::vector<iovec> buffers = middle_buffers();
+  if (!head.empty()) buffers.insert(buffers.begin(), head.buffer());
+  if (!tail.empty()) buffers.push_back(tail.buffer());
+  return buffers;
+}
+
 void PreparedWrite::copy_middle(BlockCache& cache, const char* from) {
   middle = cache.allocate(middle_size / kPageSize);
   if (middle.pages() == 0) bounce.reset(static_cast<char*>(::aligned_alloc(kPageSize, middle_size)));

@@ -21,6 +21,8 @@ struct PreparedWrite {
     uint64_t offset = 0;
     std::string bytes;
     bool empty() const { return bytes.empty(); }
+    iovec buffer() const { return {const_cast<char*>(bytes.data()), bytes.size()}; }
+    ByteRange range() const { return {offset, offset + bytes.size()}; }
     PageRange page() const { return pages_of(offset, bytes.size()); }
   };
 
@@ -28,8 +30,10 @@ struct PreparedWrite {
 
   ByteRange bytes() const { return {offset, offset + size}; }
   PageRange range() const { return pages_of(offset, size); }
+  ByteRange middle_bytes() const { return {middle_offset, middle_offset + middle_size}; }
   PageRange middle_range() const { return pages_of(middle_offset, middle_size); }
   std::vector<iovec> middle_buffers() const;
+  std::vector<iovec> buffers() const;  // head, middle, tail
 
   uint64_t offset;
   uint64_t size;

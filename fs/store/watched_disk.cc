@@ -15,6 +15,8 @@ class WatchedDisk final : public Disk {
   void write(DiskRequest request) override {
     if (watch(request, BackingUse::write)) disk_->write(std::move(request));
   }
+  // The thread is watched itself.
+  Result<size_t> write_now(DiskRequest request) override { return disk_->write_now(std::move(request)); }
   DiskStats stats() const override { return disk_->stats(); }
   std::string_view name() const override { return disk_->name(); }
 

@@ -379,6 +379,20 @@ TEST_CASE("disk: a buffered write with drop_behind is written back and dropped",
   CHECK(file.bytes(offset, length) == news.substr(0, length));
 }
 
+TEST_CASE("disk: a write by the calling thread is whole when the call returns, and counted", "[cache][disk]") {
+  const auto disk = open_disk_named(implementation());
+  const TestFile file(64 << 10);
+  std::string news = content(7777, 10000);
+  const DiskRequest request{
+      .fd = file.buffered(), .offset = 100, .buffers = {{news.data(), 4000}, {&news[4000], 6000}}};
+  CHECK(disk->write_now({.fd = request.fd, .offset = request.offset, .buffers = request.buffers}) == size_t{10000});
+  CHECK(file.bytes(100, 10000) == news);
+  CHECK(disk->write_now({.fd = -1, .offset = 0, .buffers = request.buffers}) == fail(EBADF));
+  CHECK(disk->stats().writes == 2);
+  CHECK(disk->stats().written_bytes == 10000);
+  CHECK(disk->stats().errors == 1);
+}
+
 TEST_CASE("disk: without io_uring the threads take over", "[cache][disk]") {
   // The filter holds for the thread that installs it and what that starts.
   std::string name;

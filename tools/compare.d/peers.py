@@ -146,7 +146,8 @@ class Bindfs(MountPeer):
 
 
 class Rclone(MountPeer):
-    """Keeps what was read in files of its own, and what was written there first."""
+    """Keeps what was read in files of its own, and what was written there first: for so long that it is not uploaded while
+    others are measured."""
 
     name = "rclone"
     program = "rclone"
@@ -156,8 +157,8 @@ class Rclone(MountPeer):
         super().start()
 
     def command(self):
-        return [find_program(self.program), "mount", "--config", "", "--vfs-cache-mode", "full", "--cache-dir",
-                str(self._cache()), str(self.workspace.files), str(self.mountpoint())]
+        return [find_program(self.program), "mount", "--config", "", "--vfs-cache-mode", "full", "--vfs-write-back", "1h",
+                "--cache-dir", str(self._cache()), str(self.workspace.files), str(self.mountpoint())]
 
     def _cache(self):
         return self.workspace.folder("rclone.cache")

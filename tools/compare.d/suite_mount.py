@@ -25,6 +25,7 @@ from rows import COLD_CACHE_SIZE, Row, measure, prove, wanted
 
 KERNEL_FORGETS_SECONDS = 1.1  # what it knows of names and attributes, by everybody's default
 DEPTH = 32
+WRITERS = 4  # each has a file of its own
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def sizes_of(plan):
 
 def disk_bytes(plan):
     written, names = sizes_of(plan)
-    return plan.large_size + written + names * 4 * KIB
+    return plan.large_size + WRITERS * written + names * 4 * KIB
 
 
 def run(plan, workspace, paper):
@@ -52,7 +53,7 @@ def run(plan, workspace, paper):
                               f"writes into a file of {size_text(written_size)}")
     engine = None if clients.missing_client(["fio"]) else clients.choose_deep_engine(file.path)
     small = workspace.small_files("small", names, names)
-    for group in groups(plan, workspace, file, small, workspace.file(written_size, "written"), engine):
+    for group in groups(plan, workspace, file, small, engine):
         rows = wanted(group.rows, plan)
         if rows:
             measure_group(replace(group, rows=rows), plan, paper)
@@ -68,7 +69,7 @@ def measure_group(group, plan, paper):
             paper.add("mount", measure(row, group.peers, plan.pairs))
 
 
-def groups(plan, workspace, file, small, written, engine):
+def groups(plan, workspace, file, small, engine):
     def sluice(*options, cache_size=plan.warm_cache_size):
         return SluiceMount(workspace, plan.sluice, cache_size, *options)
 
@@ -82,7 +83,7 @@ def groups(plan, workspace, file, small, written, engine):
               past_the_kernel_rows(plan, file, engine)),
         Group([sluice("--kernel-cache", "auto"), *others()], [small], small_rows(plan, small)),
         Group([sluice(), *others()], [small], name_rows(plan, small)),
-        Group([sluice(), *others()], [], write_rows(plan, written)),
+        Group([sluice(), *others()], [], write_rows(plan, workspace)),
     ]
 
 
@@ -143,14 +144,19 @@ def by_name(operation, small, plan):
     return lambda peer: clients.by_name(operation, peer.path(small) / "0", small.count, plan.seconds)
 
 
-def write_rows(plan, written):
-    run = FioRun(written.path, "write", MIB, written.size, seconds=plan.seconds)
+def write_rows(plan, workspace):
+    size, _ = sizes_of(plan)
+    run = FioRun(None, "write", MIB, size, seconds=plan.seconds)
 
     def row(key, title, unit, run):
         def ask(peer):
-            return clients.fio(replace(run, path=peer.path(written), direct=isinstance(peer, Backing)), None)
+            path = peer.path(written(peer))
+            return clients.fio(replace(run, path=path, direct=isinstance(peer, Backing)), None)
 
-        return Row(key, title, unit, None, ask, lambda peer: sync(written.path))
+        return Row(key, title, unit, None, ask, lambda peer: sync(written(peer).path))
+
+    def written(peer):  # made by the first who asks
+        return workspace.file(size, f"written-{peer.name}")
 
     return [row("write-sequential", "write sequential, 1 MiB", "MB/s", run),
             row("write-small", "write sequential, 4 KiB", "MB/s", replace(run, block_size=4 * KIB))]

@@ -194,6 +194,7 @@ class ParkingDisk final : public Disk {
   explicit ParkingDisk(std::vector<DiskRequest>* parked) : parked_(parked) {}
   void read(DiskRequest request) override { parked_->push_back(std::move(request)); }
   void write(DiskRequest request) override { parked_->push_back(std::move(request)); }
+  Result<size_t> write_now(DiskRequest) override { return 0; }
   DiskStats stats() const override { return {}; }
   std::string_view name() const override { return "parking"; }
 

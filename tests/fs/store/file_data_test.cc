@@ -256,6 +256,24 @@ TEST_CASE("file data: unaligned writes leave the PageCache once tidied", "[store
   CHECK_FALSE(f.data->needs_tidy());
 }
 
+TEST_CASE("file data: small writes have 16 MiB in the PageCache at most, and large ones nothing", "[store][data]") {
+  constexpr size_t kWritten = size_t{40} << 20;
+  Fixture f(std::string(kWritten, 'a'));
+  const size_t piece = GENERATE(size_t{64} << 10, size_t{256} << 10);
+  const bool direct = piece == 256 << 10;
+  const std::string bytes = pattern(kWritten, 7);
+  size_t pages_most = 0;
+  for (size_t at = 0; at < kWritten; at += piece) {
+    REQUIRE(*f.write(at, bytes.substr(at, piece)) == piece);
+    if (at % (4 << 20) == 0) pages_most = std::max(pages_most, f.page_cache_pages());
+  }
+  // The file system may keep the edge of a large folio that is on its way.
+  CHECK(pages_most <= (direct ? 0 : (17 << 20) / kPageSize));
+  CHECK((pages_most > 0) == !direct);
+  CHECK(f.on_disk() == bytes);
+  CHECK(f.disk->stats().written_bytes == kWritten);
+}
+
 TEST_CASE("file data: a write that fails says why and leaves what the backing holds", "[store][data]") {
   Fixture f(std::string(30'000, 'a'));
   f.read(0, 30'000);
