@@ -4,7 +4,7 @@
 //
 //   read   the cached pages, or a read of the backing through the single flight of the cache.
 //   write  under the range lock: begin_change, the backing, publish, then `done`. Whole pages go O_DIRECT from
-//          fresh cache pages; unaligned heads and tails go as exact bytes through a buffered descriptor.
+//          fresh cache pages; small writes, heads and tails as exact bytes through a buffered descriptor.
 //   truncate, allocate, copy   under the range lock as well. They block the calling thread, and so does fsync.
 //
 // Thread-safe. The mutex is never held across a system call that can wait for the disk.
@@ -157,7 +157,7 @@ class FileData {
 
   virtual uint64_t cached_blocks() const = 0;
   virtual bool is_open() const = 0;
-  // Housekeeping: writes back and drops what unaligned writes left in the PageCache; closes descriptors of a file not
+  // Housekeeping: writes back and drops what small writes left in the PageCache; closes descriptors of a file not
   // open.
   virtual void tidy() = 0;
   virtual bool needs_tidy() const = 0;

@@ -1,5 +1,5 @@
 // OpenFiles counts the opens of every file, whichever front end they come from, and remembers whom to tidy: a closed
-// file keeps descriptors for a while, because the next open comes soon (a GET per request), and unaligned writes leave
+// file keeps descriptors for a while, because the next open comes soon (a GET per request), and small writes leave
 // pages in the PageCache.
 //
 // Thread-safe. Under the mutex only FileData's own is taken (needs_tidy).
