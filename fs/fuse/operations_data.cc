@@ -35,10 +35,9 @@ void reply_after_invalidation(Request request, InodeNumber number, std::unique_p
 
 void open(fuse_req_t handle, fuse_ino_t number, fuse_file_info* info) noexcept {
   Request request(handle);
-  // The kernel may have come by a name it remembers. On ESTALE it looks the path up anew and opens again.
-  if (auto confirmed = request.store().confirm_name(number); !confirmed) return request.reply_error(confirmed.error());
   OutsideChangeWatch watch(number);
-  auto file = request.store().open_file(opener(request, info->flags), number, info->flags & kOpenFlags);
+  // The kernel may have come by a name it remembers. On ESTALE it looks the path up anew and opens again.
+  auto file = request.store().open_named(opener(request, info->flags), number, info->flags & kOpenFlags);
   if (!file) return request.reply_error(file.error());
   if (watch.has_noticed() || request.context().attributes.is_waiting(number))
     return reply_after_invalidation(std::move(request), number, std::move(*file), *info);

@@ -28,7 +28,7 @@ FileIdentity identity_of(const Statx& attributes, const FileHandle& handle) {
   return identity;
 }
 
-size_t InodeTable::IdentityHash::operator()(const FileIdentity& identity) const noexcept {
+size_t InodeTable::IdentityHash::operator()(const FileIdentity& identity) const {
   return (identity.ino ^ identity.incarnation ^ identity.device << 48) * 0x9e3779b97f4a7c15;
 }
 

@@ -133,10 +133,12 @@ class InodeTable {
     bool operator()(const InodeRef& a, InodeNumber b) const { return a->number == b; }
     bool operator()(InodeNumber a, const InodeRef& b) const { return a == b->number; }
   };
+  // Not noexcept, these two: then libstdc++ keeps the hash beside the inode, where malloc has room for it, and does not
+  // look at others.
   struct IdentityHash {
     using is_transparent = void;
-    size_t operator()(const FileIdentity& identity) const noexcept;
-    size_t operator()(const Inode* inode) const noexcept { return (*this)(inode->identity); }
+    size_t operator()(const FileIdentity& identity) const;
+    size_t operator()(const Inode* inode) const { return (*this)(inode->identity); }
   };
   struct IdentityEqual {
     using is_transparent = void;
@@ -147,8 +149,8 @@ class InodeTable {
 
   struct HandleHash {
     using is_transparent = void;
-    size_t operator()(const FileHandle& handle) const noexcept { return handle.hash(); }
-    size_t operator()(const Inode* inode) const noexcept { return inode->handle.hash(); }
+    size_t operator()(const FileHandle& handle) const { return handle.hash(); }
+    size_t operator()(const Inode* inode) const { return inode->handle.hash(); }
   };
   struct HandleEqual {
     using is_transparent = void;

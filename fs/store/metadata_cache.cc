@@ -18,7 +18,7 @@ uint64_t bytes_of(const MetadataValue& value) {
 
 }  // namespace
 
-size_t MetadataCache::Hash::operator()(const MetadataKey& key) const noexcept {
+size_t MetadataCache::Hash::operator()(const MetadataKey& key) const {
   const size_t text = std::hash<std::string_view>{}(key.text);
   return ((key.number << 3 | static_cast<size_t>(key.kind)) + text) * 0x9e3779b97f4a7c15;
 }
@@ -53,12 +53,18 @@ void MetadataCache::insert(const MetadataKey& key, MetadataValue value, Look loo
   const uint64_t bytes = sizeof(Item) + kNodeBytes + key.text.size() + bytes_of(value);
   MutexLock lock(&mutex_);
   if (const auto old = index_.find(key); old != index_.end()) {
-    if ((*old)->look.begun_ > look.begun_) return;  // a later look was faster
-    erase(*old);
+    Item& item = **old;
+    if (item.look.begun_ > look.begun_) return;  // a later look was faster
+    bytes_ += bytes - item.bytes;
+    item.value = std::move(value);
+    item.look = look;
+    item.bytes = bytes;
+    items_.splice(items_.end(), items_, *old);
+  } else {
+    items_.push_back({key.kind, key.number, std::string(key.text), std::move(value), look, bytes});
+    index_.insert(std::prev(items_.end()));
+    bytes_ += bytes;
   }
-  items_.push_back({key.kind, key.number, std::string(key.text), std::move(value), look, bytes});
-  index_.insert(std::prev(items_.end()));
-  bytes_ += bytes;
   while (bytes_ > bytes_max_) erase(items_.begin());
 }
 

@@ -113,10 +113,11 @@ class MetadataCache {
     MetadataKey key() const { return {kind, number, text}; }
   };
   using Items = std::list<Item>;  // first learnt first
+  // Not noexcept: then libstdc++ keeps the hash beside the item, and does not look at the items of other keys.
   struct Hash {
     using is_transparent = void;
-    size_t operator()(const MetadataKey& key) const noexcept;
-    size_t operator()(const Items::iterator& item) const noexcept { return (*this)(item->key()); }
+    size_t operator()(const MetadataKey& key) const;
+    size_t operator()(const Items::iterator& item) const { return (*this)(item->key()); }
   };
   struct Equal {
     using is_transparent = void;

@@ -203,18 +203,18 @@ Result<StoreImpl::Subject> StoreImpl::subject(InodeNumber number) {
 Result<PathFd> StoreImpl::path_fd(const InodeRef& inode) {
   if (inode->number == kRootInode) return root_fd_;
   if (PathFd known = descriptors_.get(inode->number)) return known;
-  auto opened = with_spare_descriptors([&]() -> Result<UniqueFd> {
-    return inode->handle.empty() ? open_place(inode) : root_.open_handle(inode->handle);
+  auto opened = with_spare_descriptors([&]() -> Result<PathFd> {
+    if (inode->handle.empty()) return std::move(TRY(open_place(inode)).file.fd);
+    return std::make_shared<const UniqueFd>(TRY(root_.open_handle(inode->handle)));
   });
   if (!opened) {
     // Not by place: there the file may only have moved, and keeps its number when it is found again.
     if (opened.error().number == ESTALE && !inode->handle.empty()) table_.retire(inode);
     if (opened.error().number == ESTALE) doubt_way_to(inode);
-    return tl::unexpected(opened.error());
+    return opened;
   }
-  const auto fd = std::make_shared<const UniqueFd>(std::move(*opened));
-  descriptors_.put(inode->number, fd);
-  return fd;
+  descriptors_.put(inode->number, *opened);
+  return opened;
 }
 
 // The file is not where it was. Whoever hears ESTALE goes down the names again, and must not be led the same way.
@@ -225,7 +225,7 @@ void StoreImpl::doubt_way_to(const InodeRef& inode) {
 
 // Follows the place and looks whether the file is still there. Only what is certainly another file, or none, is stale:
 // a backing that fails is not a file that was deleted.
-Result<UniqueFd> StoreImpl::open_place(const InodeRef& inode) {
+Result<StoreImpl::SeenSubject> StoreImpl::open_place(const InodeRef& inode) {
   const std::string path = TRY(table_.path_of(inode));
   auto fd = root_.open_long_path(path, O_PATH | O_NOFOLLOW, RESOLVE_NO_SYMLINKS);
   if (!fd) {
@@ -233,12 +233,12 @@ Result<UniqueFd> StoreImpl::open_place(const InodeRef& inode) {
       case ENOENT:
       case ENOTDIR:
       case ELOOP: return fail(ESTALE);  // a directory on the way became a link
-      default: return fd;
+      default: return tl::unexpected(fd.error());
     }
   }
   const Statx attributes = TRY(read_statx(fd->get()));
   if (identity_of(attributes, inode->handle) != inode->identity) return fail(ESTALE);
-  return fd;
+  return SeenSubject{{inode, std::make_shared<const UniqueFd>(std::move(*fd))}, attributes};
 }
 
 }  // namespace sluice

@@ -145,6 +145,8 @@ class Store {
   // Regular files only (others: EINVAL; the kernel opens those itself). O_DIRECT, O_APPEND, access mode are honoured.
   // O_TRUNC too.
   virtual Result<std::unique_ptr<OpenFile>> open_file(const Caller& caller, InodeNumber number, int flags) = 0;
+  // confirm_name and open_file, with fewer calls of the backing.
+  virtual Result<std::unique_ptr<OpenFile>> open_named(const Caller& caller, InodeNumber number, int flags) = 0;
   struct Created {
     Entry entry;
     std::unique_ptr<OpenFile> file;

@@ -62,6 +62,7 @@ class StoreImpl final : public Store, private OutsideWatch::Listener {
                       std::string_view new_name, unsigned flags) override;
 
   Result<std::unique_ptr<OpenFile>> open_file(const Caller& caller, InodeNumber number, int flags) override;
+  Result<std::unique_ptr<OpenFile>> open_named(const Caller& caller, InodeNumber number, int flags) override;
   Result<Created> create(const Caller& caller, InodeNumber parent, std::string_view name, mode_t mode,
                          int flags) override;
   Result<std::unique_ptr<OpenDirectory>> open_directory(const Caller& caller, InodeNumber number) override;
@@ -118,7 +119,12 @@ class StoreImpl final : public Store, private OutsideWatch::Listener {
   // Descriptors.
   Result<Subject> subject(InodeNumber number);
   Result<PathFd> path_fd(const InodeRef& inode);
-  Result<UniqueFd> open_place(const InodeRef& inode);
+  struct SeenSubject {
+    Subject file;
+    Statx attributes;
+  };
+  Result<SeenSubject> open_place(const InodeRef& inode);
+  Result<std::optional<SeenSubject>> confirm_place(InodeNumber number);
   void doubt_way_to(const InodeRef& inode);
   void let_go(const InodeRef& inode);
   // Descriptors kept for reuse are the first to go when the process has no more.
@@ -183,6 +189,8 @@ class StoreImpl final : public Store, private OutsideWatch::Listener {
   // Opening. What the caller may do is checked before.
   Result<void> resize(const Subject& file, uint64_t size, SetIdBits set_id);
   Result<OpenedData> open_data(const InodeRef& inode, int fd, bool for_writing);
+  Result<std::unique_ptr<OpenFile>> open_seen(const Caller& caller, const SeenSubject& seen, int flags,
+                                              const MetadataCache::Look& look);
   Result<std::unique_ptr<OpenFile>> open_subject(const Subject& file, int flags);
   Result<Created> create_new(const Caller& caller, const Subject& directory, const EntryName& name, mode_t mode,
                              int flags);

@@ -41,21 +41,27 @@ Entry StoreImpl::learn_entry(const Subject& directory, const EntryName& name, co
 }
 
 Result<void> StoreImpl::confirm_name(InodeNumber number) {
+  TRY(confirm_place(number));
+  return {};
+}
+
+// What was seen there. Nothing when nothing had to be asked.
+Result<std::optional<StoreImpl::SeenSubject>> StoreImpl::confirm_place(InodeNumber number) {
   act_as_gateway();
   const InodeRef inode = table_.find(number);
   if (inode == nullptr) return fail(ESTALE);
-  if (inode->number == kRootInode || !table_.path_of(inode)) return {};
+  if (inode->number == kRootInode || !table_.path_of(inode)) return std::nullopt;
   const MetadataKey key{MetadataKind::place, number};
-  if (known(key, open_age_)) return {};
+  if (known(key, open_age_)) return std::nullopt;
   TRY(context_.admit(BackingUse::look));
   const Look look = metadata_.look({change_key(number), kAnyDirectory});
-  const auto fd = with_spare_descriptors([&] { return open_place(inode); });
-  if (!fd) {
-    if (fd.error().number == ESTALE) doubt_way_to(inode);
-    return tl::unexpected(fd.error());
+  auto seen = with_spare_descriptors([&] { return open_place(inode); });
+  if (!seen) {
+    if (seen.error().number == ESTALE) doubt_way_to(inode);
+    return tl::unexpected(seen.error());
   }
   if (opens_may_know()) metadata_.insert(key, {}, look);
-  return {};
+  return std::move(*seen);
 }
 
 // A front end's kernel follows "." and ".." by itself; servers that got a number from a client (NFS) ask for them.

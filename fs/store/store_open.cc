@@ -21,13 +21,21 @@ constexpr mode_t kOwnerMayReadAndWrite = S_IRUSR | S_IWUSR;
 bool for_writing(int flags) {
   return (flags & O_ACCMODE) != O_RDONLY;
 }
+bool changes_content(int flags) {
+  return for_writing(flags) || (flags & O_TRUNC) != 0;
+}
+
+// What the owner may read is in the mode: no group and no ACL adds to it or takes from it.
+bool is_readable_owner(const Caller& caller, const Statx& attributes) {
+  return caller.uid == attributes.stx_uid && (attributes.stx_mode & S_IRUSR) != 0;
+}
 
 }  // namespace
 
 int access_needed(int flags) {
   int mode = 0;
   if ((flags & O_ACCMODE) != O_WRONLY) mode |= R_OK;
-  if (for_writing(flags) || (flags & O_TRUNC) != 0) mode |= W_OK;
+  if (changes_content(flags)) mode |= W_OK;
   return mode;
 }
 
@@ -41,18 +49,34 @@ Result<OpenedData> StoreImpl::open_data(const InodeRef& inode, int fd, bool for_
 }
 
 Result<std::unique_ptr<OpenFile>> StoreImpl::open_file(const Caller& caller, InodeNumber number, int flags) {
-  if (for_writing(flags) || (flags & O_TRUNC) != 0) TRY(check_writable());
+  if (changes_content(flags)) TRY(check_writable());
   if (auto opened = open_known(caller, number, flags)) return opened;
   const Look look = metadata_.look({change_key(number)});
   const Subject file = TRY(subject(number));
-  const Statx attributes = TRY(read_statx(file.get()));
+  return open_seen(caller, {file, TRY(read_statx(file.get()))}, flags, look);
+}
+
+Result<std::unique_ptr<OpenFile>> StoreImpl::open_named(const Caller& caller, InodeNumber number, int flags) {
+  const Look look = metadata_.look({change_key(number)});
+  auto seen = TRY(confirm_place(number));
+  if (!seen) return open_file(caller, number, flags);
+  if (changes_content(flags)) TRY(check_writable());
+  if (PathFd known = descriptors_.get(number)) seen->file.fd = std::move(known);
+  return open_seen(caller, *seen, flags, look);
+}
+
+Result<std::unique_ptr<OpenFile>> StoreImpl::open_seen(const Caller& caller, const SeenSubject& seen, int flags,
+                                                       const Look& look) {
+  const auto& [file, attributes] = seen;
   if (!S_ISREG(attributes.stx_mode)) return fail(EINVAL);
   // The data's descriptors belong to the gateway and are shared: who may have them is decided here.
-  TRY(check_access(caller, file.get(), access_needed(flags)));
+  const int mode = access_needed(flags);
+  if (mode != R_OK || !root_.is_local() || !is_readable_owner(caller, attributes))
+    TRY(check_access(caller, file.get(), mode));
   if ((flags & O_TRUNC) != 0) TRY(resize(file, 0, set_id_bits_after_change_by(caller.uid)));
   auto opened = TRY(open_subject(file, flags));
-  learn_attributes(number, attributes, look);
-  learn_grant(caller, number, access_needed(flags), look);
+  learn_attributes(file.inode->number, attributes, look);
+  learn_grant(caller, file.inode->number, mode, look);
   return opened;
 }
 

@@ -245,6 +245,7 @@ class FakeStore final : public Store {
  public:
   Result<Entry> lookup(InodeNumber, std::string_view) override { return fail(ENOSYS); }
   Result<void> confirm_name(InodeNumber) override { return fail(ENOSYS); }
+  Result<std::unique_ptr<OpenFile>> open_named(const Caller&, InodeNumber, int) override { return fail(ENOSYS); }
   void forget(InodeNumber, uint64_t) override {}
   Result<Attributes> getattr(InodeNumber) override { return fail(ENOSYS); }
   Result<Attributes> setattr(const Caller&, InodeNumber, const SetAttributes&) override { return fail(ENOSYS); }
