@@ -158,6 +158,17 @@ InodeRef InodeTable::forget(InodeNumber number, uint64_t references) {
   return nullptr;
 }
 
+void InodeTable::shrink() {
+  const auto shrink_table = [](auto& table) {
+    if (table.bucket_count() / 4 > table.size()) table.rehash(0);
+  };
+  MutexLock lock(&mutex_);
+  shrink_table(by_number_);
+  shrink_table(by_identity_);
+  shrink_table(by_handle_);
+  sweep_queue_.shrink_to_fit();
+}
+
 std::vector<InodeRef> InodeTable::sweep(size_t inodes_max) {
   std::vector<InodeRef> dropped;
   MutexLock lock(&mutex_);

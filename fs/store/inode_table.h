@@ -99,6 +99,8 @@ class InodeTable {
   InodeRef forget(InodeNumber number, uint64_t references);
   // Drops what nobody knows, has open, or has cached any more; looks at no more than `inodes_max` of the candidates.
   std::vector<InodeRef> sweep(size_t inodes_max);
+  // Gives back what the tables need no more, now that they hold less: a hash table never shrinks by itself.
+  void shrink();
   // The file is gone (deleted, or its handle says ESTALE): whoever finds this identity again finds a new file.
   // True: front ends still refer to the inode.
   bool retire(const InodeRef& inode);

@@ -134,6 +134,7 @@ void StoreImpl::give_back_memory() {
   inodes_max_ = std::max(inodes_max_, inodes);
   if (inodes_max_ - inodes < kInodesWorthTrimming) return;
   inodes_max_ = inodes;
+  table_.shrink();
   ::malloc_trim(0);
 }
 
