@@ -1,38 +1,13 @@
 #include "fs/fuse/init_reply.h"
 
 #include <string.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <iterator>
-
-#include "fs/fuse/context.h"
 
 namespace sluice {
 namespace {
 
 constexpr uint64_t kAdded = kInitDirectIoAllowMmap | FUSE_PARALLEL_DIROPS | FUSE_HANDLE_KILLPRIV;
-
-#ifdef SLUICE_PATCHES_INIT_REPLY
-
-// Not noexcept: libfuse ends its threads by pthread_cancel inside this read, which unwinds through here.
-ssize_t read_message(int fd, void* buffer, size_t size, void* userdata) {
-  const ssize_t bytes = ::read(fd, buffer, size);
-  InitReply& init = static_cast<FuseContext*>(userdata)->init_reply;
-  if (bytes > 0 && !init.is_done()) init.observe_request(buffer, static_cast<size_t>(bytes));
-  return bytes;
-}
-
-ssize_t write_message(int fd, iovec* parts, int count, void* userdata) {
-  InitReply& init = static_cast<FuseContext*>(userdata)->init_reply;
-  if (init.is_done()) return ::writev(fd, parts, count);
-  auto corrected = init.correct_reply(parts, count);
-  if (!corrected) return ::writev(fd, parts, count);
-  iovec message[] = {parts[0], {&*corrected, sizeof(*corrected)}};
-  return ::writev(fd, message, std::size(message));
-}
-
-#endif
 
 }  // namespace
 
@@ -65,14 +40,5 @@ std::optional<fuse_init_out> InitReply::correct_reply(const iovec* parts, int co
   done_.store(true, std::memory_order_release);
   return reply;
 }
-
-#ifdef SLUICE_PATCHES_INIT_REPLY
-bool install_init_reply(fuse_session* session) {
-  fuse_custom_io io{};
-  io.read = read_message;
-  io.writev = write_message;
-  return fuse_session_custom_io(session, &io, fuse_session_fd(session)) == 0;
-}
-#endif
 
 }  // namespace sluice

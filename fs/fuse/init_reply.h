@@ -7,17 +7,14 @@
 //   - build the reply from a fixed list of flags, and the upper half (flags2) is always 0;
 //   - negotiate PARALLEL_DIROPS and HANDLE_KILLPRIV with the file system, then forget to write them into the reply, so
 //     that the kernel takes a lock per directory around every lookup.
-// They do let us carry their bytes: fuse_session_custom_io, installed after the mount with the session's own
-// descriptor, calls our read and writev. We note the flags of the INIT request as it passes, and send a corrected copy
-// of its reply:
+// They do let us carry their bytes (device_io.h). We note the flags of the INIT request as it passes, and send a
+// corrected copy of its reply:
 //
 //   kernel -> read    INIT 7.45, flags INIT_EXT|PARALLEL_DIROPS|..., flags2 DIRECT_IO_ALLOW_MMAP|...
 //   libfuse -> writev  7.38, flags INIT_EXT|...,                 flags2 0
 //   we -> kernel       7.38, flags INIT_EXT|PARALLEL_DIROPS|..., flags2 DIRECT_IO_ALLOW_MMAP
 //
-// Never a flag that the kernel did not offer. Splicing is off with custom I/O; it never was faster (facts.md 5).
-// clone_fd works: the callbacks get the thread's own descriptor. Cost afterwards: an indirect call and one atomic load
-// per message.
+// Never a flag that the kernel did not offer. Cost afterwards: one atomic load per message.
 #pragma once
 
 #include <linux/fuse.h>
@@ -55,10 +52,5 @@ class InitReply {
   uint64_t offered_ = 0;
   std::atomic<bool> done_{false};
 };
-
-#ifdef SLUICE_PATCHES_INIT_REPLY
-// Routes the messages of a mounted session through the InitReply of its FuseContext. False when out of memory.
-bool install_init_reply(fuse_session* session);
-#endif
 
 }  // namespace sluice

@@ -33,6 +33,7 @@
 #include "cache/mutex.h"
 #include "cache/unique_fd.h"
 #include "fs/fuse/context.h"
+#include "fs/fuse/device_io.h"
 #include "fs/fuse/mount_options.h"
 #include "fs/fuse/mount_point.h"
 #include "fs/fuse/operations.h"
@@ -201,7 +202,7 @@ Result<void> FuseSessionImpl::open(std::string* error_line) {
   }
   mount_point_.emplace(std::move(*found));
 #ifdef SLUICE_PATCHES_INIT_REPLY
-  if (!install_init_reply(context_->session)) return fail(ENOMEM);
+  if (!install_device_io(context_->session)) return fail(ENOMEM);
 #endif
   return {};
 }
