@@ -217,6 +217,7 @@ Checked<std::unique_ptr<FuseSession>> make_fuse(const GatewayPlan& plan, Store* 
       .kernel_cache_max_bytes = options.kernel_cache == "auto" ? kSmallFileMax : 0,
       .threads_max = options.fuse_threads,
       .clone_fd = options.clone_fd,
+      .io_uring = options.fuse_io_uring == "auto",
       .health = health,
       .debug = options.debug,
       .extra = mount_flags(options),

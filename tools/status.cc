@@ -127,6 +127,9 @@ Json fuse_json(const FuseStats& fuse) {
       {"open_directories", fuse.open_directories},
       {"invalidations", fuse.invalidations},
       {"invalidations_dropped", fuse.invalidations_dropped},
+      {"io_uring", fuse.io_uring},
+      {"io_uring_requests", fuse.io_uring_requests},
+      {"io_uring_touched_bytes", fuse.io_uring_touched_bytes},
       {"direct_io", fuse.direct_io},
   };
 }
@@ -279,9 +282,10 @@ std::string http_line(const Json& http) {
 }
 
 std::string fuse_line(const Json& fuse) {
-  return fmt::format("{} requests, {} errors; {} read, {} written, {} files open", number_at(fuse, "requests"),
-                     number_at(fuse, "errors"), bytes_at(fuse, "read_bytes"), bytes_at(fuse, "write_bytes"),
-                     number_at(fuse, "open_files"));
+  const bool io_uring = fuse.value("io_uring", false);
+  return fmt::format("{} requests{}, {} errors; {} read, {} written, {} files open", number_at(fuse, "requests"),
+                     io_uring ? " over io_uring" : "", number_at(fuse, "errors"), bytes_at(fuse, "read_bytes"),
+                     bytes_at(fuse, "write_bytes"), number_at(fuse, "open_files"));
 }
 
 std::string trace_line(const Json& trace) {

@@ -3,11 +3,13 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <utility>
 
 #include "cache/clock.h"
 #include "fs/fuse/caller.h"
+#include "fs/fuse/fuse_ring.h"
 #include "fs/fuse/handles.h"
 #include "fs/fuse/init_reply.h"
 #include "fs/fuse/kernel_cache.h"
@@ -60,6 +62,15 @@ struct FuseContext {
   PendingRequests pending;
   fuse_session* session = nullptr;  // set once, before any thread
   InitReply init_reply;
+  // Whether requests come over io_uring is decided by INIT.
+  FuseRing* ring_in_use() const { return ring.load(std::memory_order_acquire); }
+  FuseRing* use_ring(std::unique_ptr<FuseRing> decided) {
+    owned_ring = std::move(decided);
+    ring.store(owned_ring.get(), std::memory_order_release);
+    return owned_ring.get();
+  }
+  std::unique_ptr<FuseRing> owned_ring;
+  std::atomic<FuseRing*> ring{nullptr};
   std::atomic<bool> direct_io{false};  // decided by INIT
   KernelCache kernel_cache;            // before those who are in it
   HandleTable<FileHandle> files;

@@ -1,6 +1,6 @@
 // The messages of a session between libfuse and /dev/fuse, which pass through here: fuse_session_custom_io, installed
 // after the mount with the session's own descriptor, calls our read and writev. The reply to INIT is corrected
-// (init_reply.h).
+// (init_reply.h), and replies to requests that came over a ring go back there (fuse_ring.h).
 //
 // Splicing is off with custom I/O; it never was faster (facts.md 5). clone_fd works: the callbacks get the thread's own
 // descriptor. Cost: an indirect call.

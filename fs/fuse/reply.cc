@@ -94,6 +94,18 @@ void Request::finish() {
   if (context_->in_flight.fetch_sub(1) == 1) context_->in_flight.notify_all();
 }
 
+void Request::call_again() {
+  const bool was_open = send([](fuse_req_t to) {
+    fuse_reply_none(to);
+    return 0;
+  });
+  if (was_open) {
+    context_->counters.requests.fetch_sub(1, std::memory_order_relaxed);
+    FuseRing::call_again();
+  }
+  finish();
+}
+
 void Request::reply_none() {
   send([](fuse_req_t to) {
     fuse_reply_none(to);
@@ -103,6 +115,7 @@ void Request::reply_none() {
 }
 
 void Request::reply_error(Error error) {
+  if (error.number == EWOULDBLOCK && BackingHealth::is_without_calls()) return call_again();
   count(context_->counters.errors);
   context_->health.note_error(error.number);
   send([&](fuse_req_t to) { return fuse_reply_err(to, reply_code(error)); });

@@ -31,6 +31,8 @@ class Request {
   mode_t allowed_mode(mode_t mode) const;
   SetIdBits set_id_bits() const { return set_id_bits_after_change_by(pending_->caller().uid); }
 
+  // A handler on a thread that is not to wait would have to: it is called again, on another thread.
+  void call_again();
   void reply_none();
   void reply_error(Error error);
   void reply_done(const Result<void>& result);

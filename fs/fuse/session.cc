@@ -270,14 +270,19 @@ int FuseSessionImpl::serve() {
 int FuseSessionImpl::run_loop() {
   BackingHealth& health = context_->health;
   ReliefThreads relief(context_->session, context_->options.threads_max, wake_signal());
-  const uint64_t listener = health.add_listener(
-      [&relief, &health](std::chrono::nanoseconds now) { relief.tick(now, health.stuck_calls(BackingUser::fuse)); });
+  const uint64_t listener = health.add_listener([&relief, &health, this](std::chrono::nanoseconds now) {
+    const uint32_t stuck = health.stuck_calls(BackingUser::fuse);
+    if (FuseRing* ring = context_->ring_in_use()) return ring->tick(stuck);
+    relief.tick(now, stuck);
+  });
   fuse_loop_config* config = fuse_loop_cfg_create();
   fuse_loop_cfg_set_clone_fd(config, context_->options.clone_fd);
   fuse_loop_cfg_set_max_threads(config, context_->options.threads_max);
   fuse_loop_cfg_set_idle_threads(config, context_->options.threads_idle_max);
   const int result = fuse_session_loop_mt(context_->session, config);
   fuse_loop_cfg_destroy(config);
+  // While calls hang, the tick brings the threads that serve what waits behind them.
+  if (FuseRing* ring = context_->ring_in_use()) ring->drain();
   health.remove_listener(listener);
   return result;
 }
@@ -288,6 +293,7 @@ void FuseSessionImpl::finish() {
   context_->store.on_outside_name(nullptr);
   for (uint64_t left = context_->in_flight; left != 0; left = context_->in_flight) context_->in_flight.wait(left);
   if (pending_listener_ != 0) context_->health.remove_listener(pending_listener_);
+  if (FuseRing* ring = context_->ring_in_use()) ring->end();
   context_->attributes.stop();
   context_->pages.stop();
   context_->store.sync_open_files();
@@ -321,6 +327,7 @@ void FuseSessionImpl::abandon() {
   if (auto detached = mount_point_->unmount(MountPoint::Manner::by_force); !detached)
     log(LogLevel::warning, "{}: umount: {}", mountpoint(), error_text(detached.error().number));
   static_cast<void>(mount_point_->abort_connection());
+  if (FuseRing* ring = context_->ring_in_use()) ring->abandon();
   give_up_device();
 }
 
@@ -365,6 +372,7 @@ void FuseSessionImpl::end_loop(std::chrono::milliseconds grace) {
 
 FuseStats FuseSessionImpl::stats() const {
   const FuseCounters& counters = context_->counters;
+  const FuseRing* ring = context_->ring_in_use();
   return {
       .requests = counters.requests,
       .reads = counters.reads,
@@ -378,6 +386,9 @@ FuseStats FuseSessionImpl::stats() const {
       .open_directories = context_->directories.size(),
       .invalidations = context_->attributes.sent() + context_->pages.sent(),
       .invalidations_dropped = context_->attributes.dropped() + context_->pages.dropped(),
+      .io_uring = ring != nullptr && ring->is_in_use(),
+      .io_uring_requests = ring != nullptr ? ring->requests() : 0,
+      .io_uring_touched_bytes = ring != nullptr ? ring->touched_bytes() : 0,
       .direct_io = context_->direct_io,
   };
 }

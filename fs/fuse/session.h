@@ -36,6 +36,7 @@ struct FuseOptions {
   uint32_t threads_max = 10;            // at most; each that has served a big write keeps a buffer of 1 MiB
   uint32_t threads_idle_max = 4;        // more than these end when they have nothing to do
   bool clone_fd = false;                // one device descriptor per thread
+  bool io_uring = true;                 // requests come over io_uring when the kernel offers that
   // Unmount when the daemon dies. Dangerous: after a crash the mountpoint looks empty, and backups and mirrors
   // propagate that as deletion. Without it a dead mount looks dead (ENOTCONN).
   bool auto_unmount = false;
@@ -63,8 +64,11 @@ struct FuseStats {
   uint64_t waiting = 0;    // not answered for longer than a moment
   uint64_t open_files = 0;
   uint64_t open_directories = 0;
-  uint64_t invalidations = 0;          // asked of the kernel
-  uint64_t invalidations_dropped = 0;  // the queue was full
+  uint64_t invalidations = 0;           // asked of the kernel
+  uint64_t invalidations_dropped = 0;   // the queue was full
+  bool io_uring = false;                // requests come over io_uring,
+  uint64_t io_uring_requests = 0;       // so many did,
+  uint64_t io_uring_touched_bytes = 0;  // and this is the memory they keep
   bool direct_io = false;  // files bypass the kernel's cache; false before INIT, and for ever on Linux before 6.6
 };
 

@@ -131,6 +131,8 @@ void BackingHealth::will_use(BackingUse use) {
 }
 
 Result<void> BackingHealth::admit(BackingUse use) {
+  if (no_calls) [[unlikely]]
+    return fail(EWOULDBLOCK);
   if (refusing(use) && !may_try(use)) [[unlikely]] {
     refused_.fetch_add(1, std::memory_order_relaxed);
     return fail(ETIMEDOUT);

@@ -67,6 +67,15 @@ class BackingHealth {
   // This thread begins something that may call the backing, and is through. Not nested.
   void begin_call(BackingUser user);
   static void end_call();
+  // While it lives, this thread is not to wait: calls are not admitted, with EWOULDBLOCK.
+  class NoCalls {
+   public:
+    NoCalls() { no_calls = true; }
+    ~NoCalls() { no_calls = false; }
+    NoCalls(const NoCalls&) = delete;
+    NoCalls& operator=(const NoCalls&) = delete;
+  };
+  static bool is_without_calls() { return no_calls; }
   // Before a call, by the thread that makes it: may it be made? Errors: ETIMEDOUT.
   Result<void> admit(BackingUse use);
   // The same for a caller that leaves the call to another thread, which says `will_use` when it begins.
@@ -111,6 +120,7 @@ class BackingHealth {
   struct Slots;   // outlives us while threads have some of it
   struct Holder;  // what a thread has
   static thread_local Holder holder;
+  static inline thread_local bool no_calls = false;
 
   struct Use {
     // Of the ticking thread.

@@ -98,6 +98,19 @@ TEST_CASE("backing health: hung after a silence, refusing after the timeout, wel
   CHECK(is_admitted(fixture.health, BackingUse::look));
 }
 
+TEST_CASE("backing health: a thread that is not to wait makes no calls, for as long as that is so", "[store][health]") {
+  Fixture fixture;
+  {
+    const BackingHealth::NoCalls here;
+    const auto admitted = fixture.health.admit(BackingUse::look);
+    REQUIRE_FALSE(admitted);
+    CHECK(admitted.error().number == EWOULDBLOCK);
+    CHECK(is_admitted(fixture.health, BackingUse::look));  // another thread
+  }
+  CHECK(fixture.health.admit(BackingUse::look));
+  CHECK(fixture.health.stats().refused == 0);
+}
+
 TEST_CASE("backing health: one call that hangs beside others that return refuses nobody", "[store][health]") {
   Fixture fixture;
   Caller caller(fixture.health, BackingUse::change);
