@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 
+#include "fs/fuse/session.h"
 #include "tools/version.h"
 
 namespace sluice {
@@ -56,7 +57,7 @@ int run_help(const CommandLine& line) {
 }
 
 int run_version() {
-  fmt::print("sluice {}\n", kVersion);
+  fmt::print("sluice {}\n{}\n", kVersion, libfuse_features());
   return EXIT_SUCCESS;
 }
 

@@ -1,11 +1,19 @@
 // The one place that includes libfuse's low-level API, and knows its versions: Debian 12 has 3.14, Debian 13 has 3.17,
-// which widened the capabilities to 64 bits and gave them functions.
+// which widened the capabilities to 64 bits and gave them functions. Not here on purpose: syncfs of 3.19, which the
+// kernel asks of servers with a block device only.
 #pragma once
 
 #define FUSE_USE_VERSION 314
 #include <fuse_lowlevel.h>
 
 #include <cstdint>
+
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
+#define SLUICE_HAS_TMPFILE
+#endif
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
+#define SLUICE_HAS_STATX
+#endif
 
 namespace sluice {
 

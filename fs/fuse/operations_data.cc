@@ -51,6 +51,15 @@ void create(fuse_req_t handle, fuse_ino_t parent, const char* name, mode_t mode,
                        *info);
 }
 
+#ifdef SLUICE_HAS_TMPFILE
+void tmpfile(fuse_req_t handle, fuse_ino_t parent, mode_t mode, fuse_file_info* info) noexcept {
+  Request request(handle);
+  const int flags = (info->flags & kOpenFlags) | (info->flags & O_EXCL);
+  request.reply_create(request.store().create_nameless(request.caller(), parent, request.allowed_mode(mode), flags),
+                       *info);
+}
+#endif
+
 void release(fuse_req_t handle, fuse_ino_t, fuse_file_info* info) noexcept {
   Request request(handle);
   request.context().files.remove(info->fh);
@@ -160,6 +169,9 @@ bool OutsideChangeWatch::notice(InodeNumber number) {
 void add_data_operations(fuse_lowlevel_ops& operations) {
   operations.open = open;
   operations.create = create;
+#ifdef SLUICE_HAS_TMPFILE
+  operations.tmpfile = tmpfile;
+#endif
   operations.release = release;
   operations.read = read;
   operations.write = write;

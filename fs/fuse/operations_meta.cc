@@ -37,6 +37,13 @@ void getattr(fuse_req_t handle, fuse_ino_t number, fuse_file_info*) noexcept {
   request.reply_attributes(request.store().getattr(number));
 }
 
+#ifdef SLUICE_HAS_STATX
+void statx(fuse_req_t handle, fuse_ino_t number, int, int mask, fuse_file_info*) noexcept {
+  Request request(handle);
+  request.reply_statx(request.store().statx(number), static_cast<unsigned>(mask));
+}
+#endif
+
 SetAttributes set_attributes(const struct stat& values, int mask) {
   SetAttributes changes;
   if (mask & FUSE_SET_ATTR_MODE) changes.mode = values.st_mode & 07777;
@@ -160,6 +167,9 @@ void add_meta_operations(fuse_lowlevel_ops& operations) {
   operations.forget = forget;
   operations.forget_multi = forget_multi;
   operations.getattr = getattr;
+#ifdef SLUICE_HAS_STATX
+  operations.statx = statx;
+#endif
   operations.setattr = setattr;
   operations.readlink = readlink;
   operations.mknod = mknod;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cache/assert.h"
+#include "fs/store/version.h"
 
 namespace sluice {
 namespace {
@@ -159,6 +160,21 @@ void Request::reply_attributes(const Result<Attributes>& result) {
   });
   finish();
 }
+
+#ifdef SLUICE_HAS_STATX
+void Request::reply_statx(const Result<struct ::statx>& result, unsigned mask) {
+  if (!result) return reply_error(result.error());
+  const FuseOptions& options = context_->options;
+  const struct stat attributes = shown(options, to_stat(*result));
+  struct ::statx reply = *result;
+  reply.stx_mask &= mask | STATX_BASIC_STATS;  // the kernel takes the basic ones all together
+  reply.stx_uid = attributes.st_uid;
+  reply.stx_gid = attributes.st_gid;
+  reply.stx_mode = static_cast<uint16_t>(attributes.st_mode);
+  send([&](fuse_req_t to) { return fuse_reply_statx(to, 0, &reply, attribute_timeout(options, attributes, {})); });
+  finish();
+}
+#endif
 
 void Request::reply_readlink(const Result<std::string>& target) {
   if (!target) return reply_error(target.error());

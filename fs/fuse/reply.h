@@ -42,6 +42,9 @@ class Request {
   // A name that may be absent: absence is an answer that the kernel may keep, if the options say so.
   void reply_lookup(const Result<Entry>& result);
   void reply_attributes(const Result<Attributes>& result);
+#ifdef SLUICE_HAS_STATX
+  void reply_statx(const Result<struct ::statx>& result, unsigned mask);
+#endif
   void reply_readlink(const Result<std::string>& target);
   void reply_statfs(const Result<struct statvfs>& result);
   // Of getxattr and listxattr: `size` 0 asks for the length only.

@@ -395,6 +395,20 @@ FuseStats FuseSessionImpl::stats() const {
 
 }  // namespace
 
+std::string libfuse_features() {
+#ifdef SLUICE_HAS_TMPFILE
+  constexpr char kTmpfile = '+';
+#else
+  constexpr char kTmpfile = '-';
+#endif
+#ifdef SLUICE_HAS_STATX
+  constexpr char kStatx = '+';
+#else
+  constexpr char kStatx = '-';
+#endif
+  return fmt::format("libfuse {} {}tmpfile {}statx", fuse_pkgversion(), kTmpfile, kStatx);
+}
+
 Result<std::unique_ptr<FuseSession>> FuseSession::mount(Store* store, FuseOptions options, std::string* error_line) {
   ASSERT(options.health != nullptr);
   auto mountpoint = resolve_mountpoint(options.mountpoint, error_line);

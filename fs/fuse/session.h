@@ -53,6 +53,9 @@ inline bool shows_other_identity(const FuseOptions& options) {
   return options.uid || options.gid || options.umask;
 }
 
+// "libfuse 3.17.2 +tmpfile -statx": the library, and which of its later operations we were built with.
+std::string libfuse_features();
+
 struct FuseStats {
   uint64_t requests = 0;  // all of them; forgets count one per message
   uint64_t reads = 0;

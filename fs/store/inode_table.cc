@@ -131,7 +131,7 @@ bool InodeTable::is_droppable(const InodeRef& inode) const {
   const FileData* data = inode->data.get();
   if (data == nullptr) return true;
   if (data->is_open()) return false;
-  if (!inode->current) return true;
+  if (!inode->current || inode->nameless) return true;
   return data->cached_blocks() == 0 && !data->is_pinned() && data->untold_write_error() == 0;
 }
 
@@ -196,6 +196,11 @@ bool InodeTable::retire(const InodeRef& inode) {
   return inode->references != 0;
 }
 
+void InodeTable::set_nameless(const InodeRef& inode) {
+  MutexLock lock(&mutex_);
+  inode->nameless = true;
+}
+
 bool InodeTable::is_current(const InodeRef& inode) const {
   MutexLock lock(&mutex_);
   return inode->current;
@@ -224,6 +229,7 @@ std::vector<InodeRef> InodeTable::with_data() const {
 
 void InodeTable::set_place_locked(const InodeRef& inode, const InodeRef& parent, std::string_view name) {
   if (parent == nullptr || inode->number == kRootInode) return;
+  inode->nameless = false;
   if (inode->place == nullptr) inode->place = std::make_unique<Place>();
   if (inode->place->parent != parent) inode->place->parent = parent;
   if (inode->place->name != name) inode->place->name = name;

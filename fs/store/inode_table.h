@@ -61,6 +61,7 @@ struct Inode {
   uint64_t references = 0;         // of front ends
   std::shared_ptr<FileData> data;  // regular files, from the first open on
   std::unique_ptr<Place> place;    // none: no name leads to it that we know of
+  bool nameless = false;           // made without a name, and has none yet: gone with the last reference
   bool proven = false;             // the identity alone is proof enough: no second file can have it
   bool current = true;             // false: the file is gone or no longer the one of this identity
   bool queued = false;             // in the sweep's queue
@@ -105,6 +106,7 @@ class InodeTable {
   // True: front ends still refer to the inode.
   bool retire(const InodeRef& inode);
   bool is_current(const InodeRef& inode) const;  // not retired
+  void set_nameless(const InodeRef& inode);      // until it gets a place
 
   // The inode's data, made when `create`; else null when there is none. `made`: it was made by this call.
   std::shared_ptr<FileData> data(const InodeRef& inode) const;

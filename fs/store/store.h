@@ -126,6 +126,7 @@ class Store {
   // One openat2(2). Errors: ESTALE when it does not. A file whose name we removed ourselves passes.
   virtual Result<void> confirm_name(InodeNumber number) = 0;
   virtual Result<Attributes> getattr(InodeNumber number) = 0;
+  virtual Result<struct ::statx> statx(InodeNumber number) = 0;  // as the backing has it now
   // In this order: size, owner, mode, times; an error leaves what was done before it.
   virtual Result<Attributes> setattr(const Caller& caller, InodeNumber number, const SetAttributes& changes) = 0;
   virtual Result<void> access(const Caller& caller, InodeNumber number, int mode) = 0;
@@ -153,6 +154,9 @@ class Store {
   };
   virtual Result<Created> create(const Caller& caller, InodeNumber parent, std::string_view name, mode_t mode,
                                  int flags) = 0;
+  // O_TMPFILE: a file without a name, which `link` can give it unless `flags` have O_EXCL. Errors: EOPNOTSUPP, not on
+  // this backing.
+  virtual Result<Created> create_nameless(const Caller& caller, InodeNumber parent, mode_t mode, int flags) = 0;
   virtual Result<std::unique_ptr<OpenDirectory>> open_directory(const Caller& caller, InodeNumber number) = 0;
 
   // For exports by name: goes down from the root by openat2(RESOLVE_BENEATH) as the caller; symbolic links inside the

@@ -47,6 +47,7 @@ class StoreImpl final : public Store, private OutsideWatch::Listener {
   Result<void> confirm_name(InodeNumber number) override;
   void forget(InodeNumber number, uint64_t references) override;
   Result<Attributes> getattr(InodeNumber number) override;
+  Result<Statx> statx(InodeNumber number) override;
   Result<Attributes> setattr(const Caller& caller, InodeNumber number, const SetAttributes& changes) override;
   Result<void> access(const Caller& caller, InodeNumber number, int mode) override;
   Result<std::string> readlink(InodeNumber number) override;
@@ -65,6 +66,7 @@ class StoreImpl final : public Store, private OutsideWatch::Listener {
   Result<std::unique_ptr<OpenFile>> open_named(const Caller& caller, InodeNumber number, int flags) override;
   Result<Created> create(const Caller& caller, InodeNumber parent, std::string_view name, mode_t mode,
                          int flags) override;
+  Result<Created> create_nameless(const Caller& caller, InodeNumber parent, mode_t mode, int flags) override;
   Result<std::unique_ptr<OpenDirectory>> open_directory(const Caller& caller, InodeNumber number) override;
   Result<OpenedPath> open_path(const Caller& caller, std::string_view path) override;
   Result<OpenedPath> try_open_path(const Caller& caller, std::string_view path) override;
@@ -192,8 +194,16 @@ class StoreImpl final : public Store, private OutsideWatch::Listener {
   Result<std::unique_ptr<OpenFile>> open_seen(const Caller& caller, const SeenSubject& seen, int flags,
                                               const MetadataCache::Look& look);
   Result<std::unique_ptr<OpenFile>> open_subject(const Subject& file, int flags);
+  struct NewFile {
+    const char* name;
+    int flags;  // of open(2)
+    mode_t mode;
+  };
+  static mode_t lent_mode(mode_t mode);
+  Result<UniqueFd> make_file(const Caller& caller, const Subject& directory, const NewFile& file);
   Result<Created> create_new(const Caller& caller, const Subject& directory, const EntryName& name, mode_t mode,
                              int flags);
+  Result<Created> open_new(const Subject& file, Statx attributes, mode_t mode, int flags);
   Result<OpenedPath> open_path_now(const Caller& caller, std::string_view path, uint64_t resolve);
   Result<UniqueFd> open_to_list(const Caller& caller, const Subject& directory);
   Result<OpenedPath> open_path_fd(const UniqueFd& fd, const Statx& attributes);

@@ -120,6 +120,13 @@ Result<Attributes> StoreImpl::getattr(InodeNumber number) {
   return Attributes{.values = to_stat(attributes)};
 }
 
+Result<Statx> StoreImpl::statx(InodeNumber number) {
+  const Subject file = TRY(subject(number));
+  Statx attributes = TRY(read_statx(file.get()));
+  note(file.inode, attributes);
+  return attributes;
+}
+
 void StoreImpl::note(const InodeRef& inode, const Statx& attributes) {
   if (!S_ISREG(attributes.stx_mode)) return;
   const std::shared_ptr<FileData> data = table_.data(inode);

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "fs/store/directory.h"
+#include "fs/store/file_data_impl.h"
 #include "fs/store/identity.h"
 #include "fs/store/store_impl.h"
 
@@ -111,26 +112,47 @@ Result<Store::Created> StoreImpl::create(const Caller& caller, InodeNumber paren
   }
 }
 
-Result<Store::Created> StoreImpl::create_new(const Caller& caller, const Subject& directory, const EntryName& name,
-                                             mode_t mode, int flags) {
-  // The data are opened through /proc, as the gateway. Where that is an ordinary user a mode without u+rw would forbid
-  // it: such a file gets its true mode only afterwards.
-  const mode_t lent_mode = ::geteuid() == 0 ? 0 : kOwnerMayReadAndWrite & ~mode;
-  auto fd = with_spare_descriptors([&]() -> Result<UniqueFd> {
-    const ActAs identity(caller, ActAs::to_create(mode));
+// The data are opened through /proc, as the gateway. Where that is an ordinary user a mode without u+rw would forbid
+// it: such a file gets its true mode only afterwards.
+mode_t StoreImpl::lent_mode(mode_t mode) {
+  return ::geteuid() == 0 ? 0 : kOwnerMayReadAndWrite & ~mode;
+}
+
+Result<UniqueFd> StoreImpl::make_file(const Caller& caller, const Subject& directory, const NewFile& file) {
+  return with_spare_descriptors([&]() -> Result<UniqueFd> {
+    const ActAs identity(caller, ActAs::to_create(file.mode));
     TRY(identity.ready());
-    constexpr int kFlags = O_RDONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
-    UniqueFd created(::openat(directory.get(), name.c_str(), kFlags, mode | lent_mode));
+    const int flags = file.flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+    UniqueFd created(::openat(directory.get(), file.name, flags, file.mode | lent_mode(file.mode)));
     if (!created) return fail(errno);
     return created;
   });
-  if (!fd) return tl::unexpected(fd.error());
-  Statx attributes = TRY(read_statx(fd->get()));
-  const InodeRef inode = table_.intern({attributes, handle_of(fd->get()), directory.inode, name.view()}, 1);
-  const Subject file{inode, std::make_shared<const UniqueFd>(std::move(*fd))};
+}
+
+Result<Store::Created> StoreImpl::create_new(const Caller& caller, const Subject& directory, const EntryName& name,
+                                             mode_t mode, int flags) {
+  UniqueFd fd = TRY(make_file(caller, directory, {name.c_str(), O_RDONLY | O_CREAT | O_EXCL, mode}));
+  const Statx attributes = TRY(read_statx(fd.get()));
+  const InodeRef inode = table_.intern({attributes, handle_of(fd.get()), directory.inode, name.view()}, 1);
+  return open_new({inode, std::make_shared<const UniqueFd>(std::move(fd))}, attributes, mode, flags);
+}
+
+Result<Store::Created> StoreImpl::create_nameless(const Caller& caller, InodeNumber parent, mode_t mode, int flags) {
+  TRY(check_writable());
+  const Subject directory = TRY(subject(parent));
+  const UniqueFd made = TRY(make_file(caller, directory, {".", O_RDWR | O_TMPFILE | (flags & O_EXCL), mode}));
+  // O_TMPFILE takes a descriptor for writing. One that is kept would forbid to execute the file when it has a name.
+  PathFd fd = TRY(reopen(made.get(), O_RDONLY));
+  const Statx attributes = TRY(read_statx(fd->get()));
+  const InodeRef inode = table_.intern({attributes, handle_of(fd->get()), nullptr, ""}, 1);
+  table_.set_nameless(inode);
+  return open_new({inode, std::move(fd)}, attributes, mode, flags);
+}
+
+Result<Store::Created> StoreImpl::open_new(const Subject& file, Statx attributes, mode_t mode, int flags) {
   auto opened = open_subject(file, flags);
-  if (opened && lent_mode != 0) {
-    const mode_t wanted = attributes.stx_mode & 07777 & ~lent_mode;
+  if (opened && lent_mode(mode) != 0) {
+    const mode_t wanted = attributes.stx_mode & 07777 & ~lent_mode(mode);
     const auto changed = change_through_data(&file, nullptr, [&]() -> Result<void> {
       if (::fchmod(file.get(), wanted) != 0) return fail(errno);
       attributes = TRY(read_statx(file.get()));
@@ -139,10 +161,10 @@ Result<Store::Created> StoreImpl::create_new(const Caller& caller, const Subject
     if (!changed) opened = tl::unexpected(changed.error());
   }
   if (!opened) {
-    forget(inode->number, 1);
+    forget(file.inode->number, 1);
     return tl::unexpected(opened.error());
   }
-  return Created{{inode->number, to_stat(attributes)}, std::move(*opened)};
+  return Created{{file.inode->number, to_stat(attributes)}, std::move(*opened)};
 }
 
 Result<UniqueFd> StoreImpl::open_to_list(const Caller& caller, const Subject& directory) {

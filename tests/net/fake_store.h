@@ -276,6 +276,8 @@ class FakeStore final : public Store {
   Result<void> removexattr(const Caller&, InodeNumber, const char*) override { return fail(ENOSYS); }
   void on_outside_change(std::function<void(InodeNumber)>) override {}
   void sync_open_files() override {}
+  Result<struct ::statx> statx(InodeNumber) override { return fail(ENOSYS); }
+  Result<Created> create_nameless(const Caller&, InodeNumber, mode_t, int) override { return fail(ENOSYS); }
   std::vector<UnwrittenFile> finish() override { return {}; }
   void drop_metadata() override {}
   void on_outside_name(std::function<void(InodeNumber, const std::string&)>) override {}

@@ -25,6 +25,41 @@ TEST_CASE("open file: an unlinked file works until it is closed", "[store][open_
   }
 }
 
+TEST_CASE("open file: one made without a name works, and keeps its number when it gets names", "[store][open_file]") {
+  for (const Mode& mode : kModes) {
+    DYNAMIC_SECTION(mode.name) {
+      StoreFixture store(mode);
+      auto created = must(store->create_nameless(user(1234), kRootInode, 0640, O_RDWR));
+      const InodeNumber number = created.entry.number;
+      CHECK(created.entry.attributes.st_nlink == 0);
+      CHECK(created.entry.attributes.st_uid == 1234);
+      CHECK(must(write_all(*created.file, 0, "content")) == 7);
+      store.housekeep(7);
+      CHECK(must(read_all(*created.file)) == "content");
+      CHECK(must(store->link(kRootUser, number, kRootInode, "f")).number == number);
+      CHECK(must(store->link(kRootUser, number, kRootInode, "second")).number == number);
+      CHECK(read_file(store / "f") == "content");
+      created.file.reset();
+      store.housekeep(7);
+      CHECK(store.number("f") == number);
+      CHECK(must(read_all(*must(store->open_file(kRootUser, number, O_RDONLY)))) == "content");
+    }
+  }
+}
+
+TEST_CASE("open file: one that gets no name leaves nothing behind", "[store][open_file]") {
+  StoreFixture store;
+  const uint64_t before = store->stats().inodes;
+  auto created = must(store->create_nameless(kRootUser, kRootInode, 0640, O_RDWR | O_EXCL));
+  must(write_all(*created.file, 0, std::string(10'000, 'x')));
+  must(read_all(*created.file));
+  CHECK(outcome(store->link(kRootUser, created.entry.number, kRootInode, "f")) == "ENOENT");
+  created.file.reset();
+  store->forget(created.entry.number, 1);
+  CHECK(store->stats().inodes == before);
+  CHECK(store->stats().descriptors == 0);
+}
+
 TEST_CASE("open file: so does one that a rename replaced, or that was deleted behind our back", "[store][open_file]") {
   for (const Mode& mode : kModes) {
     DYNAMIC_SECTION(mode.name) {
