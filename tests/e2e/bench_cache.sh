@@ -18,7 +18,7 @@ equal "rows of the filter 'compute'" "$(tail -n +2 "$WORK/compute" | wc -l)" 2
 refused 1 "--filter: '\[' is not a regular expression" --filter '[' cache
 refused 1 "--filter: no row matches 'nothing'" --filter nothing cache
 
-"$SLUICE" bench --json --seconds 0.001 cache 2>"$WORK/err" | "$PYTHON" -c '
+"$SLUICE" bench --json --seconds 0.01 cache 2>"$WORK/err" | "$PYTHON" -c '
 import json, sys
 rows = json.load(sys.stdin)
 ours = [row for row in rows if row["cache"] == "sluice"]
