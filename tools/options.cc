@@ -126,7 +126,7 @@ const std::vector<OptionSpec>& option_table() {
        [](Options& o, Value v) { o.read_only = v.truth; }},
       {"fuse-threads", 0, kInteger, "N", "10", "threads that answer the kernel at most", kMount, 1, 256,
        [](Options& o, Value v) { o.fuse_threads = static_cast<uint32_t>(v.number); }},
-      {"fuse-io-uring", 0, kChoice, "auto|off", "auto", "take the kernel's requests by io_uring where it offers that",
+      {"fuse-io-uring", 0, kChoice, "off|auto", "off", "take the kernel's requests by io_uring where it offers that",
        kMount, 0, 0, [](Options& o, Value v) { o.fuse_io_uring = v.text; }},
       {"kernel-cache", 0, kChoice, "off|auto", "off",
        "let the kernel keep the data of small files as well", kMount, 0, 0,

@@ -59,7 +59,7 @@ struct Options {
   uint32_t fuse_threads = 10;
   bool clone_fd = false;
   std::string kernel_cache = "off";
-  std::string fuse_io_uring = "auto";
+  std::string fuse_io_uring = "off";
   bool suid = false;
   bool dev = false;
   bool exec = true;

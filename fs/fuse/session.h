@@ -36,7 +36,7 @@ struct FuseOptions {
   uint32_t threads_max = 10;            // at most; each that has served a big write keeps a buffer of 1 MiB
   uint32_t threads_idle_max = 4;        // more than these end when they have nothing to do
   bool clone_fd = false;                // one device descriptor per thread
-  bool io_uring = true;                 // requests come over io_uring when the kernel offers that
+  bool io_uring = false;                // requests come over io_uring when the kernel offers that
   // Unmount when the daemon dies. Dangerous: after a crash the mountpoint looks empty, and backups and mirrors
   // propagate that as deletion. Without it a dead mount looks dead (ENOTCONN).
   bool auto_unmount = false;

@@ -24,7 +24,7 @@ CPU=$(taskset -pc $$ | sed 's/.*: *//; s/[-,].*//')  # one that we may use
 
 over_the_ring() { [[ $(status fuse.io_uring) == true ]]; }
 start_over_ring() {
-  start_mount "$@"
+  start_mount --fuse-io-uring auto "$@"
   wait_until 5 over_the_ring || skip "io_uring is refused here"
 }
 
@@ -56,15 +56,15 @@ idle_memory_is_given_back() { (($(status fuse.io_uring_touched_bytes) <= 1 << 20
 wait_until 10 idle_memory_is_given_back || fail "an idle mount keeps $(status fuse.io_uring_touched_bytes) bytes for requests"
 stop_gateway
 
-start_mount --fuse-io-uring off "$WORK/source" "$WORK/mount"
+start_mount "$WORK/source" "$WORK/mount"
 same_bytes "$WORK/mount/odd" "$WORK/source/odd"
 equal "the ring of a mount that was told not to" "$(status fuse.io_uring)" false
 stop_gateway
 
 # --- in the background, and gone while in use ---
 TARGET=$WORK/mount
-"$SLUICE" mount "$WORK/source" "$WORK/mount"
-GATEWAY=$(pgrep -f "mount $WORK/source $WORK/mount")
+"$SLUICE" mount --fuse-io-uring auto "$WORK/source" "$WORK/mount"
+GATEWAY=$(pgrep -f "mount --fuse-io-uring auto $WORK/source $WORK/mount")
 echo "$GATEWAY" >>"$WORK/pids"
 equal "the ring of a mount in the background" "$(status fuse.io_uring)" true
 exec 7<"$WORK/mount/big"
