@@ -18,6 +18,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -324,9 +325,11 @@ bool FuseSessionImpl::give_up_device() {
 // A thread that hangs keeps the process' descriptors open, however dead the process is. So the device is not left to
 // its end.
 void FuseSessionImpl::abandon() {
+  // First, and only while the connection lives: its number is given to another mount as soon as it has gone.
+  pollfd device{.fd = fuse_session_fd(context_->session), .events = 0, .revents = 0};
+  if (::poll(&device, 1, 0) == 0) static_cast<void>(mount_point_->abort_connection());
   if (auto detached = mount_point_->unmount(MountPoint::Manner::by_force); !detached)
     log(LogLevel::warning, "{}: umount: {}", mountpoint(), error_text(detached.error().number));
-  static_cast<void>(mount_point_->abort_connection());
   if (FuseRing* ring = context_->ring_in_use()) ring->abandon();
   give_up_device();
 }
