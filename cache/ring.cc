@@ -7,6 +7,7 @@
 #include <system_error>
 
 #include "cache/assert.h"
+#include "cache/ring_calls.h"
 
 namespace sluice {
 
@@ -88,7 +89,7 @@ void Ring::prepare_wake_up() {
 }
 
 void Ring::submit_and_wait() {
-  enter(1);
+  enter_ring(&ring_, 1);
   MutexLock lock(&mutex_);
   sleeping_ = false;
 }
@@ -116,27 +117,11 @@ void Ring::submit_posted() {
     taken_.swap(posted_);
   }
   prepare_taken();
-  enter(0);
+  enter_ring(&ring_, 0);
 }
 
 io_uring_sqe* Ring::next_entry() {
-  for (;;) {
-    io_uring_sqe* entry = io_uring_get_sqe(&ring_);
-    if (entry != nullptr) return entry;
-    enter(0);  // the kernel takes what is there and makes room
-  }
-}
-
-// What was not submitted stays in the queue for the next call.
-void Ring::enter(unsigned completions_min) {
-  const int result = io_uring_submit_and_wait(&ring_, completions_min);
-  switch (result) {
-    case -EINTR:
-    case -EAGAIN:  // no memory for a request at the moment
-    case -EBUSY:   // completions must be taken first
-      return;
-    default: ASSERT(result >= 0);
-  }
+  return next_submission(&ring_, [this] { enter_ring(&ring_, 0); });
 }
 
 // Best first. Kernels before 6.1 have no DEFER_TASKRUN, before 5.10 no restrictions, and a container may forbid
@@ -157,25 +142,9 @@ int Ring::open(const RingOptions& options) {
 int Ring::try_setup(unsigned flags, const RingOptions& options) {
   const int result = io_uring_queue_init(options.entries, &ring_, flags);
   if (result != 0 || (flags & IORING_SETUP_R_DISABLED) == 0) return -result;
-  const int error = restrict_to(options);
+  const int error = restrict_ring(&ring_, options.operations);
   if (error != 0) io_uring_queue_exit(&ring_);
   return error;
-}
-
-int Ring::restrict_to(const RingOptions& options) {
-  std::vector<io_uring_restriction> allowed;
-  const auto allow = [&allowed](io_uring_op operation) {
-    io_uring_restriction entry{};
-    entry.opcode = IORING_RESTRICTION_SQE_OP;
-    entry.sqe_op = operation;
-    allowed.push_back(entry);
-  };
-  allow(IORING_OP_READ);  // of the eventfd
-  for (const io_uring_op operation : options.operations) allow(operation);
-  // By number: liburing 2.3 declares functions for these two and does not export them.
-  const auto count = static_cast<unsigned>(allowed.size());
-  const int result = io_uring_register(ring_.ring_fd, IORING_REGISTER_RESTRICTIONS, allowed.data(), count);
-  return result != 0 ? -result : -io_uring_register(ring_.ring_fd, IORING_REGISTER_ENABLE_RINGS, nullptr, 0);
 }
 
 }  // namespace sluice

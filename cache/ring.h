@@ -60,7 +60,6 @@ class Ring {
   void run(const RingOptions& options, std::promise<int> opened);
   int open(const RingOptions& options);
   int try_setup(unsigned flags, const RingOptions& options);
-  int restrict_to(const RingOptions& options);
   bool take_posted() EXCLUDES(mutex_);
   void prepare_taken();
   void submit_posted();
@@ -68,7 +67,6 @@ class Ring {
   void submit_and_wait() EXCLUDES(mutex_);
   void complete_all();
   io_uring_sqe* next_entry();
-  void enter(unsigned completions_min);
 
   // Of the ring's thread.
   io_uring ring_{};

@@ -12,6 +12,7 @@
 
 #include "cache/assert.h"
 #include "cache/log.h"
+#include "cache/ring_calls.h"
 #include "fs/fuse/ring_workers.h"
 
 namespace sluice {
@@ -182,19 +183,10 @@ int RingThread::open_ring() {
                  IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE | IORING_SETUP_R_DISABLED;
   params.cq_entries = kCompletions;
   if (const int result = io_uring_queue_init_params(kSubmissions, &ring_, &params); result != 0) return -result;
-  const int error = restrict_ring();
+  constexpr io_uring_op kOperations[] = {IORING_OP_URING_CMD};
+  const int error = restrict_ring(&ring_, kOperations);
   if (error != 0) io_uring_queue_exit(&ring_);
   return error;
-}
-
-// seccomp does not see what happens inside a ring.
-int RingThread::restrict_ring() {
-  io_uring_restriction allowed[2]{};
-  allowed[0].opcode = allowed[1].opcode = IORING_RESTRICTION_SQE_OP;
-  allowed[0].sqe_op = IORING_OP_READ;  // of the eventfd
-  allowed[1].sqe_op = IORING_OP_URING_CMD;
-  const int result = io_uring_register(ring_.ring_fd, IORING_REGISTER_RESTRICTIONS, allowed, 2);
-  return result != 0 ? -result : -io_uring_register(ring_.ring_fd, IORING_REGISTER_ENABLE_RINGS, nullptr, 0);
 }
 
 // False: it is to end.
@@ -366,24 +358,12 @@ void RingThread::trim(size_t keep_bytes) {
 }
 
 io_uring_sqe* RingThread::next_submission() {
-  for (;;) {
-    io_uring_sqe* submission = io_uring_get_sqe(&ring_);
-    if (submission != nullptr) return submission;
-    enter(0);  // the kernel takes what is there and makes room
-  }
+  return sluice::next_submission(&ring_, [this] { enter(0); });
 }
 
-// What was not submitted stays in the queue for the next call.
 void RingThread::enter(unsigned completions_min) {
-  const int result = io_uring_submit_and_wait(&ring_, completions_min);
+  enter_ring(&ring_, completions_min);
   if (io_uring_sq_ready(&ring_) == 0) uncommitted_ = 0;
-  switch (result) {
-    case -EINTR:
-    case -EAGAIN:  // no memory for a request at the moment
-    case -EBUSY:   // completions must be taken first
-      return;
-    default: ASSERT(result >= 0);
-  }
 }
 
 }  // namespace sluice

@@ -105,7 +105,6 @@ class RingThread {
 
   void run();
   int open_ring();
-  int restrict_ring();
   bool take_phase();
   void register_queues();
   void add_entries(Queue& queue, uint32_t count);  // as many as there is memory for
