@@ -140,7 +140,7 @@ void FileDataImpl::drop_idle() {
 
 SharedFd FileDataImpl::any_fd() const {
   MutexLock lock(&mutex_);
-  return read_fd_ ? read_fd_ : buffered_fd_;
+  return any_fd_locked();
 }
 
 bool FileDataImpl::is_open() const {

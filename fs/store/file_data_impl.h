@@ -147,6 +147,7 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   Result<void> ensure_write_fds(int path_fd) EXCLUDES(mutex_);
   Result<SharedFd> open_direct(int path_fd, int flags);
   SharedFd any_fd() const;
+  SharedFd any_fd_locked() const REQUIRES(mutex_) { return read_fd_ ? read_fd_ : buffered_fd_; }
   void close_idle();
 
   const InodeNumber number_;

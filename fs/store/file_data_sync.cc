@@ -51,7 +51,7 @@ Result<void> FileDataImpl::sync_changes(bool data_only) {
   {
     MutexLock lock(&mutex_);
     if (!context_.is_local) fds = write_fds();
-    if (fds.empty()) fds = {read_fd_ ? read_fd_ : buffered_fd_};
+    if (fds.empty()) fds = {any_fd_locked()};
     changes = changes_;
   }
   int error = 0;
@@ -140,7 +140,7 @@ void FileDataImpl::note_residue(const ByteRange& bytes, bool may_wait) {
     residue_.gathered_bytes = 0;
     sent = std::exchange(residue_.gathered, {});
     waited_for = std::exchange(residue_.on_its_way, sent);
-    fd = read_fd_ ? read_fd_ : buffered_fd_;
+    fd = any_fd_locked();
   }
   if (!fd) return;
   ::sync_file_range(fd->get(), static_cast<off_t>(sent.offset), length_of(sent), SYNC_FILE_RANGE_WRITE);
@@ -151,7 +151,7 @@ void FileDataImpl::write_back_residue() {
   SharedFd fd;
   {
     MutexLock lock(&mutex_);
-    if (residue_.any) fd = read_fd_ ? read_fd_ : buffered_fd_;
+    if (residue_.any) fd = any_fd_locked();
     residue_ = {};
   }
   if (fd) write_back(fd->get(), kAllBytes);
