@@ -33,7 +33,8 @@ class MountPoint {
   // Success also when it is gone already. Errors: EBUSY (in use, or covered by another mount), EPERM.
   Result<void> unmount(Manner manner) const;
 
-  // Who waits in the mount gets an error, now. Errors: ENOENT where the fusectl file system is not mounted.
+  // Who waits in the mount gets an error, now. Only while the connection lives: the kernel knows it by a number, which
+  // goes to another mount afterwards. Errors: ENOENT where the fusectl file system is not mounted.
   Result<void> abort_connection() const;
 
  private:

@@ -34,6 +34,23 @@ path, kind, error = sys.argv[1:]
 lib_faults.Control(path).set(1, getattr(errno, error), 1, getattr(lib_faults, kind))' "$WORK/faults" "$1" "$2"
 }
 fail_none() { run_python -c 'import sys, lib_faults; lib_faults.Control(sys.argv[1]).set()' "$WORK/faults"; }
+# Reads the file at descriptor 7, 200 pages that are cached, for two seconds. Prints the longest that one read took, in
+# milliseconds, and how many there were.
+read_cached() {  # PAUSE, in seconds
+  run_python - "$1" <<'PYTHON'
+import os, sys, time
+pause = float(sys.argv[1])
+longest, count, end = 0, 0, time.monotonic() + 2
+while time.monotonic() < end:
+    begin = time.monotonic()
+    assert len(os.pread(7, 4096, 4096 * (count % 200))) == 4096
+    longest = max(longest, time.monotonic() - begin)
+    count += 1
+    if pause:
+        time.sleep(pause)
+print(int(longest * 1000), count)
+PYTHON
+}
 # However the script ends nothing may wait for a process that was stopped.
 let_go_of_backing() {
   local code=$?
