@@ -163,7 +163,7 @@ class SlabArena final : public Arena {
   uint64_t tests_resume_at_ GUARDED_BY(reclaim_mutex_) = 0;
   uint32_t limit_ GUARDED_BY(reclaim_mutex_);
 
-  mutable Mutex mutex_;  // a leaf but for the supply's
+  mutable Mutex mutex_{Mutex::Spins::yes};  // a leaf but for the supply's
   LazyArray<Slab> slab_table_ GUARDED_BY(mutex_);
   std::array<FreeList, kFreeLists> free_lists_ GUARDED_BY(mutex_);
   uint32_t free_lists_used_ GUARDED_BY(mutex_) = 0;  // a bit per list that is not empty

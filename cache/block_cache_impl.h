@@ -236,8 +236,8 @@ class BlockCacheImpl final : public BlockCache, private BlockOwner {
   const std::unique_ptr<Policy> policy_;  // under replacement_mutex_, but for is_recent and name
 
   // What misses write begins a new cache line: hits read what is above.
-  alignas(64) Mutex resize_mutex_;   // outermost; no reader or writer takes it, so callbacks of theirs may run in it
-  mutable Mutex replacement_mutex_;  // a shard's may be taken under it
+  alignas(64) Mutex resize_mutex_;  // outermost; no reader or writer takes it, so callbacks of theirs may run in it
+  mutable Mutex replacement_mutex_{Mutex::Spins::yes};  // a shard's may be taken under it
   CacheSizes sizes_ GUARDED_BY(replacement_mutex_);
   std::atomic<uint64_t> size_bytes_;
   BlockId first_free_id_ GUARDED_BY(replacement_mutex_) = kNoBlock;

@@ -25,7 +25,7 @@ namespace sluice {
 class CAPABILITY("mutex") Mutex {
  public:
   Mutex() = default;
-  // For sections of some ten nanoseconds that several threads enter at once: spins for a moment before it sleeps, which
+  // For sections of a microsecond at most that several threads enter at once: spins for a moment before it sleeps, which
   // would take longer than the section.
   enum class Spins { yes };
   explicit Mutex(Spins) { *mutex_.native_handle() = PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP; }

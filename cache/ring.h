@@ -74,8 +74,8 @@ class Ring {
   uint64_t wakes_ = 0;          // target of the read of wake_fd_
   bool wake_prepared_ = false;  // that read is in the ring
 
-  UniqueFd wake_fd_;  // an eventfd
-  Mutex mutex_;       // leaf lock
+  UniqueFd wake_fd_;                // an eventfd
+  Mutex mutex_{Mutex::Spins::yes};  // leaf lock
   std::vector<RingOperation*> posted_ GUARDED_BY(mutex_);
   bool sleeping_ GUARDED_BY(mutex_) = false;  // the thread will not look at posted_ before it is woken
   bool stopping_ GUARDED_BY(mutex_) = false;

@@ -160,7 +160,7 @@ class BackingHealth {
   LogLimit log_limit_{{.lines_max = 10, .period = std::chrono::minutes(1)}};  // of the ticking thread
   bool told_ = false;                                                         // ... in the log that it hangs
 
-  mutable Mutex mutex_;  // leaf
+  mutable Mutex mutex_{Mutex::Spins::yes};  // leaf
   std::array<Transfers, 2> transfers_ GUARDED_BY(mutex_);
   BackingStats stats_ GUARDED_BY(mutex_);                     // as of the last tick
   std::chrono::nanoseconds hung_since_ GUARDED_BY(mutex_){};  // 0: it is not
