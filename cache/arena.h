@@ -21,6 +21,7 @@
 
 #include <sys/uio.h>
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -91,10 +92,15 @@ class Arena {
   // Call before the kernel gets the run by reference, while holding references on it.
   virtual void mark_lent(FrameRun run) = 0;
 
-  // `listener` runs whenever a PageRefs gave pages back, on that thread, no lock held. Set once, before use.
-  void on_release(std::function<void()> listener) { release_listener_ = std::move(listener); }
+  // While `waiting` is not 0, `listener` runs whenever a PageRefs gave pages back, on that thread, no lock held. Set
+  // once, before use.
+  void on_release(const std::atomic<uint64_t>* waiting, std::function<void()> listener) {
+    waiting_ = waiting;
+    release_listener_ = std::move(listener);
+  }
   void tell_release() const {
-    if (release_listener_) release_listener_();
+    if (waiting_ != nullptr && waiting_->load() != 0) [[unlikely]]
+      release_listener_();
   }
 
   // From now on only the first `slabs` slabs are used, at least one and at most slabs_max: frames below
@@ -107,6 +113,7 @@ class Arena {
   virtual ArenaStats stats() const = 0;
 
  private:
+  const std::atomic<uint64_t>* waiting_ = nullptr;
   std::function<void()> release_listener_;
   Borrows borrows_;
 };

@@ -46,22 +46,29 @@ BlockCacheImpl::Borrowed BlockCacheImpl::borrow_resident(const CacheRead& read) 
   const bool recent = policy_->is_recent(id);  // before the exchange in borrow, which would wait for this cache line
   Borrows::Slot* const slot = arena_->borrow(run);
   if (slot == nullptr) return {};
-  if (version.load() != before) {
-    PageRefs(arena_.get(), run, slot).reset();
+  if (version.load() != before) [[unlikely]] {
+    give_back({slot, run});
     return {};
   }
   if (options_.checksum == ChecksumMode::always && !is_sound(read, {&run, 1})) [[unlikely]] {
     add(pages_verified_, run.count);
-    PageRefs(arena_.get(), run, slot).reset();
+    give_back({slot, run});
     return {};
   }
   trace(TraceOp::read, file, read.generation, read.pages);
   Borrows::note_pages(*slot, run.count);
-  if (!recent) {
-    MutexLock lock(&replacement_mutex_);
-    policy_->touch(id);
-  }
+  if (!recent) touch(id);
   return {slot, run};
+}
+
+// Both are functions of their own so that the usual hit needs no stack for them.
+[[gnu::noinline]] void BlockCacheImpl::give_back(const Borrowed& borrowed) {
+  PageRefs(arena_.get(), borrowed.run, borrowed.slot).reset();
+}
+
+[[gnu::noinline]] void BlockCacheImpl::touch(BlockId id) {
+  MutexLock lock(&replacement_mutex_);
+  policy_->touch(id);
 }
 
 // Any hit, in the lock of each shard. A read of a MiB takes one or two.

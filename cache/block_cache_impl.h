@@ -63,7 +63,7 @@ class BlockCacheImpl final : public BlockCache, private BlockOwner {
         sizes_(sizes),
         size_bytes_(sizes.bytes) {
     if (options.checksum != ChecksumMode::off) sums_.emplace(arena_.get(), size_t{largest.slabs} * kFramesPerSlab);
-    arena_->on_release([this] { retry_starving(); });
+    arena_->on_release(&starving_count_, [this] { retry_starving(); });
   }
 
   std::shared_ptr<CachedFile> add_file(uint64_t number) override {
@@ -134,6 +134,8 @@ class BlockCacheImpl final : public BlockCache, private BlockOwner {
     FrameRun run{};
   };
   Borrowed borrow_resident(const CacheRead& read);
+  void give_back(const Borrowed& borrowed);
+  void touch(BlockId id);
   std::optional<PageRefs> count_resident(const CacheRead& read);
   bool count_part(const CacheRead& read, PageRange part, PageRefs& pages, Touched& touched);
 

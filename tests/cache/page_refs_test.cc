@@ -50,7 +50,8 @@ TEST_CASE("page_refs: adjacent runs become one, but not across the end of a slab
 TEST_CASE("page_refs: the last holder's end gives the pages back and tells the listener once", "[cache][page_refs]") {
   auto arena = make_arena(1);
   int told = 0;
-  arena->on_release([&] { told++; });
+  std::atomic<uint64_t> waiting = 1;
+  arena->on_release(&waiting, [&] { told++; });
   const uint64_t free_before = arena->stats().frames_free;
   {
     PageRefs first(arena.get());
@@ -70,6 +71,22 @@ TEST_CASE("page_refs: the last holder's end gives the pages back and tells the l
   }
   CHECK(told == 2);
   CHECK(arena->stats().frames_free == free_before);
+}
+
+TEST_CASE("page_refs: the listener is told nothing while nobody waits", "[cache][page_refs]") {
+  auto arena = make_arena(1);
+  int told = 0;
+  std::atomic<uint64_t> waiting = 0;
+  arena->on_release(&waiting, [&] { told++; });
+  const auto hold_and_reset = [&] {
+    PageRefs pages(arena.get());
+    for (const FrameRun part : allocate(*arena, 1)) pages.append(part);
+  };
+  hold_and_reset();
+  CHECK(told == 0);
+  waiting = 1;
+  hold_and_reset();
+  CHECK(told == 1);
 }
 
 TEST_CASE("page_refs: taking the front splits runs and moves each reference once", "[cache][page_refs]") {
