@@ -11,6 +11,7 @@ namespace sluice {
 namespace {
 
 constexpr std::chrono::seconds kIdleDescriptorAge{5};
+constexpr uint64_t kSmallFileMax = uint64_t{1} << 20;  // the readers of such a file take it in one piece
 
 }  // namespace
 
@@ -77,6 +78,17 @@ bool FileDataImpl::open_unasked(bool for_writing) {
   MutexLock lock(&mutex_);
   if (!read_fd_ || (for_writing && writers_ == 0) || !state_.known) return false;
   count_open(for_writing);
+  return true;
+}
+
+bool FileDataImpl::open_cached(const Stamp* seen) {
+  MutexLock lock(&mutex_);
+  if (!state_.known || state_.stamp.size > kSmallFileMax || cached_->blocks() == 0) return false;
+  if (seen != nullptr) {
+    if (state_.changes_under_way > 0 || *seen != state_.stamp) return false;
+    if (!is_trustworthy(state_.stamp, state_.looked_at, context_.grain)) return false;
+  }
+  count_open(false);
   return true;
 }
 

@@ -91,6 +91,9 @@ class FileData {
   virtual Result<bool> open(int path_fd, bool for_writing) = 0;
   // An open that asks the backing nothing. False: the descriptors it needs are not there.
   virtual bool open_unasked(bool for_writing) = 0;
+  // An open for reading that needs no descriptor, of a small file of which something is cached: only `read_resident`
+  // may read. `seen`: the backing just showed this stamp; null: it need not be asked. False: open in another way.
+  virtual bool open_cached(const Stamp* seen) = 0;
   virtual void close(bool for_writing) = 0;
 
   // Compares the stamp with the backing's and moves the generation when somebody else changed the file. Returns true

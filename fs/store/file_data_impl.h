@@ -28,6 +28,7 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
 
   Result<bool> open(int path_fd, bool for_writing) override;
   bool open_unasked(bool for_writing) override;
+  bool open_cached(const Stamp* seen) override;
   void close(bool for_writing) override;
   Result<bool> revalidate() override;
   FileVersion version() const override;

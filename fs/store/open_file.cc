@@ -1,5 +1,6 @@
 #include "fs/store/open_file.h"
 
+#include <errno.h>
 #include <fcntl.h>
 
 #include <algorithm>
@@ -34,10 +35,9 @@ class SharedReadahead {
   Readahead readahead_ GUARDED_BY(mutex_);
 };
 
-class StoreOpenFile final : public OpenFile {
+class StoreOpenFile : public OpenFile {
  public:
-  StoreOpenFile(OpenFileParts parts, const ReadaheadOptions& readahead)
-      : parts_(std::move(parts)), readahead_(std::make_shared<SharedReadahead>(readahead, *parts_.data)) {}
+  explicit StoreOpenFile(OpenFileParts parts) : parts_(std::move(parts)) {}
 
   InodeNumber inode() const override { return parts_.inode->number; }
   int flags() const override { return parts_.flags; }
@@ -45,6 +45,18 @@ class StoreOpenFile final : public OpenFile {
   std::shared_ptr<FileData> shared_data() override { return *parts_.data; }
   Result<void> fsync(bool data_only) override { return parts_.data->fsync(data_only, &told_); }
   Result<void> flush() override { return parts_.data->flush(&told_); }
+
+ protected:
+  const OpenFileParts parts_;
+
+ private:
+  WriteErrors::Told told_ = parts_.data->known_write_errors();  // guarded by the data
+};
+
+class ReadingAhead final : public StoreOpenFile {
+ public:
+  ReadingAhead(OpenFileParts parts, const ReadaheadOptions& readahead)
+      : StoreOpenFile(std::move(parts)), readahead_(std::make_shared<SharedReadahead>(readahead, *parts_.data)) {}
 
   void read(uint64_t offset, uint64_t length, Callback<void(Result<FileSlice>)> done) override {
     const Readahead::Plan plan = readahead_->plan(offset, length);
@@ -67,15 +79,29 @@ class StoreOpenFile final : public OpenFile {
   }
 
  private:
-  const OpenFileParts parts_;
   const std::shared_ptr<SharedReadahead> readahead_;
-  WriteErrors::Told told_ = parts_.data->known_write_errors();  // guarded by the data
+};
+
+// After FileData::open_cached.
+class CachedOnly final : public StoreOpenFile {
+ public:
+  using StoreOpenFile::StoreOpenFile;
+
+  void read(uint64_t offset, uint64_t length, Callback<void(Result<FileSlice>)> done) override {
+    std::optional<FileSlice> resident = parts_.data->read_resident(offset, length);
+    if (!resident) return done(fail(ESTALE));
+    done(std::move(*resident));
+  }
 };
 
 }  // namespace
 
 std::unique_ptr<OpenFile> make_open_file(OpenFileParts parts, const ReadaheadOptions& readahead) {
-  return std::make_unique<StoreOpenFile>(std::move(parts), readahead);
+  return std::make_unique<ReadingAhead>(std::move(parts), readahead);
+}
+
+std::unique_ptr<OpenFile> make_cached_file(OpenFileParts parts) {
+  return std::make_unique<CachedOnly>(std::move(parts));
 }
 
 }  // namespace sluice

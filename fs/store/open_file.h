@@ -43,5 +43,7 @@ struct OpenFileParts {
 };
 
 std::unique_ptr<OpenFile> make_open_file(OpenFileParts parts, const ReadaheadOptions& readahead);
+// After FileData::open_cached: reads what is resident. Errors of `read`: ESTALE, not all of it is.
+std::unique_ptr<OpenFile> make_cached_file(OpenFileParts parts);
 
 }  // namespace sluice

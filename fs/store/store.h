@@ -170,7 +170,8 @@ class Store {
   virtual Result<OpenedPath> open_path(const Caller& caller, std::string_view path) = 0;
   // The same without ever waiting for the backing (what is known, or RESOLVE_CACHED on a local file system); EAGAIN:
   // use open_path on a thread that may block. The thread keeps the caller's file system identity (switching costs more
-  // than the open) until it calls anything else of the store: between two calls it must not open files by itself.
+  // than the open) until it calls anything else of the store: between two calls it must not open files by itself. The
+  // file may be one that reads only what is resident: a read that says ESTALE is to be asked of open_path's.
   virtual Result<OpenedPath> try_open_path(const Caller& caller, std::string_view path) = 0;
 
   // Everything that is in the cache; of files whose stamp is not to be trusted yet, nothing.

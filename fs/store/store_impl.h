@@ -165,7 +165,9 @@ class StoreImpl final : public Store, private OutsideWatch::Listener {
   Result<std::string> text_of(const MetadataKey& key, Callback<Result<std::string>(const Subject& file)> read);
   bool is_known_grant(const Caller& caller, InodeNumber number, int mode);
   std::unique_ptr<OpenFile> open_known(const Caller& caller, InodeNumber number, int flags);
-  std::optional<Result<OpenedPath>> open_known_path(const Caller& caller, std::string_view path);
+  // What an open by path is for: any reads, or reads of what is resident, which need no descriptor.
+  enum class PathReads { any, resident };
+  std::optional<Result<OpenedPath>> open_known_path(const Caller& caller, std::string_view path, PathReads reads);
   // `look` was made for this file, unless it was `found` by the look.
   void learn_attributes(InodeNumber number, const Statx& attributes, const Look& look, bool found = false);
   void learn_grant(const Caller& caller, InodeNumber number, int mode, const Look& look);
@@ -204,9 +206,10 @@ class StoreImpl final : public Store, private OutsideWatch::Listener {
   Result<Created> create_new(const Caller& caller, const Subject& directory, const EntryName& name, mode_t mode,
                              int flags);
   Result<Created> open_new(const Subject& file, Statx attributes, mode_t mode, int flags);
-  Result<OpenedPath> open_path_now(const Caller& caller, std::string_view path, uint64_t resolve);
+  Result<OpenedPath> open_path_now(const Caller& caller, std::string_view path, uint64_t resolve, PathReads reads);
   Result<UniqueFd> open_to_list(const Caller& caller, const Subject& directory);
-  Result<OpenedPath> open_path_fd(const UniqueFd& fd, const Statx& attributes);
+  Result<OpenedPath> open_path_fd(const UniqueFd& fd, const Statx& attributes, PathReads reads);
+  std::unique_ptr<OpenFile> open_cached(const InodeRef& inode, const Stamp* seen);
 
   const StoreOptions options_;
   std::atomic<uint64_t> readahead_window_bytes_{options_.readahead.window_max_bytes};

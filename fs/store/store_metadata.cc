@@ -89,7 +89,8 @@ std::unique_ptr<OpenFile> StoreImpl::open_known(const Caller& caller, InodeNumbe
                         readahead());
 }
 
-std::optional<Result<Store::OpenedPath>> StoreImpl::open_known_path(const Caller& caller, std::string_view path) {
+std::optional<Result<Store::OpenedPath>> StoreImpl::open_known_path(const Caller& caller, std::string_view path,
+                                                                    PathReads reads) {
   const auto age_max = std::max(open_age_, options_.negative_timeout);
   if (age_max.count() == 0) return std::nullopt;
   const auto found = known({MetadataKind::path, 0, path_key(caller, path)}, age_max);
@@ -107,7 +108,12 @@ std::optional<Result<Store::OpenedPath>> StoreImpl::open_known_path(const Caller
   if (inode == nullptr) return std::nullopt;
   if (!open_files_.has_room(number, options_.path_files_max)) return fail(EMFILE);
   std::shared_ptr<FileData> data = table_.data(inode);
-  if (data == nullptr || !data->open_unasked(false)) return std::nullopt;
+  if (data == nullptr) return std::nullopt;
+  if (!data->open_unasked(false)) {
+    if (reads == PathReads::resident) opened.file = open_cached(inode, nullptr);
+    if (opened.file == nullptr) return std::nullopt;
+    return opened;
+  }
   OpenedData kept(&open_files_, number, std::move(data), false);
   opened.file = make_open_file({std::move(inode), std::move(kept), O_RDONLY, {}}, readahead());
   return opened;

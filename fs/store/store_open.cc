@@ -205,22 +205,23 @@ Result<std::unique_ptr<OpenDirectory>> StoreImpl::open_directory(const Caller& c
 // ---- by path ----
 
 Result<Store::OpenedPath> StoreImpl::open_path(const Caller& caller, std::string_view path) {
-  if (auto opened = open_known_path(caller, path)) return std::move(*opened);
+  if (auto opened = open_known_path(caller, path, PathReads::any)) return std::move(*opened);
   const ActAs identity(caller);
   TRY(identity.ready());
-  return open_path_now(caller, path, 0);
+  return open_path_now(caller, path, 0, PathReads::any);
 }
 
 Result<Store::OpenedPath> StoreImpl::try_open_path(const Caller& caller, std::string_view path) {
-  if (auto opened = open_known_path(caller, path)) return std::move(*opened);
+  if (auto opened = open_known_path(caller, path, PathReads::resident)) return std::move(*opened);
   if (!root_.is_local()) return fail(EAGAIN);
   TRY(stay_as(caller));
-  return open_path_now(caller, path, RESOLVE_CACHED);
+  return open_path_now(caller, path, RESOLVE_CACHED, PathReads::resident);
 }
 
-// As the caller throughout, who is the one to read what is opened here. Warm it costs openat2, statx, faccessat2,
-// close, and the statx of the data's open.
-Result<Store::OpenedPath> StoreImpl::open_path_now(const Caller& caller, std::string_view path, uint64_t resolve) {
+// As the caller throughout, who is the one to read what is opened here. Of what is cached it costs openat2, statx,
+// faccessat2 and close.
+Result<Store::OpenedPath> StoreImpl::open_path_now(const Caller& caller, std::string_view path, uint64_t resolve,
+                                                   PathReads reads) {
   if (path.find('\0') != path.npos) return fail(EINVAL);
   const std::string text(path.empty() ? "." : path);
   const auto go_down = [&](uint64_t more) {
@@ -240,7 +241,7 @@ Result<Store::OpenedPath> StoreImpl::open_path_now(const Caller& caller, std::st
     return tl::unexpected(fd.error());
   }
   const Statx attributes = TRY(read_statx(fd->get()));
-  OpenedPath opened = TRY(open_path_fd(*fd, attributes));
+  OpenedPath opened = TRY(open_path_fd(*fd, attributes, reads));
   if (opened.file == nullptr || !opens_may_know()) return opened;
   const InodeNumber number = opened.file->inode();
   learn_attributes(number, attributes, look, true);
@@ -248,7 +249,7 @@ Result<Store::OpenedPath> StoreImpl::open_path_now(const Caller& caller, std::st
   return opened;
 }
 
-Result<Store::OpenedPath> StoreImpl::open_path_fd(const UniqueFd& fd, const Statx& attributes) {
+Result<Store::OpenedPath> StoreImpl::open_path_fd(const UniqueFd& fd, const Statx& attributes, PathReads reads) {
   OpenedPath opened;
   opened.attributes = to_stat(attributes);
   if (!S_ISREG(attributes.stx_mode)) return opened;
@@ -257,9 +258,22 @@ Result<Store::OpenedPath> StoreImpl::open_path_fd(const UniqueFd& fd, const Stat
   if (has_birth_time(attributes) || !root_.has_handles()) inode = table_.find_proven({attributes, {}, nullptr, ""}, 0);
   if (inode == nullptr) inode = table_.intern({attributes, handle_of(fd.get()), nullptr, ""}, 0);
   if (!open_files_.has_room(inode->number, options_.path_files_max)) return fail(EMFILE);
+  if (reads == PathReads::resident) {
+    const Stamp seen = stamp_of(attributes);
+    opened.file = open_cached(inode, &seen);
+    if (opened.file != nullptr) return opened;
+  }
   OpenedData data = TRY(open_data(inode, fd.get(), false));
   opened.file = make_open_file({std::move(inode), std::move(data), O_RDONLY, {}}, readahead());
   return opened;
+}
+
+// More small files can be hot than there may be descriptors. None: open it with one.
+std::unique_ptr<OpenFile> StoreImpl::open_cached(const InodeRef& inode, const Stamp* seen) {
+  std::shared_ptr<FileData> data = table_.data(inode);
+  if (data == nullptr || !data->open_cached(seen)) return nullptr;
+  OpenedData kept(&open_files_, inode->number, std::move(data), false);
+  return make_cached_file({inode, std::move(kept), O_RDONLY, {}});
 }
 
 }  // namespace sluice

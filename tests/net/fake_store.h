@@ -158,6 +158,7 @@ class FakeStore final : public Store {
 
     Result<bool> open(int, bool) override { return false; }
     bool open_unasked(bool) override { return false; }
+    bool open_cached(const Stamp*) override { return false; }
     void close(bool) override {}
     Result<bool> revalidate() override { return false; }
     void prefetch(PageRange) override {}

@@ -3,6 +3,7 @@
 #include <sys/mount.h>
 #include <sys/syscall.h>
 
+#include <algorithm>
 #include <ctime>
 
 #include "fs/store/identity.h"
@@ -101,6 +102,49 @@ TEST_CASE("path: what the kernel has not cached is left to a thread that may blo
   CHECK(must(read_all(*opened.file)) == "warm");
   CHECK(outcome(store->try_open_path(kRootUser, "never looked up")) == "EAGAIN");
   act_as_gateway();
+}
+
+TEST_CASE("path: more small files can be hot than descriptors may be kept", "[store][path]") {
+  for (const Mode& mode : {kModes[0], kModes[3]}) {
+    if (mode.watch && !is_root()) continue;
+    INFO(mode.name);
+    StoreOptions options;
+    options.descriptors_max = 2;  // one for the data of closed files
+    StoreFixture store(mode, options);
+    write_file(store / "keeps it", "one");
+    write_file(store / "hot", "old bytes");
+    write_file(store / "large", std::string(2 << 20, 'l'));
+    store.clock.advance(std::chrono::minutes(1));  // now the stamps can be trusted
+    for (const char* name : {"keeps it", "hot", "large"}) {
+      REQUIRE(outcome(read_all(*must(store->open_path(kRootUser, name)).file)) == "OK");
+    }
+    const auto is_held = [&](const std::string& name) {
+      return std::ranges::any_of(std::filesystem::directory_iterator("/proc/self/fd"), [&](const auto& descriptor) {
+        std::error_code gone;
+        return std::filesystem::read_symlink(descriptor, gone).filename() == name;
+      });
+    };
+    // A thread of the disk may still hold what it just read.
+    REQUIRE(store.housekeep_until([&] { return !is_held("hot") && !is_held("large"); }));
+    {
+      const auto opened = must(store->try_open_path(kRootUser, "hot"));
+      CHECK_FALSE(is_held("hot"));
+      CHECK(opened.attributes.st_size == 9);
+      CHECK(must(read_all(*opened.file)) == "old bytes");
+      CHECK(must(read_all(*opened.file, 4, 2)) == "by");
+      opened.file->data().evict();
+      CHECK(outcome(read_all(*opened.file)) == "ESTALE");
+      CHECK(must(read_all(*must(store->open_path(kRootUser, "hot")).file)) == "old bytes");
+      CHECK(must(read_all(*opened.file)) == "old bytes");
+    }
+    CHECK(store->stats().open_files == 0);
+    {
+      const auto large = must(store->try_open_path(kRootUser, "large"));
+      CHECK(is_held("large"));
+    }
+    write_file(store / "hot", "new bytes");
+    CHECK(must(read_all(*must(store->try_open_path(kRootUser, "hot")).file)) == "new bytes");
+  }
 }
 
 TEST_CASE("path: the exported user's permissions hold on the way and at its end", "[store][path]") {
