@@ -1,4 +1,4 @@
-"""A memory cgroup, by version 1 or 2 of the kernel's interface, whichever has the memory controller here.
+"""Cgroups, by version 1 or 2 of the kernel's interface, whichever has the controller here.
 
 A page of the page cache is charged to the cgroup of the process that first touched it, until it is dropped.
 """
@@ -26,43 +26,35 @@ V1 = Names("memory.limit_in_bytes", "memory.usage_in_bytes", "cache", ("memory.s
 V2 = Names("memory.max", "memory.current", "file", ("memory.swap.max", "0"))
 
 
-class MemoryCgroup:
+class Cgroup:
     """A new one below our own, or below the nearest ancestor that allows it. remove() may be called at any time."""
+
+    controller = None  # by version of the interface
 
     def __init__(self, name):
         self._name = name
         self._path = None
-        self._names = None
+        self.version = None
 
     def make(self):
         """Raises Failed where there can be none."""
-        refusal = "none hands the memory controller down"
-        parents, self._names = find_parents()
+        refusal = "none hands the controller down"
+        parents, self.version = find_parents(self.controller)
         for parent in parents:
             self._path = parent / self._name  # known before it is there: a signal may come between
             try:
                 self._path.mkdir()
-                return self._keep_in_memory()
+                return self.set_up()
             except OSError as error:
                 refusal = error.strerror
-        raise Failed(f"no memory cgroup can be made below our own or above it: {refusal}")
+        raise Failed(f"no {self.controller[1]} cgroup can be made below our own or above it: {refusal}")
 
-    def _keep_in_memory(self):
-        swap, value = self._names.swap
-        if (self._path / swap).exists():
-            self._write(swap, value)
+    def set_up(self):
+        pass
 
     def join(self):
-        """For a child that is about to become a client."""
-        self._write("cgroup.procs", str(os.getpid()))
-
-    def own_bytes(self):
-        """What is charged to it and is not page cache."""
-        stat = dict(line.split() for line in read_text(self._path / "memory.stat").splitlines())
-        return int(read_text(self._path / self._names.usage)) - int(stat[self._names.page_cache])
-
-    def limit(self, size):
-        self._write(self._names.limit, str(size))
+        """For a child that is about to become a client or a server."""
+        self.write("cgroup.procs", str(os.getpid()))
 
     def remove(self):
         deadline = time.monotonic() + REMOVE_SECONDS
@@ -82,26 +74,65 @@ class MemoryCgroup:
             except ProcessLookupError:
                 pass
 
-    def _write(self, name, value):
+    def has(self, name):
+        return (self._path / name).exists()
+
+    def read(self, name):
+        return read_text(self._path / name)
+
+    def write(self, name, value):
         try:
             (self._path / name).write_text(value, encoding="ascii")
         except OSError as error:
             raise Failed(f"{self._path / name} cannot be written: {error.strerror}") from None
 
 
-def find_parents():
+class MemoryCgroup(Cgroup):
+    controller = {1: "memory", 2: "memory"}
+
+    def set_up(self):
+        swap, value = self._names().swap
+        if self.has(swap):
+            self.write(swap, value)
+
+    def own_bytes(self):
+        """What is charged to it and is not page cache."""
+        stat = dict(line.split() for line in self.read("memory.stat").splitlines())
+        return int(self.read(self._names().usage)) - int(stat[self._names().page_cache])
+
+    def limit(self, size):
+        self.write(self._names().limit, str(size))
+
+    def _names(self):
+        return V1 if self.version == 1 else V2
+
+
+class DiskCgroup(Cgroup):
+    controller = {1: "blkio", 2: "io"}
+
+    def limit_reads(self, device, bytes_per_second):
+        """`device`: (major, minor) of a whole disk."""
+        major, minor = device
+        if self.version == 1:
+            self.write("blkio.throttle.read_bps_device", f"{major}:{minor} {bytes_per_second}")
+        else:
+            self.write("io.max", f"{major}:{minor} rbps={bytes_per_second}")
+
+
+def find_parents(controller):
+    """Where a cgroup may be made, the nearest first, and the version of the interface."""
     own = own_cgroups()
     for mountpoint, root, kind, options in cgroup_mounts():
-        if kind == "cgroup" and "memory" in options:
-            return ancestors(mountpoint, root, own.get("memory", "/"))[:1], V1
+        if kind == "cgroup" and controller[1] in options:
+            return ancestors(mountpoint, root, own.get(controller[1], "/"))[:1], 1
     for mountpoint, root, kind, _ in cgroup_mounts():
-        if kind == "cgroup2" and "memory" in read_text(mountpoint / "cgroup.controllers").split():
-            return [path for path in ancestors(mountpoint, root, own.get("", "/")) if hands_down_memory(path)], V2
-    raise Failed("there is no memory cgroup: no cgroup file system with the memory controller is mounted")
+        if kind == "cgroup2" and controller[2] in read_text(mountpoint / "cgroup.controllers").split():
+            return [path for path in ancestors(mountpoint, root, own.get("", "/")) if hands_down(path, controller[2])], 2
+    raise Failed(f"there is no {controller[1]} cgroup: no cgroup file system with that controller is mounted")
 
 
-def hands_down_memory(path):
-    return "memory" in read_text(path / "cgroup.subtree_control").split()
+def hands_down(path, controller):
+    return controller in read_text(path / "cgroup.subtree_control").split()
 
 
 def own_cgroups():

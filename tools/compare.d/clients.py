@@ -6,10 +6,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from install import find_program
-from processes import PATIENCE_SECONDS, Failed, Usage, run_client
+from processes import PATIENCE_SECONDS, Failed, LongClient, Usage, run_client
 
 WRK_REPORT = Path(__file__).with_name("wrk.lua")
 MOUNT_CLIENT = Path(__file__).with_name("mount_client.py")
+HTTP_CLIENT = Path(__file__).with_name("http_client.py")
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Result:
     client: Usage
     latency_us: dict = field(default_factory=dict)
     hits: int | None = None  # of the operations; None: not counted
+    memory_bytes: int | None = None  # of the server, taken for all operations together; None: not counted
 
     def hit_percent(self):
         return 100 * self.hits / self.operations
@@ -89,13 +91,25 @@ def by_name(operation, folder, count, seconds):
 
 def wrk(url, body_size, connections, seconds):
     """Wants whole seconds."""
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "-s", str(WRK_REPORT), url]
+    told, used = run_wrk(url, connections, seconds, [])
+    return Result(seconds=told["microseconds"] / 1e6, operations=told["requests"], bytes=told["requests"] * body_size,
+                  client=used, latency_us={"p50": told["p50_us"], "p99": told["p99_us"]})
+
+
+def wrk_at_random(url, small, connections, seconds):
+    """One of the small files after the other. The bytes are those of the heads as well."""
+    told, used = run_wrk(url, connections, seconds, ["--", str(small.count), str(small.per_folder)])
+    return Result(seconds=told["microseconds"] / 1e6, operations=told["requests"], bytes=told["bytes"], client=used,
+                  latency_us={"p50": told["p50_us"], "p99": told["p99_us"]})
+
+
+def run_wrk(url, connections, seconds, words):
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "-s", str(WRK_REPORT), url, *words]
     output, used = run_client(command, PATIENCE_SECONDS + seconds)
     told = json.loads(output.strip().splitlines()[-1])
     if told["errors"] or not told["requests"]:
         raise Failed(f"wrk counted {told['errors']} errors in {told['requests']} requests for {url}")
-    return Result(seconds=told["microseconds"] / 1e6, operations=told["requests"], bytes=told["requests"] * body_size,
-                  client=used, latency_us={"p50": told["p50_us"], "p99": told["p99_us"]})
+    return told, used
 
 
 def curl(url, body_size, times):
@@ -109,6 +123,11 @@ def curl(url, body_size, times):
         raise Failed(f"curl got {output.split()} for {url}, not {body_size} bytes")
     seconds = sum(float(taken) for _, taken in transfers)
     return Result(seconds=seconds, operations=times, bytes=body_size * times, client=used)
+
+
+def http_client(kind, port, *words):
+    """See http_client.py. Not ready yet."""
+    return LongClient(kind, [sys.executable, "-I", "-S", "-B", str(HTTP_CLIENT), kind, str(port), *map(str, words)])
 
 
 def missing_client(names):

@@ -5,7 +5,7 @@ import platform
 import time
 from pathlib import Path
 
-from processes import read_text
+from processes import Failed, read_text
 
 
 def describe(directory):
@@ -54,9 +54,23 @@ def file_system_of(directory):
 
 def readahead_kib_of(directory):
     """What the kernel reads ahead from this disk at most; None: it is on no one disk."""
+    folder = disk_folder_of(directory)
+    return int(read_text(folder / "queue/read_ahead_kb")) if folder else None
+
+
+def disk_of(directory):
+    """(major, minor) of the whole disk."""
+    folder = disk_folder_of(directory)
+    if folder is None:
+        raise Failed(f"{directory} is on no one disk, so its rate cannot be limited")
+    major, minor = read_text(folder / "dev").split(":")
+    return int(major), int(minor)
+
+
+def disk_folder_of(directory):
     device = os.stat(directory).st_dev
     disk = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}").resolve()
     for folder in (disk, disk.parent):  # a partition's is its disk's
         if (folder / "queue/read_ahead_kb").exists():
-            return int(read_text(folder / "queue/read_ahead_kb"))
+            return folder
     return None

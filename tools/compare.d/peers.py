@@ -4,11 +4,15 @@ import grp
 import hashlib
 import http.client
 import os
+import resource
 import shutil
 import socket
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
+import machine
+from cgroup import DiskCgroup, MemoryCgroup
 from files import MIB, detach, drop_pages, mounted_paths, touch_memory
 from install import find_program
 from processes import PATIENCE_SECONDS, Failed, Server, read_text, run_client
@@ -164,8 +168,21 @@ class Rclone(MountPeer):
         return self.workspace.folder("rclone.cache")
 
 
+@dataclass(frozen=True)
+class Confinement:
+    """Cgroups of a server's own."""
+
+    memory_max: int | None = None  # bytes beyond what its processes hold when they are ready; None: only counted
+    disk_rate: int | None = None  # bytes per second that it may read from the workspace's disk
+
+
 class HttpPeer(Peer):
-    port = 0
+    def __init__(self, workspace, confinement=None):
+        super().__init__(workspace)
+        self.port = 0
+        self.memory = None  # the cgroup, once it runs confined
+        self._disk = None
+        self._confinement = confinement
 
     def url(self, file):
         return f"http://127.0.0.1:{self.port}/{file.name}"
@@ -175,30 +192,69 @@ class HttpPeer(Peer):
 
     def start(self):
         self.port = free_port()
-        self.server = Server(self.command(), self.log_path())
+        self._make_cgroups()
+        self.server = Server(self.command(), self.log_path(), self._join_cgroups)
         self.server.wait_until(self._answers)
+        if self.memory and self._confinement.memory_max:
+            self.memory.limit(self._confinement.memory_max + self.memory.own_bytes())
+
+    def stop(self):
+        super().stop()
+        for cgroup in self._cgroups():
+            cgroup.remove()
+        self.memory = self._disk = None
+
+    def make_cold(self, file):
+        """A server starts with nothing; the kernel's pages below it go as well."""
+        self.stop()
+        drop_pages(file.path)
+        self.start()
+
+    def _make_cgroups(self):
+        if self._confinement is None:
+            return
+        name = f"sluice-compare.{os.getpid()}.{self.name}"
+        self.memory = MemoryCgroup(name)
+        self.memory.make()
+        if self._confinement.disk_rate:
+            self._disk = DiskCgroup(name)
+            self._disk.make()
+            self._disk.limit_reads(machine.disk_of(self.workspace.root), self._confinement.disk_rate)
+
+    def _join_cgroups(self):
+        for cgroup in self._cgroups():
+            cgroup.join()
+
+    def _cgroups(self):
+        return [cgroup for cgroup in (self.memory, self._disk) if cgroup]
 
     def _answers(self):
         socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
         return True
 
     def verify(self, file):
+        """Also reads all of it."""
         digest = hashlib.sha256()
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        path = file.path
         try:
-            connection.request("GET", f"/{file.name}")
-            answer = connection.getresponse()
-            if answer.status == 403:
-                raise Failed(f"GET /{file.name}: 403; --dir must name a directory that everybody may enter")
-            if answer.status != 200:
-                raise Failed(f"GET /{file.name}: {answer.status}")
-            while piece := answer.read(PIECE_BYTES):
-                digest.update(piece)
+            for path in file.files():
+                self._digest(connection, f"/{path.relative_to(self.workspace.files)}", digest)
         except (OSError, http.client.HTTPException) as error:
-            raise Failed(f"GET /{file.name}: {error or type(error).__name__}") from None
+            raise Failed(f"GET {path.name}: {error or type(error).__name__}") from None
         finally:
             connection.close()
         check_sha256(digest.hexdigest(), file)
+
+    def _digest(self, connection, path, digest):
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        if answer.status == 403:
+            raise Failed(f"GET {path}: 403; --dir must name a directory that everybody may enter")
+        if answer.status != 200:
+            raise Failed(f"GET {path}: {answer.status}")
+        while piece := answer.read(PIECE_BYTES):
+            digest.update(piece)
 
 
 class SluiceServe(HttpPeer):
@@ -206,8 +262,8 @@ class SluiceServe(HttpPeer):
 
     name = SLUICE
 
-    def __init__(self, workspace, binary, cache_size):
-        super().__init__(workspace)
+    def __init__(self, workspace, binary, cache_size, confinement=None):
+        super().__init__(workspace, confinement)
         self._binary = binary
         self._cache_size = cache_size
 
@@ -219,16 +275,27 @@ class SluiceServe(HttpPeer):
 class Nginx(HttpPeer):
     name = "nginx"
     program = "nginx"
+    large_files = ""  # more words of the configuration
 
     def command(self):
-        directory = self.workspace.folder("nginx")
-        words = {"USER": nginx_user(), "DIRECTORY": str(directory), "PORT": str(self.port), "ROOT": str(self.workspace.files)}
+        directory = self.workspace.folder(self.name)
+        descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        words = {"USER": nginx_user(), "DIRECTORY": directory, "PORT": self.port, "ROOT": self.workspace.files,
+                 "LARGE_FILES": self.large_files, "DESCRIPTORS": descriptors, "CONNECTIONS": descriptors * 3 // 4,
+                 "OPEN_FILES": descriptors * 3 // 4}
         text = read_text(NGINX_TEMPLATE)
         for word, value in words.items():
-            text = text.replace(f"@{word}@", value)
+            text = text.replace(f"@{word}@", str(value))
         configuration = directory / "nginx.conf"
         configuration.write_text(text, encoding="utf-8")
         return [find_program(self.program), "-p", str(directory), "-c", str(configuration), "-e", "stderr"]
+
+
+class NginxDirect(Nginx):
+    """Large files by O_DIRECT in threads of its own: what nginx's manual offers to those who share memory with streams."""
+
+    name = "nginx-direct"
+    large_files = "aio threads; directio 1m; output_buffers 2 1m;"
 
 
 def nginx_user():

@@ -42,6 +42,18 @@ def prepare_child():
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
+def start_child(name, command, prepare, **streams):
+    def prepare_both():
+        prepare_child()
+        if prepare:
+            prepare()
+
+    try:
+        return subprocess.Popen(command, start_new_session=True, preexec_fn=prepare_both, **streams)
+    except subprocess.SubprocessError:  # whose text hides what `prepare` raised
+        raise Failed(f"{name} may not be put where it belongs") from None
+
+
 @dataclass(frozen=True)
 class Usage:
     """What processes have used so far; the difference of two is what a measurement cost."""
@@ -88,12 +100,12 @@ def read_text(path):
 class Server:
     """A server process in the foreground, with its workers. Stopped by SIGTERM, by SIGKILL if it does not listen."""
 
-    def __init__(self, command, log_path):
+    def __init__(self, command, log_path, prepare=None):
+        """`prepare` runs in the child."""
         self._name = os.path.basename(command[0])
         self._log_path = log_path
         with open(log_path, "wb") as log:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                             start_new_session=True, preexec_fn=prepare_child)
+            self._process = start_child(self._name, command, prepare, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
 
     def wait_until(self, ready):
         """`ready` may raise OSError: not yet."""
@@ -163,18 +175,9 @@ class LongClient:
 
     def __init__(self, name, command, prepare=None):
         """`prepare` runs in the child."""
-
-        def prepare_both():
-            prepare_child()
-            if prepare:
-                prepare()
-
-        self._name = name
-        try:
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                             start_new_session=True, preexec_fn=prepare_both)
-        except subprocess.SubprocessError:  # whose text hides what `prepare` raised
-            raise Failed(f"the {self._name} client may not be put where it belongs") from None
+        self._name = f"{name} client"
+        self._process = start_child(self._name, command, prepare, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                    stderr=subprocess.STDOUT)
 
     def __enter__(self):
         return self
@@ -192,12 +195,12 @@ class LongClient:
 
     def answer(self, timeout_seconds):
         if not select.select([self._process.stdout], [], [], timeout_seconds)[0]:
-            raise Failed(f"the {self._name} client did not answer within {timeout_seconds:.0f} s")
+            raise Failed(f"the {self._name} did not answer within {timeout_seconds:.0f} s")
         line = self._process.stdout.readline().decode(errors="replace").strip()
         try:
             told = json.loads(line)
         except ValueError:
-            raise Failed(f"the {self._name} client ended: {line or 'no message'}") from None
+            raise Failed(f"the {self._name} ended: {line or 'no message'}") from None
         if "error" in told:
             raise Failed(told["error"])
         return told

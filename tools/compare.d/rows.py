@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import machine
 from clients import Result
-from files import GIB, MIB
+from files import GIB, KIB, MIB
 from processes import Failed, Usage
 
 SLUICE = "sluice"
@@ -79,6 +79,7 @@ FIGURES = {
     "%": lambda sample: sample.result.hit_percent(),
     "points": lambda sample: sample.before.hit_percent() - sample.result.hit_percent(),
     "us": lambda sample: sample.result.latency_us["p99"],
+    "KiB": lambda sample: sample.result.memory_bytes / sample.result.operations / KIB,
 }
 
 

@@ -1,37 +1,115 @@
-"""Warm GETs beside nginx's sendfile. Small and middling files by wrk with 16 connections, the large one by one curl."""
+"""GETs beside nginx's. Small and middling files by wrk with 16 connections, large ones by one curl.
+
+Warm, both have all the memory that they want. Beyond memory they have the same little: Sluice a cache of that size, nginx a
+memory cgroup that holds as much beside its own processes; once by sendfile from the page cache, once with large files by
+O_DIRECT in threads. Then hot small files are fetched at random, first alone, then while two clients take files of many times
+the cache: from the disk as it is, and from one that gives 100 MB/s (a throttled cgroup).
+
+What a connection costs is the growth of the server's memory cgroup, kernel memory included; the client's end is not in it.
+"""
 
 import contextlib
+from dataclasses import dataclass, replace
 
 import clients
-from files import KIB, MIB, size_text
-from peers import Nginx, SluiceServe
-from rows import Row, measure, prove, wanted
+from clients import Result
+from files import KIB, MIB, drop_pages, size_text, touch_memory
+from peers import Confinement, Nginx, NginxDirect, SluiceServe
+from processes import PATIENCE_SECONDS, Usage
+from rows import SLUICE, Row, Sample, measure, measure_together, prove, wanted
 
 CONNECTIONS = 16
 SIZES = (4 * KIB, 64 * KIB, MIB)
+STREAMS = 2
+SLOW_DISK = 100_000_000  # bytes per second
+
+
+@dataclass(frozen=True)
+class Scale:
+    cache: int
+    hot_files: int  # a page each, so that they fill half of it
+    stream: int
+    idle: int  # connections
+    slow: int
+
+
+def scale_of(plan):
+    if plan.quick:
+        return Scale(cache=16 * MIB, hot_files=1000, stream=64 * MIB, idle=500, slow=50)
+    return Scale(cache=80 * MIB, hot_files=10000, stream=plan.large_size, idle=10000, slow=1000)
 
 
 def disk_bytes(plan):
-    return sum(SIZES) + plan.large_size
+    scale = scale_of(plan)
+    return sum(SIZES) + plan.large_size + STREAMS * scale.stream + scale.hot_files * 4 * KIB
 
 
 def run(plan, workspace, paper):
-    peers = [SluiceServe(workspace, plan.sluice, plan.warm_cache_size), Nginx(workspace)]
-    files = [workspace.file(size) for size in (*SIZES, plan.large_size)]
+    scale = scale_of(plan)
     missing = clients.missing_client(["wrk", "curl"])
-    with contextlib.ExitStack() as cleanup:
-        for peer in peers:
+    files = [workspace.file(size) for size in (*SIZES, plan.large_size)]
+    hot = workspace.small_files("hot", scale.hot_files)
+    streams = [workspace.file(scale.stream, f"stream-{number}") for number in range(STREAMS)]
+    paper.open_suite("http", f"GETs; wrk with {CONNECTIONS} connections, {size_text(plan.large_size)} by curl; beyond memory: "
+                             f"{size_text(scale.cache)} of cache, {scale.hot_files} hot files, streams of {size_text(scale.stream)}")
+
+    def all_of(confinement_of, cache_size):
+        made = [SluiceServe(workspace, plan.sluice, cache_size, confinement_of(SLUICE))]
+        made += [kind(workspace, confinement_of(kind.name)) for kind in (Nginx, NginxDirect)]
+        for peer in made:
             peer.out = peer.out or missing
+        return made
+
+    def same_memory(disk_rate=None):
+        return lambda name: Confinement(None if name == SLUICE else scale.cache, disk_rate)
+
+    small, large = files[0], files[-1]
+    for group in [
+        Group(all_of(lambda _: None, plan.warm_cache_size)[:2], files, warm_rows(plan, files)),
+        Group(all_of(same_memory(), scale.cache), streams, cold_rows(streams[0])),
+        Group(all_of(same_memory(), scale.cache), [], crowd_rows("mixed", ""), lambda peer: Crowd("mixed", peer, plan, hot, streams)),
+        Group(all_of(same_memory(SLOW_DISK), scale.cache), [], crowd_rows("throttled", ", slow disk"),
+              lambda peer: Crowd("throttled", peer, plan, hot, streams)),
+        Group(all_of(lambda _: Confinement(), plan.warm_cache_size)[:2], [small], idle_rows(scale),
+              lambda peer: IdleConnections(peer, plan, small)),
+        Group(all_of(lambda _: Confinement(), plan.warm_cache_size)[:2], [small, large], slow_rows(scale),
+              lambda peer: SlowReaders(peer, plan, small, large)),
+    ]:
+        measure_group(group, plan, paper)
+
+
+@dataclass(frozen=True)
+class Group:
+    peers: list
+    proven: list
+    rows: list
+    trial: object = None  # of a peer, that answers all rows; None: each row asks for itself
+
+
+def measure_group(group, plan, paper):
+    rows = wanted(group.rows, plan)
+    if not rows:
+        return
+    with contextlib.ExitStack() as cleanup:
+        for peer in group.peers:
             cleanup.callback(peer.stop)
-            prove(peer, files)
-        paper.open_suite("http", f"Warm GETs; wrk with {CONNECTIONS} connections, {size_text(plan.large_size)} by curl")
-        for row in wanted(rows(plan, files), plan):
-            paper.add("http", measure(row, peers, plan.pairs))
+            prove(peer, group.proven)
+        if group.trial is None:
+            for row in rows:
+                paper.add("http", measure(row, group.peers, plan.pairs))
+            return
+        measured = measure_together(group.rows, group.peers, plan.pairs, lambda peer: group.trial(peer).run())
+        for row in measured:
+            if row.row in rows:
+                paper.add("http", row)
 
 
-def rows(plan, files):
+# ---- warm and cold ----
+
+
+def warm_rows(plan, files):
     *small, large = files
-    seconds = max(1, round(plan.seconds))
+    seconds = whole_seconds(plan)
     times = 1 if plan.quick else 3
     made = [get(file, lambda peer, file=file: clients.wrk(peer.url(file), file.size, CONNECTIONS, seconds)) for file in small]
     return [*made, get(large, lambda peer: clients.curl(peer.url(large), large.size, times), key="get-large")]
@@ -42,3 +120,141 @@ def get(file, ask, key=None):
     unit = "1000/s" if file.size < MIB else "MB/s"
     # Warm since it was verified; once more, because a server may have been started again.
     return Row(key, f"GET {size_text(file.size)}", unit, True, ask, lambda peer: clients.curl(peer.url(file), file.size, 1))
+
+
+def cold_rows(file):
+    return [Row("get-cold", f"GET {size_text(file.size)}, cold", "MB/s", False,
+                lambda peer: clients.curl(peer.url(file), file.size, 1), lambda peer: peer.make_cold(file))]
+
+
+def whole_seconds(plan):
+    return max(1, round(plan.seconds))
+
+
+# ---- hot files beside streams ----
+
+
+def crowd_rows(key, where):
+    return [
+        Row(f"{key}-hot-alone", f"hot GETs, alone{where}", "1000/s", None),
+        Row(f"{key}-hot-beside", f"hot GETs, beside streams{where}", "1000/s", None),
+        Row(f"{key}-p99-alone", f"p99 of a hot GET, alone{where}", "us", None),
+        Row(f"{key}-p99-beside", f"p99 beside streams{where}", "us", None),
+        Row(f"{key}-streams", f"both streams{where}", "MB/s", None),
+    ]
+
+
+class Crowd:
+    """One peer, once, from an empty cache."""
+
+    def __init__(self, key, peer, plan, hot, streams):
+        self._key = key
+        self._peer = peer
+        self._seconds = whole_seconds(plan) * (1 if plan.quick else 4)
+        self._hot = hot
+        self._streams = streams
+        self._cache = scale_of(plan).cache
+
+    def run(self):
+        self._begin_empty()
+        self._peer.verify(self._hot)
+        alone = self._sample(self._read_hot)
+        with contextlib.ExitStack() as cleanup:
+            streaming = [cleanup.enter_context(clients.http_client("stream", self._peer.port, f"/{stream.name}"))
+                         for stream in self._streams]
+            for client in streaming:
+                client.answer(PATIENCE_SECONDS)
+            beside = self._read_hot()
+            for client in streaming:
+                client.tell("enough")
+            streamed = sum_of([client.answer(PATIENCE_SECONDS) for client in streaming])
+        self._peer.stop()
+        beside, streamed = Sample(beside, None), Sample(streamed, None)  # whose processor time the server's is, is not known
+        answers = {"hot-alone": alone, "hot-beside": beside, "p99-alone": alone, "p99-beside": beside, "streams": streamed}
+        return {f"{self._key}-{name}": sample for name, sample in answers.items()}
+
+    def _begin_empty(self):
+        self._peer.stop()
+        for path in [*self._hot.files(), *(stream.path for stream in self._streams)]:
+            drop_pages(path)
+        touch_memory(2 * self._cache)
+        self._peer.start()
+
+    def _read_hot(self):
+        return clients.wrk_at_random(self._peer.url(self._hot), self._hot, CONNECTIONS, self._seconds)
+
+    def _sample(self, ask):
+        before = self._peer.usage()
+        result = ask()
+        return Sample(result, self._peer.usage().since(before))
+
+
+def sum_of(told):
+    return Result(seconds=max(one["seconds"] for one in told), operations=len(told), bytes=sum(one["bytes"] for one in told),
+                  client=Usage(sum(one["cpu_seconds"] for one in told), None))
+
+
+# ---- many connections ----
+
+
+def idle_rows(scale):
+    return [
+        Row("idle-memory", f"memory of each of {scale.idle} idle connections", "KiB", None),
+        Row("idle-none", "GET 4 KiB, no others", "1000/s", None),
+        Row("idle-beside", f"GET 4 KiB beside {scale.idle} idle", "1000/s", None),
+    ]
+
+
+class IdleConnections:
+    def __init__(self, peer, plan, file):
+        self._peer = peer
+        self._file = file
+        self._seconds = whole_seconds(plan)
+        self._count = scale_of(plan).idle
+
+    def run(self):
+        self._peer.ensure_started()
+        alone = self._ask()
+        with clients.http_client("idle", self._peer.port, f"/{self._file.name}", self._count) as client:
+            before = self._peer.memory.own_bytes()
+            client.answer(PATIENCE_SECONDS)
+            taken = self._peer.memory.own_bytes() - before
+            beside = self._ask()
+            client.tell("enough")
+            client.answer(PATIENCE_SECONDS)
+        self._peer.stop()
+        memory = replace(beside, operations=self._count, memory_bytes=taken)
+        return {"idle-memory": Sample(memory, None), "idle-none": Sample(alone, None), "idle-beside": Sample(beside, None)}
+
+    def _ask(self):
+        return clients.wrk(self._peer.url(self._file), self._file.size, CONNECTIONS, self._seconds)
+
+
+def slow_rows(scale):
+    return [
+        Row("slow-none", "p99 of GET 4 KiB, no others", "us", None),
+        Row("slow-beside", f"p99 beside {scale.slow} slow readers", "us", None),
+    ]
+
+
+class SlowReaders:
+    def __init__(self, peer, plan, small, large):
+        self._peer = peer
+        self._small = small
+        self._large = large
+        self._seconds = whole_seconds(plan)
+        self._count = scale_of(plan).slow
+
+    def run(self):
+        self._peer.ensure_started()
+        alone = self._ask()
+        with clients.http_client("slow", self._peer.port, f"/{self._large.name}", self._count) as client:
+            client.answer(PATIENCE_SECONDS)
+            beside = self._ask()
+            client.tell("enough")
+            client.answer(PATIENCE_SECONDS)
+        self._peer.stop()
+        return {"slow-none": Sample(alone, None), "slow-beside": Sample(beside, None)}
+
+    def _ask(self):
+        return clients.wrk(self._peer.url(self._small), self._small.size, 1, self._seconds)

@@ -51,9 +51,10 @@ TEST_CASE("known: what is asked for again is answered without the backing", "[st
   ::mkdir((store / "d").c_str(), 0755);
   write_file(store / "d/f", "content");
   REQUIRE(::symlink("f", (store / "d/l").c_str()) == 0);
-  std::optional<uint64_t> missed;
-  for (int round = 0; round < 3; ++round) {
-    if (round == 1) missed = misses(store);
+  // Whoever else moves or removes directories of this file system makes the store look again, so a quiet round counts.
+  bool asked_nothing = false;
+  for (int round = 0; round < 100 && !asked_nothing; ++round) {
+    const uint64_t missed = misses(store);
     const InodeNumber d = store.number("d");
     const InodeNumber f = store.number("f", d);
     CHECK(must(store->getattr(f)).values.st_size == 7);
@@ -65,8 +66,9 @@ TEST_CASE("known: what is asked for again is answered without the backing", "[st
     CHECK(names_in(store, d) == std::vector<std::string>{"f", "l"});
     CHECK(must(store->readlink(store.number("l", d))) == "f");
     CHECK(outcome(store->getxattr(f, "user.none")) == "ENODATA");
+    asked_nothing = misses(store) == missed;
   }
-  CHECK(misses(store) == *missed);
+  CHECK(asked_nothing);
 }
 
 TEST_CASE("known: opens ask, unless the options let them rely on what is known", "[store][known]") {
