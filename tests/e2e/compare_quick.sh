@@ -34,13 +34,15 @@ nothing_left() {
 }
 
 cgroup_is_there() {
-  [ -n "$(find /sys/fs/cgroup -name "sluice-compare.$ran" 2>/dev/null)" ]
+  [ -n "$(find /sys/fs/cgroup -name "sluice-compare.$ran*" 2>/dev/null)" ]
 }
 
 "$compare" all --quick --dir "$work/files" --json "$work/result.json" >"$work/table" 2>&1 &
 started=$!
 ran=$started
-wait "$started" || { cat "$work/table"; fail "it ended with status $?"; }
+status=0
+wait "$started" || status=$?
+[ "$status" = 0 ] || { cat "$work/table"; fail "it ended with status $status"; }
 started=
 cat "$work/table"
 nothing_left "after a run"
@@ -56,7 +58,7 @@ with open(sys.argv[2], encoding="utf-8") as file:
 mounts = {"sluice", "backing", "bindfs", "rclone"}
 wanted = {
     "mount": [mounts] * 6 + [{"sluice", "ceiling", "bindfs", "rclone"}] * 3 + [mounts] * 9,
-    "http": [{"sluice", "nginx"}] * 4,
+    "http": [{"sluice", "nginx"}] * 4 + [{"sluice", "nginx", "nginx-direct"}] * 11 + [{"sluice", "nginx"}] * 5,
     "cache": [{"sluice", "page-cache"}] * 8,
 }
 assert set(told["suites"]) == set(wanted), told["suites"].keys()
@@ -97,3 +99,4 @@ cgroup_and_clients_are_there() { cgroup_is_there && hot_client_runs; }
 
 interrupt mount grep -qF "$work/files" /proc/self/mountinfo
 interrupt cache cgroup_and_clients_are_there
+interrupt http cgroup_is_there

@@ -101,6 +101,11 @@ class Workspace:
         return self._files[name]
 
     def small_files(self, name, count, per_folder=FILES_PER_FOLDER):
+        if name not in self._files:
+            self._files[name] = self._make_small(name, count, per_folder)
+        return self._files[name]
+
+    def _make_small(self, name, count, per_folder):
         made = SmallFiles(self.files / name, count, "", per_folder)
         for folder in made.folders():
             folder.mkdir(parents=True)

@@ -21,6 +21,7 @@ from rows import SLUICE
 PIECE_BYTES = MIB
 DIGEST = Path(__file__).with_name("digest.py")
 NGINX_TEMPLATE = Path(__file__).with_name("nginx.conf")
+TRUSTING = ["--watch", "--attr-timeout", "10m", "--entry-timeout", "10m"]  # as nginx's open_file_cache_valid, but safely
 
 
 class Peer:
@@ -175,6 +176,21 @@ class Confinement:
     memory_max: int | None = None  # bytes beyond what its processes hold when they are ready; None: only counted
     disk_rate: int | None = None  # bytes per second that it may read from the workspace's disk
 
+    def refusal(self, directory):
+        """Why it cannot be had here; None: it can."""
+        tried = [MemoryCgroup(f"sluice-compare.{os.getpid()}.try")]
+        try:
+            tried[0].make()
+            if self.disk_rate:
+                tried.append(DiskCgroup(f"sluice-compare.{os.getpid()}.try"))
+                tried[1].make()
+                tried[1].limit_reads(machine.disk_of(directory), self.disk_rate)
+        except Failed as error:
+            return str(error)
+        finally:
+            for cgroup in tried:
+                cgroup.remove()
+        return None
 
 class HttpPeer(Peer):
     def __init__(self, workspace, confinement=None):
@@ -183,6 +199,8 @@ class HttpPeer(Peer):
         self.memory = None  # the cgroup, once it runs confined
         self._disk = None
         self._confinement = confinement
+        if confinement and not self.out:
+            self.out = confinement.refusal(workspace.root)
 
     def url(self, file):
         return f"http://127.0.0.1:{self.port}/{file.name}"
@@ -258,7 +276,7 @@ class HttpPeer(Peer):
 
 
 class SluiceServe(HttpPeer):
-    """nginx relies on what it knows of a file for 10 minutes (open_file_cache_valid); --watch does so safely, where it may."""
+    """nginx relies on what it knows of a file for 10 minutes (open_file_cache_valid); so does Sluice where it may watch."""
 
     name = SLUICE
 
@@ -269,7 +287,7 @@ class SluiceServe(HttpPeer):
 
     def command(self):
         return [self._binary, "serve", "--log-level", "warning", "--cache-size", str(self._cache_size),
-                "--http", f"127.0.0.1:{self.port}", *(["--watch"] if os.geteuid() == 0 else []), str(self.workspace.files)]
+                "--http", f"127.0.0.1:{self.port}", *(TRUSTING if os.geteuid() == 0 else []), str(self.workspace.files)]
 
 
 class Nginx(HttpPeer):

@@ -49,7 +49,7 @@ def run(plan, workspace, paper):
     missing = clients.missing_client(["wrk", "curl"])
     files = [workspace.file(size) for size in (*SIZES, plan.large_size)]
     hot = workspace.small_files("hot", scale.hot_files)
-    streams = [workspace.file(scale.stream, f"stream-{number}") for number in range(STREAMS)]
+    streams = [workspace.file(scale.stream, f"download-{number}") for number in range(STREAMS)]
     paper.open_suite("http", f"GETs; wrk with {CONNECTIONS} connections, {size_text(plan.large_size)} by curl; beyond memory: "
                              f"{size_text(scale.cache)} of cache, {scale.hot_files} hot files, streams of {size_text(scale.stream)}")
 
