@@ -86,7 +86,7 @@ bool FileDataImpl::open_cached(const Stamp* seen) {
   if (!state_.known || state_.stamp.size > kSmallFileMax || cached_->blocks() == 0) return false;
   if (seen != nullptr) {
     if (state_.changes_under_way > 0 || *seen != state_.stamp) return false;
-    if (!is_trustworthy(state_.stamp, state_.looked_at, context_.grain)) return false;
+    if (!state_.trustworthy || state_.cache_is_doubtful) return false;
   }
   count_open(false);
   return true;
@@ -180,7 +180,7 @@ void FileDataImpl::tidy() {
 
 FileVersion FileDataImpl::version() const {
   MutexLock lock(&mutex_);
-  return {state_.stamp, is_trustworthy(state_.stamp, state_.looked_at, context_.grain)};
+  return {state_.stamp, state_.trustworthy && !state_.cache_is_doubtful};
 }
 
 uint32_t FileDataImpl::generation() const {
@@ -216,18 +216,30 @@ std::unique_ptr<ChangeWatch> FileDataImpl::watch() {
   return std::make_unique<OwnWatch>(this);
 }
 
+// What a look at the backing showed is what we believe from now on.
+void FileDataImpl::adopt(const Stamp& seen, uint64_t look) {
+  const std::chrono::nanoseconds now = context_.clock->monotonic();
+  if (!state_.known || seen != state_.stamp) state_.first_seen = now;
+  state_.known = true;
+  state_.stamp = seen;
+  state_.look = look;
+  const LookTimes times{.since_first = now - state_.first_seen, .realtime = context_.clock->realtime()};
+  state_.trustworthy = is_trustworthy(seen, times, context_.stamp_clock);
+}
+
 // Compares what a look at the backing showed with what we believe. Looks are numbered when they begin: one that began
 // before the stamp we hold says nothing, and while our own changes are under way no look does. Returns true when
 // somebody else changed the file.
-bool FileDataImpl::judge(const Stamp& seen, std::chrono::nanoseconds looked_at, uint64_t look) {
+//
+// Of a stamp that was not to be trusted when it was taken, nobody can say: the cache is doubtful. But nothing is known
+// to have changed, so no reply under way is broken off.
+bool FileDataImpl::judge(const Stamp& seen, uint64_t look) {
   if (look <= state_.look) return false;
-  const bool first = !state_.known;
-  const bool same = seen == state_.stamp && is_trustworthy(state_.stamp, state_.looked_at, context_.grain);
-  state_.known = true;
-  state_.stamp = seen;
-  state_.looked_at = looked_at;
-  state_.look = look;
-  if (first || same) return false;
+  const bool changed = state_.known && seen != state_.stamp;
+  if (state_.known && !state_.trustworthy) state_.cache_is_doubtful = true;
+  adopt(seen, look);
+  if (!changed) return false;
+  state_.cache_is_doubtful = false;
   state_.generation++;
   if (watches_) watches_->touch_all();
   return true;
@@ -238,13 +250,19 @@ Result<bool> FileDataImpl::revalidate() {
   if (!fd) return false;
   const uint64_t look = next_look();
   const Stamp seen = TRY(read_stamp(fd->get()));
-  const auto now = context_.clock->realtime();
+  bool changed = false;
   {
     MutexLock lock(&mutex_);
-    if (state_.changes_under_way > 0 || !judge(seen, now, look)) return false;
+    if (state_.changes_under_way > 0) return false;
+    changed = judge(seen, look);
+    if (!changed && !state_.cache_is_doubtful) return false;
+    if (!changed) state_.generation++;
+    state_.cache_is_doubtful = false;
   }
-  count_change();  // what is known of the file's attributes is from before
-  context_.outside_changes.fetch_add(1);
+  if (changed) {
+    count_change();  // what is known of the file's attributes is from before
+    context_.outside_changes.fetch_add(1);
+  }
   drop(kWholeFile);
   return true;
 }
@@ -264,7 +282,6 @@ Result<void> FileDataImpl::begin_change(int fd, const ByteRange& bytes, SetIdBit
   }
   const uint64_t look = next_look();
   const auto seen = read_statx(fd);
-  const auto now = context_.clock->realtime();
   bool foreign = false;
   {
     MutexLock lock(&mutex_);
@@ -274,7 +291,7 @@ Result<void> FileDataImpl::begin_change(int fd, const ByteRange& bytes, SetIdBit
       return tl::unexpected(seen.error());
     }
     state_.set_id_bits = seen->stx_mode & (S_ISUID | S_ISGID);
-    foreign = judge(stamp_of(*seen), now, look);
+    foreign = judge(stamp_of(*seen), look);
   }
   if (!foreign) return {};
   context_.outside_changes.fetch_add(1);
@@ -292,16 +309,11 @@ void FileDataImpl::end_change(int fd, const ByteRange& bytes) {
   count_change();
   const uint64_t look = next_look();
   const auto seen = read_stamp(fd);
-  const auto now = context_.clock->realtime();
   MutexLock lock(&mutex_);
   state_.changes_under_way--;
   end_watched_change(bytes);
   if (!bytes.empty()) changes_++;
-  if (!seen || look <= state_.look) return;
-  state_.known = true;
-  state_.stamp = *seen;
-  state_.looked_at = now;
-  state_.look = look;
+  if (seen && look > state_.look) adopt(*seen, look);
 }
 
 std::shared_ptr<FileData> FileData::create(InodeNumber number, FileDataContext* context) {

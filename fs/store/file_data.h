@@ -39,7 +39,7 @@ struct FileDataContext {
   Disk* disk = nullptr;
   BackingHealth* health = nullptr;  // none: calls are never refused
   const Clock* clock = &system_clock();
-  std::chrono::nanoseconds grain{};
+  StampClock stamp_clock;
   bool is_local = true;                        // of this machine: close(2) of the backing waits for nothing
   bool direct_io = true;                       // false: buffered + drop (backing refuses O_DIRECT, or forced)
   std::atomic<uint64_t> direct_io_refused{0};  // opens where O_DIRECT was refused; the first one is logged
@@ -96,8 +96,8 @@ class FileData {
   virtual bool open_cached(const Stamp* seen) = 0;
   virtual void close(bool for_writing) = 0;
 
-  // Compares the stamp with the backing's and moves the generation when somebody else changed the file. Returns true
-  // when it moved. One statx(2).
+  // Compares the stamp with the backing's, and moves the generation when somebody else changed the file, or may have
+  // changed it without a trace (see is_trustworthy). Returns true when it moved. One statx(2).
   virtual Result<bool> revalidate() = 0;
   virtual FileVersion version() const = 0;
   virtual uint64_t size() const = 0;

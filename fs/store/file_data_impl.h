@@ -76,9 +76,11 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
     uint32_t generation = 1;  // of the cache's keys: moves with foreign changes only
     bool known = false;       // a stamp was taken
     Stamp stamp;
-    std::chrono::nanoseconds looked_at{};
-    uint64_t look = 0;               // number of the look that gave the stamp
-    uint32_t changes_under_way = 0;  // our own
+    bool trustworthy = false;               // as of the look that gave it
+    bool cache_is_doubtful = false;         // what is cached may be older than the stamp, which would not show it
+    std::chrono::nanoseconds first_seen{};  // the stamp, by the monotonic clock
+    uint64_t look = 0;                      // number of the look that gave the stamp
+    uint32_t changes_under_way = 0;         // our own
     // For the changes under way: the bits before the first of them, and whether one of them must clear the bits.
     mode_t set_id_bits = 0;
     bool clears_set_id = false;
@@ -114,7 +116,8 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   Result<void> begin_change(int fd, const ByteRange& bytes, SetIdBits set_id = SetIdBits::clear);
   void end_change(int fd, const ByteRange& bytes);
   void end_watched_change(const ByteRange& bytes) REQUIRES(mutex_);
-  bool judge(const Stamp& seen, std::chrono::nanoseconds looked_at, uint64_t look) REQUIRES(mutex_);
+  bool judge(const Stamp& seen, uint64_t look) REQUIRES(mutex_);
+  void adopt(const Stamp& seen, uint64_t look) REQUIRES(mutex_);
   uint64_t next_look() { return looks_.fetch_add(1) + 1; }
 
   // Writing.

@@ -98,7 +98,8 @@ InodeRef InodeTable::intern(const FoundFile& file, uint64_t references) {
 // A birth time that a later file could still get proves nothing.
 bool InodeTable::is_born_long_ago(const Statx& attributes) const {
   if (!has_birth_time(attributes)) return true;  // the incarnation is the handle itself
-  return context_->clock->realtime().count() - birth_ns(attributes) > grain_.count();
+  const int64_t born_ns = birth_ns(attributes);
+  return context_->clock->realtime().count() - born_ns > grain_of(clock_, born_ns).count();
 }
 
 void InodeTable::reference(const InodeRef& inode) {

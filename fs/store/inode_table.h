@@ -77,10 +77,10 @@ struct FoundFile {
 
 class InodeTable {
  public:
-  // `grain`: as long two files born one after the other may have the same birth time; see timestamp_grain().
+  // `clock`: of birth times.
   // `finds_handles`: find_handle works, for 40 bytes more per inode.
-  InodeTable(FileDataContext* context, std::chrono::nanoseconds grain, bool finds_handles)
-      : context_(context), grain_(grain), finds_handles_(finds_handles) {}
+  InodeTable(FileDataContext* context, const StampClock& clock, bool finds_handles)
+      : context_(context), clock_(clock), finds_handles_(finds_handles) {}
 
   InodeRef find(InodeNumber number) const;
   InodeRef find_handle(const FileHandle& handle) const;
@@ -171,7 +171,7 @@ class InodeTable {
   bool is_born_long_ago(const Statx& attributes) const;
 
   FileDataContext* const context_;
-  const std::chrono::nanoseconds grain_;
+  const StampClock clock_;
   const bool finds_handles_;
   mutable Mutex mutex_;
   InodeNumber next_number_ GUARDED_BY(mutex_) = kRootInode;

@@ -93,13 +93,13 @@ StoreImpl::StoreImpl(const StoreOptions& options, Root root, BlockCache* cache, 
       open_age_(open_age(options_)),
       metadata_(options_.metadata_cache_bytes,
                 std::max({options_.attr_timeout, options_.entry_timeout, options_.negative_timeout, open_age_}), clock),
-      table_(&context_, timestamp_grain(root_.fd()), options_.watch),
+      table_(&context_, stamp_clock(root_.fd()), options_.watch),
       descriptors_(options_.descriptors_max) {
   context_.cache = cache;
   context_.disk = disk;
   context_.health = options_.health;
   context_.clock = clock;
-  context_.grain = timestamp_grain(root_.fd());
+  context_.stamp_clock = stamp_clock(root_.fd());
   context_.is_local = root_.is_local();
   context_.direct_io = options_.direct_io;
   context_.idle_descriptors_max = options_.descriptors_max / 2;

@@ -15,6 +15,9 @@
 namespace sluice {
 namespace {
 
+constexpr std::chrono::nanoseconds kWholeSeconds = std::chrono::seconds(2);  // FAT counts in two of them
+constexpr std::chrono::nanoseconds kClocksDiffer = std::chrono::seconds(2);
+
 int64_t nanoseconds_of(const statx_timestamp& time) {
   return time.tv_sec * 1'000'000'000 + time.tv_nsec;
 }
@@ -69,25 +72,37 @@ struct stat to_stat(const struct ::statx& from) {
   return to;
 }
 
-std::chrono::nanoseconds timestamp_grain(int fd) {
+StampClock stamp_clock(int fd) {
   using namespace std::chrono_literals;
+  constexpr StampClock kForeign{.tick = 20ms, .is_foreign = true};
   struct statfs info {};
-  if (::fstatfs(fd, &info) != 0) return 2s;
+  if (::fstatfs(fd, &info) != 0) return kForeign;
   switch (static_cast<unsigned long>(info.f_type)) {
     case EXT4_SUPER_MAGIC:
     case XFS_SUPER_MAGIC:
     case BTRFS_SUPER_MAGIC:
-    case TMPFS_MAGIC: return kernel_at_least(6, 13) ? 0ns : 10ms;
+    case TMPFS_MAGIC: return {.tick = kernel_at_least(6, 13) ? 0ms : 10ms};
     case F2FS_SUPER_MAGIC:
-    case OVERLAYFS_SUPER_MAGIC: return 10ms;
-    default: return 2s;
+    case OVERLAYFS_SUPER_MAGIC: return {.tick = 10ms};
+    default: return kForeign;
   }
 }
 
-bool is_trustworthy(const Stamp& stamp, std::chrono::nanoseconds looked_at, std::chrono::nanoseconds grain) {
-  if (grain.count() == 0) return true;
-  const int64_t youngest = std::max(stamp.mtime_ns, stamp.ctime_ns);
-  return youngest + grain.count() < looked_at.count();
+std::chrono::nanoseconds grain_of(const StampClock& clock, int64_t time_ns) {
+  constexpr int64_t kSecond = 1'000'000'000;
+  if (time_ns % kSecond == 0) return kWholeSeconds;
+  int64_t unit = 1;
+  while (time_ns % (unit * 10) == 0) unit *= 10;
+  if (unit == 1) return clock.tick;
+  return std::max(clock.tick, std::chrono::nanoseconds(unit));
+}
+
+bool is_trustworthy(const Stamp& stamp, const LookTimes& look, const StampClock& clock) {
+  const int64_t changed_ns = clock.is_foreign ? std::max(stamp.mtime_ns, stamp.ctime_ns) : stamp.ctime_ns;
+  const std::chrono::nanoseconds grain = grain_of(clock, changed_ns);
+  if (grain.count() == 0 || look.since_first > grain) return true;
+  const std::chrono::nanoseconds age = look.realtime - std::chrono::nanoseconds(changed_ns);
+  return age > (clock.is_foreign ? std::max(grain, kClocksDiffer) : grain);
 }
 
 }  // namespace sluice

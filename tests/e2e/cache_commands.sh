@@ -10,6 +10,7 @@ done
 head -c 3000000 /dev/urandom >"$WORK/source/one"
 truncate -s 300M "$WORK/source/film"
 ln -s ../film "$WORK/source/hot/link"
+let_settle "$WORK/source"
 start_mount --cache-size 64M "$WORK/source" "$WORK/mount"
 readonly kHotPages=$((8 * 123))
 

@@ -79,6 +79,7 @@ check_conditions() {
   header ETag "$tag" -H "If-None-Match: $tag" "$HTTP/letters"
   code 304 -I -H "If-None-Match: $tag" "$HTTP/letters"
   touch -d '2020-01-01' "$WORK/source/empty"
+  let_settle "$WORK/source/empty"
   code 304 -H "If-Modified-Since: $(http_header Last-Modified "$HTTP/empty")" "$HTTP/empty"
   code 200 -H "If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT" "$HTTP/empty"
   different "ETags of two files" "$tag" "$(http_header ETag "$HTTP/empty")"
@@ -146,6 +147,7 @@ check_huge() {
 mkdir "$WORK/source"
 echo outside >"$WORK/outside"
 make_source "$WORK/source"
+let_settle "$WORK/source"
 start_serve --cache-size 32M "$WORK/source"
 check_whole_files
 check_ranges

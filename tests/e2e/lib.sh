@@ -186,6 +186,13 @@ forget_pages() {
 }
 fields_of_io() { sed -n "s/^$1: //p" "/proc/$GATEWAY/io"; }  # read_bytes | write_bytes
 
+# Where the clock that stamps files may be another machine's, files changed less than 2 s ago are not trusted, and read
+# again at the next open. For tests of something else: waits until these are older.
+let_settle() {  # PATH...
+  [[ ${E2E_BACKING-} != fuse ]] || wait_until 5 are_settled "$@" || fail "$*: the stamps do not grow old"
+}
+are_settled() { [[ -z $(find "$@" -type f -newerct '3 seconds ago' -print -quit) ]]; }
+
 same_tree() {  # ONE OTHER
   empty "rsync from $1 to $2 would change" "$(rsync -aHAXn --checksum --delete --itemize-changes "$1/" "$2/" 2>&1)"
   empty "rsync from $2 to $1 would change" "$(rsync -aHAXn --checksum --delete --itemize-changes "$2/" "$1/" 2>&1)"

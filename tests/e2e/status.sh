@@ -106,6 +106,7 @@ check_scrub() {
 
 mkdir "$WORK/source" "$WORK/mount"
 run_python "$E2E/lib_pattern.py" make "$WORK/source/file" "$kSize" 1
+let_settle "$WORK/source"
 start_mount --cache-size 32M --checksum scrub --checksum-period 1s --http 127.0.0.1:0 --control "$WORK/socket" "$WORK/source" "$WORK/mount"
 check_shape
 check_text

@@ -13,9 +13,11 @@
 #include <random>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "cache/unique_fd.h"
 #include "tests/support/catch.h"
+#include "tests/support/manual_clock.h"
 #include "tests/support/seed.h"
 #include "tests/support/temporary_directory.h"
 
@@ -27,7 +29,7 @@ struct Fixture {
   TemporaryDirectory directory;
   std::string path = directory / "file";
 
-  explicit Fixture(const std::string& content = {}, bool direct_io = true) {
+  explicit Fixture(const std::string& content = {}, bool direct_io = true, const Clock* foreign_clock = nullptr) {
     outside = UniqueFd(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
     REQUIRE(outside);
     write_outside(0, content);
@@ -38,7 +40,11 @@ struct Fixture {
     context.cache = cache.get();
     context.disk = disk.get();
     context.direct_io = direct_io;
-    context.grain = timestamp_grain(outside.get());
+    context.stamp_clock = stamp_clock(outside.get());
+    if (foreign_clock != nullptr) {
+      context.stamp_clock = {.tick = std::chrono::milliseconds(20), .is_foreign = true};
+      context.clock = foreign_clock;
+    }
     data = FileData::create(2, &context);
     path_fd = UniqueFd(::open(path.c_str(), O_PATH));
     REQUIRE(data->open(path_fd.get(), true));
@@ -227,6 +233,63 @@ TEST_CASE("file data: a foreign change of the same size is seen at the next look
   CHECK_FALSE(f.data->version().stamp == before.stamp);
   CHECK(*f.read(9'999, 3) == "abb");
   CHECK(f.data->revalidate() == false);
+}
+
+// By the manual clock the file is from the future, as from a server whose clock is ahead.
+TEST_CASE("file data: a file changed a moment ago is read anew at each open, which breaks nothing off",
+          "[store][data]") {
+  ManualClock clock;
+  Fixture f(std::string(50'000, 'a'), true, &clock);
+  auto reads = [&, read = f.disk->stats().reads]() mutable {
+    CHECK(f.read(0, 50'000)->size() == 50'000);
+    return f.disk->stats().reads - std::exchange(read, f.disk->stats().reads);
+  };
+  CHECK(reads() == 1);
+  const auto watch = f.data->watch();
+  for (int open = 0; open < 3; open++) {
+    CHECK(f.data->revalidate() == true);
+    CHECK_FALSE(f.data->version().trustworthy);
+    CHECK(reads() == 1);
+    CHECK(reads() == 0);
+  }
+  CHECK_FALSE(watch->touched(kAllBytes));
+  SECTION("only once more when no change can look like the last one any more") {
+    clock.advance(std::chrono::milliseconds(21));
+    CHECK(f.data->revalidate() == true);
+    CHECK(f.data->version().trustworthy);
+    CHECK(reads() == 1);
+    CHECK(f.data->revalidate() == false);
+    CHECK(reads() == 0);
+    CHECK_FALSE(watch->touched(kAllBytes));
+    CHECK(f.context.outside_changes == 0);
+  }
+  SECTION("a change that shows breaks off what is under way") {
+    f.write_outside(10'000, "b");
+    CHECK(f.data->revalidate() == true);
+    CHECK(watch->touched(kAllBytes));
+    CHECK(f.context.outside_changes == 1);
+  }
+}
+
+TEST_CASE("file data: one's own changes in quick succession keep what is cached until the next open", "[store][data]") {
+  ManualClock clock;
+  Fixture f(std::string(500'000, 'a'), true, &clock);
+  clock.advance(std::chrono::milliseconds(21));
+  REQUIRE(f.data->revalidate() == true);
+  f.read(0, 500'000);
+  const uint64_t reads = f.disk->stats().reads;
+  for (uint64_t i = 0; i < 20; i++) f.write(i * 8'192, std::string(4'096, 'b'));
+  CHECK(f.read(0, 500'000)->size() == 500'000);
+  CHECK(f.disk->stats().reads == reads);
+  clock.advance(std::chrono::milliseconds(21));
+  f.write(0, "c");
+  clock.advance(std::chrono::milliseconds(21));
+  CHECK(f.data->revalidate() == true);
+  CHECK(f.data->version().trustworthy);
+  CHECK(*f.read(0, 500'000) == f.on_disk());
+  CHECK(f.disk->stats().reads > reads);
+  CHECK(f.data->revalidate() == false);
+  CHECK(f.context.outside_changes == 0);
 }
 
 TEST_CASE("file data: a file truncated behind our back answers for what it is now", "[store][data]") {
