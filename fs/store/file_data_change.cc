@@ -55,6 +55,7 @@ Result<void> FileDataImpl::change(const ByteRange& bytes, SetIdBits set_id, Call
     const KeepSetId keep(set_id);
     outcome = change(fd->get());
   }
+  settle_set_id_bits(fd->get(), set_id);
   drop(range);  // before the new version is known: no read under it sees the old bytes
   end_change(fd->get(), bytes);
   drop(range);  // and after: no read under the old size has left a page behind

@@ -126,7 +126,7 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   Detached write_disk(const PreparedWrite& write, bool may_block, Callback<void(Result<size_t>)> done);
   KnownPages merge_end(const PreparedWrite::Part& part, uint64_t old_size);
   void finish_write(PreparedWrite& write, int fd, uint64_t old_size, bool whole);
-  void restore_set_id_bits(int fd);
+  void settle_set_id_bits(int fd, SetIdBits set_id);
 
   // Changing. Runs `change`, which changes the content of these pages, on a descriptor for writing exact bytes. The
   // range is held.

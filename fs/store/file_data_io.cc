@@ -18,6 +18,13 @@ namespace {
 // 256 KiB on O_DIRECT is as fast, with less work for the processor.
 constexpr uint64_t kDirectWriteMin = uint64_t{256} << 10;
 
+constexpr mode_t kSetIdBits = S_ISUID | S_ISGID;
+
+// As in the kernel; S_ISGID alone is not a set-id bit.
+mode_t without_set_id_bits(mode_t mode) {
+  return mode & ~((mode & S_IXGRP) != 0 ? kSetIdBits : S_ISUID);
+}
+
 }  // namespace
 
 // ---- reading ----
@@ -133,7 +140,7 @@ Detached FileDataImpl::write_in_order(std::unique_ptr<PreparedWrite> write, std:
       const bool may_block = std::this_thread::get_id() == caller;
       outcome = co_await completion_of<Result<size_t>>(
           [&](auto written) { write_disk(*write, may_block, std::move(written)); });
-      if (set_id == SetIdBits::keep) restore_set_id_bits(fd->get());
+      settle_set_id_bits(fd->get(), set_id);
       finish_write(*write, fd->get(), old_size, outcome && *outcome == write->size);
     }
   }
@@ -141,19 +148,24 @@ Detached FileDataImpl::write_in_order(std::unique_ptr<PreparedWrite> write, std:
   done(outcome);
 }
 
-// The thread that writes has no CAP_FSETID, so the kernel has taken the bits away.
-void FileDataImpl::restore_set_id_bits(int fd) {
-  mode_t kept = 0;
+// The thread that writes has no CAP_FSETID, so a local kernel has taken the bits away, also from those who keep them. A
+// server may have left them to anybody, since to it we are root.
+void FileDataImpl::settle_set_id_bits(int fd, SetIdBits set_id) {
+  mode_t before = 0;
   {
     MutexLock lock(&mutex_);
-    if (!state_.clears_set_id) kept = state_.set_id_bits;
+    if (!state_.clears_set_id || set_id == SetIdBits::clear) before = state_.set_id_bits;
   }
-  if (kept == 0) return;
+  if (before == 0) return;
   const auto now = read_statx(fd);
-  if (!now || (now->stx_mode & kept) == kept) return;
+  if (!now) return;
+  const mode_t mode = now->stx_mode & 07777;
+  const mode_t wanted = set_id == SetIdBits::keep ? mode | before : without_set_id_bits(mode);
+  if (wanted == mode) return;
   const ActAs identity(Caller{}, ActAs::kSetId);
-  if (::fchmod(fd, (now->stx_mode & 07777) | kept) != 0) {
-    log(LogLevel::warning, "a write took the set-id bits of inode {}: fchmod: {}", now->stx_ino, error_text(errno));
+  if (::fchmod(fd, wanted) != 0) {
+    log(LogLevel::warning, "inode {} has the set-id bits {:o} after a change, not {:o}: fchmod: {}", now->stx_ino,
+        mode & kSetIdBits, wanted & kSetIdBits, error_text(errno));
   }
 }
 
