@@ -7,6 +7,7 @@ need_root
 mkdir -p "$WORK/source/d" "$WORK/mount"
 for i in 1 2 3 4; do head -c 400000 /dev/urandom >"$WORK/source/d/file $i"; done
 head -c 40000000 /dev/urandom >"$WORK/source/part"
+let_settle "$WORK/source"
 readonly LIST=$WORK/list
 begin() { start_mount --cache-size 64M --http 127.0.0.1:0 --warm-restart "$LIST" "$WORK/source" "$WORK/mount"; }
 is_restored() { (($(status cache.resident_bytes) >= $1)); }
