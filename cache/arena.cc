@@ -500,9 +500,11 @@ void SlabArena::replace(uint32_t slab, uint32_t wanted) {
   uint32_t other;
   FrameMap chosen;
   uint32_t count = 0;
+  bool stays = false;
   {
     MutexLock lock(&mutex_);
     const Slab& state = slab_table_[slab];
+    stays = !state.retiring;
     const FrameMap& cooling = state.cooling;
     for (Run run = cooling.next_run(0); run.count > 0 && count < wanted; run = cooling.next_run(run.end())) {
       run.count = std::min(run.count, wanted - count);
@@ -515,6 +517,9 @@ void SlabArena::replace(uint32_t slab, uint32_t wanted) {
     memory_.replace(slab, run.first, run.count);
   }
   if (other < kUsableFrames) memory_.split(slab, other);
+  for (Run run = chosen.next_run(0); stays && run.count > 0; run = chosen.next_run(run.end())) {
+    memory_.fill(slab, run.first, run.count);
+  }
 
   MutexLock lock(&mutex_);
   slab_table_[slab].half_replaced = true;

@@ -57,6 +57,10 @@ void SlabMemory::replace(uint32_t slab, uint32_t first, uint32_t count) {
   ASSERT(result == 0);  // going on would overwrite what a reader is still to get
 }
 
+void SlabMemory::fill(uint32_t slab, uint32_t first, uint32_t count) {
+  ::madvise(address(slab) + size_t{first} * kPageSize, size_t{count} * kPageSize, MADV_POPULATE_WRITE);
+}
+
 void SlabMemory::split(uint32_t slab, uint32_t frame) {
   // MADV_COLD of a part of a huge page splits it first.
   ::madvise(address(slab) + size_t{frame} * kPageSize, kPageSize, MADV_COLD);

@@ -29,6 +29,9 @@ class SlabMemory {
   void give_back(uint32_t slab);
   // Puts fresh pages in the place of these; who reads the old ones keeps them. Never the slab's last page.
   void replace(uint32_t slab, uint32_t first, uint32_t count);
+  // Gives replaced pages their memory now, not at the first touch: btrfs takes no page faults under direct I/O, and
+  // reads through the page cache instead. Where the kernel does not know how (before Linux 5.14) nothing happens.
+  void fill(uint32_t slab, uint32_t first, uint32_t count);
   // A replaced part of a huge page goes back to the system only once the rest is split into small pages. `frame` is any
   // frame of the rest. Does nothing while the kernel still references a page of it, or when it is split already.
   void split(uint32_t slab, uint32_t frame);
