@@ -42,10 +42,9 @@ Result<void> FileDataImpl::ensure_read_fd(int path_fd) {
   }
   SharedFd fd = TRY(open_direct(path_fd, O_RDONLY));
   const bool direct = fd != nullptr;
-  if (!direct) {
-    fd = TRY(reopen(path_fd, O_RDONLY));
-    ::posix_fadvise(fd->get(), 0, 0, POSIX_FADV_RANDOM);  // the kernel's readahead would leave pages behind
-  }
+  if (!direct) fd = TRY(reopen(path_fd, O_RDONLY));
+  // The kernel's readahead would leave pages behind.
+  if (!direct || context_.may_buffer_direct_io) ::posix_fadvise(fd->get(), 0, 0, POSIX_FADV_RANDOM);
   MutexLock lock(&mutex_);
   if (read_fd_) return {};
   read_fd_ = std::move(fd);

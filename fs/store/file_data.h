@@ -42,6 +42,7 @@ struct FileDataContext {
   StampClock stamp_clock;
   bool is_local = true;                        // of this machine: close(2) of the backing waits for nothing
   bool direct_io = true;                       // false: buffered + drop (backing refuses O_DIRECT, or forced)
+  bool may_buffer_direct_io = false;           // some files are read through the page cache all the same
   std::atomic<uint64_t> direct_io_refused{0};  // opens where O_DIRECT was refused; the first one is logged
   std::atomic<uint64_t> outside_changes{0};    // generations moved
   std::atomic<uint32_t> idle_descriptors{0};   // kept by files that nobody has open

@@ -1,7 +1,10 @@
 // Reading and writing: what FileData does for every read and write of a front end.
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <thread>
@@ -23,6 +26,27 @@ constexpr mode_t kSetIdBits = S_ISUID | S_ISGID;
 // As in the kernel; S_ISGID alone is not a set-id bit.
 mode_t without_set_id_bits(mode_t mode) {
   return mode & ~((mode & S_IXGRP) != 0 ? kSetIdBits : S_ISUID);
+}
+
+struct CacheStatRange {
+  uint64_t offset, length;
+};
+struct CacheStat {
+  uint64_t cached, dirty, writeback, evicted, recently_evicted;
+};
+constexpr long kSysCacheStat = 451;  // Linux 6.5; Debian 12's headers do not have it
+
+// What a direct read left in the page cache, if anything: with btrfs all of the compressed extents that it came from.
+// That it left nothing costs 0.3 us to find out. What is being written is left to tidy().
+void drop_if_buffered(int fd, const ByteRange& bytes) {
+  constexpr uint64_t kCompressedExtentMax = uint64_t{128} << 10;
+  const uint64_t first = bytes.offset / kCompressedExtentMax * kCompressedExtentMax;
+  CacheStatRange range{first,
+                       (bytes.end - first + kCompressedExtentMax - 1) / kCompressedExtentMax * kCompressedExtentMax};
+  CacheStat found{};
+  const bool knows = ::syscall(kSysCacheStat, fd, &range, &found, 0) == 0;
+  if (knows && (found.cached == 0 || found.dirty > 0)) return;
+  ::posix_fadvise(fd, static_cast<off_t>(range.offset), static_cast<off_t>(range.length), POSIX_FADV_DONTNEED);
 }
 
 }  // namespace
@@ -96,13 +120,17 @@ void FileDataImpl::read(uint64_t offset, std::vector<iovec> buffers, IoClass io_
   }
   if (!fd) return done(fail(EBADF));  // open for writing only
   const int number = fd->get();
+  const bool drops = direct && context_.may_buffer_direct_io;
   context_.disk->read(
       {.fd = number,
        .offset = offset,
        .buffers = std::move(buffers),
        .io_class = io_class,
        .drop_behind = !direct,
-       .done = [fd = std::move(fd), done = std::move(done)](Result<size_t> outcome) mutable { done(outcome); }});
+       .done = [fd = std::move(fd), drops, offset, done = std::move(done)](Result<size_t> outcome) mutable {
+         if (drops && outcome) drop_if_buffered(fd->get(), {offset, offset + *outcome});
+         done(outcome);
+       }});
 }
 
 // ---- writing ----

@@ -47,11 +47,9 @@ Result<UniqueFd> open_at(int directory, const char* path, int flags) {
   return fd;
 }
 
-bool is_local_file_system(int fd) {
+unsigned long file_system_of(int fd) {
   struct statfs info {};
-  if (::fstatfs(fd, &info) != 0) return false;
-  const auto magic = static_cast<unsigned long>(info.f_type);
-  return std::find(std::begin(kLocalFileSystems), std::end(kLocalFileSystems), magic) != std::end(kLocalFileSystems);
+  return ::fstatfs(fd, &info) == 0 ? static_cast<unsigned long>(info.f_type) : 0;
 }
 
 }  // namespace
@@ -66,7 +64,10 @@ Result<Root> Root::open(const RootOptions& options) {
       root.is_clone_ = true;
     }
   }
-  root.is_local_ = is_local_file_system(root.fd());
+  const unsigned long type = file_system_of(root.fd());
+  root.is_local_ =
+      std::find(std::begin(kLocalFileSystems), std::end(kLocalFileSystems), type) != std::end(kLocalFileSystems);
+  root.may_buffer_direct_io_ = type == BTRFS_SUPER_MAGIC || type == F2FS_SUPER_MAGIC;
   if (root.is_clone_ && root.is_local_ && options.file_handles) {
     const FileHandle handle = FileHandle::of(root.fd());
     auto mount = open_at(root.fd(), ".", O_RDONLY | O_DIRECTORY);

@@ -35,6 +35,8 @@ class Root {
   bool has_handles() const { return has_handles_; }
   // A file system of this machine: what the kernel has cached is true, and calls do not wait for a network.
   bool is_local() const { return is_local_; }
+  // What is compressed, or kept beside the attributes, comes through the page cache even by O_DIRECT.
+  bool may_buffer_direct_io() const { return may_buffer_direct_io_; }
 
   // Goes down from the root, symbolic links are followed as far as they stay inside. `resolve`: more RESOLVE_* flags.
   Result<UniqueFd> open_path(const char* path, int flags, uint64_t resolve) const;
@@ -52,6 +54,7 @@ class Root {
   bool is_clone_ = false;
   bool has_handles_ = false;
   bool is_local_ = false;
+  bool may_buffer_direct_io_ = false;
 };
 
 }  // namespace sluice

@@ -101,6 +101,7 @@ StoreImpl::StoreImpl(const StoreOptions& options, Root root, BlockCache* cache, 
   context_.clock = clock;
   context_.stamp_clock = stamp_clock(root_.fd());
   context_.is_local = root_.is_local();
+  context_.may_buffer_direct_io = root_.may_buffer_direct_io();
   context_.direct_io = options_.direct_io;
   context_.idle_descriptors_max = options_.descriptors_max / 2;
   context_.changes = &metadata_.changes();

@@ -3,7 +3,7 @@
 # behind FUSE, which has none. What the mount shows is what the backing has, and the backing has what was done.
 source "$(dirname "$0")/lib.sh"
 need_root
-need rsync
+need rsync fincore
 
 workload() {  # runs in the directory that it gets
   run_python - "$1" <<'PYTHON'
@@ -96,7 +96,22 @@ on_image() {  # TYPE MKFS-ARGUMENT...
     return
   fi
   works_on "$1" "$WORK/$1"
+  [[ $1 != btrfs ]] || leaves_nothing_compressed "$WORK/$1"
   umount "$WORK/$1"
+}
+
+# Btrfs reads compressed and very small files through the page cache, O_DIRECT or not.
+leaves_nothing_compressed() {  # SOURCE
+  mount -o remount,compress-force "$1"
+  head -c 20M <(yes "a line that is compressed well") >"$1/compressed"
+  echo in the tree >"$1/inline"
+  forget_pages "$1/compressed" "$1/inline"
+  start_mount --cache-size 16M "$1" "$WORK/mount"
+  cmp "$WORK/mount/compressed" <(head -c 20M <(yes "a line that is compressed well")) || fail "compressed: wrong bytes"
+  dd if="$WORK/mount/compressed" of=/dev/null bs=5000 skip=1000 count=3 status=none
+  equal "inline" "$(cat "$WORK/mount/inline")" "in the tree"
+  equal "pages of compressed files in the page cache" "$(resident_pages "$1/compressed" "$1/inline")" 0
+  stop_gateway
 }
 
 mkdir "$WORK/mount" "$WORK/tmpfs" "$WORK/place" "$WORK/behind" "$WORK/fuse"
