@@ -97,9 +97,13 @@ check_all() {  # DIRECTORY
   check_appended "$1/shared_log" || fail "$1: appended records were lost"
   for i in 1 2 3 4; do check_scattered "$1/scatter$i" "$i" || fail "$1: written bytes were lost"; done
 }
-journals_are_long() {
-  (($(cat "$WORK"/journal/append* 2>/dev/null | wc -l) > 4000 && $(cat "$WORK"/journal/scatter* 2>/dev/null | wc -l) > 8000))
+journals_are_long() {  # that of each writer: on a busy machine one may not even have begun when others are far
+  local i
+  for i in 1 2 3 4; do
+    (($(lines "$WORK/journal/append$i") > 500 && $(lines "$WORK/journal/scatter$i") > 1000)) || return 1
+  done
 }
+lines() { cat "$1" 2>/dev/null | wc -l; }
 
 mkdir "$WORK/source" "$WORK/mount" "$WORK/journal"
 : >"$WORK/source/shared_log"
