@@ -53,10 +53,21 @@ class ProcessWatch {
   const UniqueFd fd_;
 };
 
+// How a gateway that has ended says that it went.
+Checked<> hear_out(EndRequest& request, const MountEntry& mount) {
+  const auto complaints = request.last_words();
+  if (!complaints) {
+    return complain("'{}' is unmounted, but its gateway ended before all was written: see its log", mount.path);
+  }
+  if (complaints->empty()) return {};
+  for (const std::string& line : *complaints) tell({line});
+  return complain("'{}' is unmounted, but not everything that was written could be kept", mount.path);
+}
+
 Checked<> stop_gateway(const RunningGateway& gateway, const MountEntry& mount, bool lazily) {
   const ProcessWatch process(gateway.pid);
-  const ControlAnswer answer = ask_gateway(gateway.socket_path, lazily ? "stop" : "unmount");
-  if (answer.text == kBusyAnswer) {
+  EndRequest request(gateway.socket_path, lazily ? "stop" : "unmount");
+  if (request.is_busy()) {
     return complain("'{}' is in use: 'fuser -vm {}' shows by whom; 'sluice umount --lazy {}' detaches it even so",
                     mount.path, mount.path, mount.path);
   }
@@ -79,7 +90,7 @@ Checked<> stop_gateway(const RunningGateway& gateway, const MountEntry& mount, b
       return complain("'{}' is still mounted though its gateway ended", mount.path);
     std::this_thread::sleep_for(kPause);
   }
-  if (ended) return {};
+  if (ended) return hear_out(request, mount);
   return complain(
       "the gateway of '{}' (pid {}) did not end within {} s; it may wait for its disk: see 'sluice status {}', or "
       "'kill -9 {}' and try again",

@@ -16,6 +16,7 @@
 #include <cstring>
 #include <filesystem>
 #include <list>
+#include <sstream>
 #include <thread>
 
 #include "cache/log.h"
@@ -28,6 +29,7 @@ namespace {
 
 constexpr size_t kRequestMax = 32 << 10;  // a path, three bytes for each of its own
 constexpr size_t kJobsMax = 8;
+constexpr std::string_view kStoppingAnswer = "stopping\n";
 constexpr timeval kPatience = {.tv_sec = 5, .tv_usec = 0};
 
 Checked<sockaddr_un> socket_address(const std::string& path) {
@@ -83,15 +85,26 @@ std::vector<std::string> words_of(std::string_view request) {
   return words;
 }
 
-// Everything until the peer's end; false on an error or a timeout.
-bool receive_answer(int fd, std::string& answer) {
+// More of what the peer says. Errors: EPIPE, that was all; ECONNRESET, it went; EAGAIN, it takes too long.
+Result<void> receive_more(int fd, std::string& answer) {
   for (;;) {
     std::array<char, 4096> piece;
     const ssize_t count = ::recv(fd, piece.data(), piece.size(), 0);
     if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return false;
-    if (count == 0) return !answer.empty();
+    if (count < 0) return fail(errno);
+    if (count == 0) return fail(EPIPE);
     answer.append(piece.data(), static_cast<size_t>(count));
+    return {};
+  }
+}
+
+// Everything until the peer's end. Errors: EPIPE, it said nothing.
+Result<void> receive_answer(int fd, std::string& answer) {
+  for (;;) {
+    const Result<void> more = receive_more(fd, answer);
+    if (more) continue;
+    if (more.error().number == EPIPE && !answer.empty()) return {};
+    return more;
   }
 }
 
@@ -131,12 +144,16 @@ class UnixControlServer final : public ControlServer {
         handlers_(std::move(handlers)),
         thread_([this] { run(); }) {}
 
-  ~UnixControlServer() override {
+  ~UnixControlServer() override { static_cast<void>(end()); }
+
+  Farewell end() override {
+    if (!thread_.joinable()) return {};
     stopping_.store(true);
     ::eventfd_write(stop_.get(), 1);
     thread_.join();
     for (Job& job : jobs_) job.thread.join();
     abandon();
+    return std::move(farewell_);
   }
 
   const std::string& path() const override { return path_; }
@@ -173,17 +190,21 @@ class UnixControlServer final : public ControlServer {
       if (!unmounted && unmounted.error().number == EBUSY) {
         send_all(fd, kBusyAnswer);
       } else {
-        send_all(fd, "stopping\n");
-        handlers_.stop();
+        begin_to_stop(std::move(connection));
       }
     } else if (request == "stop") {
-      send_all(fd, "stopping\n");
-      handlers_.stop();
+      begin_to_stop(std::move(connection));
     } else if (request.starts_with("cache ")) {
       begin_job(std::move(connection), words_of(std::string_view(request).substr(6)));
     } else {
       send_all(fd, "error: the requests are: status, unmount, stop, cache\n");
     }
+  }
+
+  void begin_to_stop(UniqueFd connection) {
+    send_all(connection.get(), kStoppingAnswer);
+    farewell_.add(std::move(connection));
+    handlers_.stop();
   }
 
   void begin_job(UniqueFd connection, std::vector<std::string> words) {
@@ -211,6 +232,7 @@ class UnixControlServer final : public ControlServer {
   const ControlHandlers handlers_;
   std::atomic<bool> stopping_{false};
   std::list<Job> jobs_;  // of the thread
+  Farewell farewell_;    // the same
   std::thread thread_;
 };
 
@@ -309,7 +331,12 @@ Checked<std::unique_ptr<ControlServer>> ControlServer::open(const std::string& p
   return std::make_unique<UnixControlServer>(std::move(listener), own_path, std::move(link), std::move(handlers));
 }
 
-ControlAnswer ask_gateway(const std::string& socket_path, std::string_view request) {
+namespace {
+
+constexpr size_t kFarewellsMax = 8;
+
+// `hung_up`: the gateway went before it answered.
+ControlAnswer ask_once(const std::string& socket_path, std::string_view request, bool& hung_up) {
   ControlAnswer answer;
   const Result<UniqueFd> connected = connect_to(socket_path);
   if (!connected) {
@@ -320,9 +347,59 @@ ControlAnswer ask_gateway(const std::string& socket_path, std::string_view reque
   ucred peer{};
   socklen_t length = sizeof(peer);
   if (::getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0) answer.pid = peer.pid;
-  const bool answered = send_all(fd.get(), fmt::format("{}\n", request)) && receive_answer(fd.get(), answer.text);
-  answer.outcome = answered ? ControlAnswer::Outcome::answered : ControlAnswer::Outcome::silent;
+  send_all(fd.get(), fmt::format("{}\n", request));
+  const Result<void> received = receive_answer(fd.get(), answer.text);
+  answer.outcome = received ? ControlAnswer::Outcome::answered : ControlAnswer::Outcome::silent;
+  hung_up = !received && received.error().number != EAGAIN;
   return answer;
+}
+
+}  // namespace
+
+// Whoever ends while asked is asked again: then nobody is there.
+ControlAnswer ask_gateway(const std::string& socket_path, std::string_view request) {
+  bool hung_up = false;
+  ControlAnswer answer = ask_once(socket_path, request, hung_up);
+  return hung_up ? ask_once(socket_path, request, hung_up) : answer;
+}
+
+void Farewell::add(UniqueFd connection) {
+  connections_.push_back(std::move(connection));
+  if (connections_.size() > kFarewellsMax) connections_.pop_front();
+}
+
+void Farewell::complain(std::string_view line) const {
+  for (const UniqueFd& connection : connections_) send_all(connection.get(), fmt::format("error: {}\n", line));
+}
+
+void Farewell::ended() const {
+  for (const UniqueFd& connection : connections_) send_all(connection.get(), "ended\n");
+}
+
+EndRequest::EndRequest(const std::string& socket_path, std::string_view request) {
+  auto connection = connect_to(socket_path);
+  if (!connection) return;
+  connection_ = std::move(*connection);
+  send_all(connection_.get(), fmt::format("{}\n", request));
+  while (answer_.find('\n') == std::string::npos && receive_more(connection_.get(), answer_)) {
+  }
+}
+
+bool EndRequest::is_busy() const {
+  return answer_ == kBusyAnswer;
+}
+
+std::optional<std::vector<std::string>> EndRequest::last_words() {
+  constexpr std::string_view kComplaint = "error: ";
+  if (connection_) static_cast<void>(receive_answer(connection_.get(), answer_));
+  if (!answer_.starts_with(kStoppingAnswer)) return std::vector<std::string>();  // it was ending already
+  std::vector<std::string> complaints;
+  std::istringstream lines(answer_);
+  for (std::string line; std::getline(lines, line);) {
+    if (line == "ended") return complaints;
+    if (line.starts_with(kComplaint)) complaints.push_back(line.substr(kComplaint.size()));
+  }
+  return std::nullopt;
 }
 
 bool ask_for_cache_work(const std::string& socket_path, const std::vector<std::string>& words,

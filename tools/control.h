@@ -1,7 +1,9 @@
 // The control socket: how `sluice status` and `sluice umount` find and ask a running gateway. A gateway listens at
 // PID.sock in the control directory of its user; one request per connection ("status", "unmount", "stop", or "cache"
 // with words after it, and a newline), one answer, end. An answer that begins with "error: " refuses. The answer to
-// "cache" comes line by line, at least one a second, while the work goes on; it ends when the asker goes.
+// "cache" comes line by line, at least one a second, while the work goes on; it ends when the asker goes. That to
+// "unmount" and "stop" begins with "stopping", and goes on when the gateway is through: lines of what went wrong, each
+// with "error: ", and "ended".
 //
 //   /run/sluice                 root; others may look, the sockets are 0600
 //   $XDG_RUNTIME_DIR/sluice     other users, 0700
@@ -14,12 +16,15 @@
 #include <sys/types.h>
 
 #include <functional>
+#include <list>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "cache/result.h"
+#include "cache/unique_fd.h"
 #include "tools/complaint.h"
 
 namespace sluice {
@@ -49,6 +54,17 @@ struct ControlHandlers {                  // called on the control thread
   std::function<void(const std::vector<std::string>& words, const ControlReply& reply)> cache;
 };
 
+// Those who asked a gateway to end, and wait for how it does.
+class Farewell {
+ public:
+  void add(UniqueFd connection);  // beyond a few, who came first hears no more
+  void complain(std::string_view line) const;
+  void ended() const;  // nothing is left to be said
+
+ private:
+  std::list<UniqueFd> connections_;
+};
+
 // Listens until destruction, which also removes the socket. Blocks no signal: start it with signals blocked.
 class ControlServer {
  public:
@@ -56,6 +72,8 @@ class ControlServer {
   static Checked<std::unique_ptr<ControlServer>> open(const std::string& path, ControlHandlers handlers);
   virtual ~ControlServer() = default;
   virtual const std::string& path() const = 0;
+  // Listens no longer, as if destroyed.
+  virtual Farewell end() = 0;
   // Removes the socket, for a process that cannot end in order. Any thread.
   virtual void abandon() const = 0;
 };
@@ -71,6 +89,20 @@ inline constexpr std::string_view kBusyAnswer = "error: busy\n";
 
 // Waits at most 5 seconds.
 ControlAnswer ask_gateway(const std::string& socket_path, std::string_view request);
+
+// Asking a gateway to end: by "unmount" or "stop".
+class EndRequest {
+ public:
+  // Waits for the first line, at most 5 seconds.
+  EndRequest(const std::string& socket_path, std::string_view request);
+  bool is_busy() const;
+  // To be called when the process has ended. What went wrong, line by line; nothing when it did not get to say that.
+  std::optional<std::vector<std::string>> last_words();
+
+ private:
+  UniqueFd connection_;
+  std::string answer_;
+};
 
 // "cache" and these words; `on_line` gets each line of the answer. False when the gateway went silent or away.
 bool ask_for_cache_work(const std::string& socket_path, const std::vector<std::string>& words,

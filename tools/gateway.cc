@@ -290,6 +290,7 @@ class Gateway {
     if (fuse_) fuse_->stop();
     if (fuse_thread_.joinable()) fuse_thread_.join();
     is_quiet_ = true;
+    const Farewell farewell = control_ ? control_->end() : Farewell();
     control_.reset();
     resize_.reset();
     fuse_.reset();
@@ -297,10 +298,11 @@ class Gateway {
     scrubber_.reset();
     warm_restart_.reset();
     disk_.reset();  // waits for what is under way
-    const bool all_written = !store_ || tell_unwritten(store_->finish());
+    const bool all_written = !store_ || tell_unwritten(store_->finish(), farewell);
     store_.reset();
     cache_.reset();
     recorder_.reset();
+    farewell.ended();
     return all_written ? EXIT_SUCCESS : EXIT_FAILURE;
   }
 
@@ -348,14 +350,18 @@ class Gateway {
   }
 
   // True: there are none.
-  bool tell_unwritten(const std::vector<UnwrittenFile>& files) const {
+  bool tell_unwritten(const std::vector<UnwrittenFile>& files, const Farewell& farewell) const {
+    const auto tell_one = [&farewell](const std::string& line) {
+      log(LogLevel::error, "{}", line);
+      farewell.complain(line);
+    };
     for (size_t i = 0; i < std::min(files.size(), kUnwrittenNamed); ++i) {
-      log(LogLevel::error, "{}/{}: not everything that was written to it could be kept: {}; {}", plan_.source,
-          files[i].path.empty() ? "(a file whose name is not known)" : files[i].path, error_text(files[i].error),
-          "check what SOURCE is on, and write the file again");
+      tell_one(fmt::format("{}/{}: not everything that was written to it could be kept: {}; {}", plan_.source,
+                           files[i].path.empty() ? "(a file whose name is not known)" : files[i].path,
+                           error_text(files[i].error), "check what SOURCE is on, and write the file again"));
     }
     if (files.size() > kUnwrittenNamed)
-      log(LogLevel::error, "{}: the same of {} more files", plan_.source, files.size() - kUnwrittenNamed);
+      tell_one(fmt::format("{}: the same of {} more files", plan_.source, files.size() - kUnwrittenNamed));
     return files.empty();
   }
 

@@ -38,6 +38,12 @@ std::unique_ptr<ControlServer> serve(
   return std::move(*server);
 }
 
+std::vector<std::string> must_hear(EndRequest& request) {
+  auto words = request.last_words();
+  REQUIRE(words);
+  return *words;
+}
+
 // What a killed gateway leaves.
 void leave_stale_socket(const std::string& path) {
   const UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM, 0));
@@ -89,12 +95,44 @@ TEST_CASE("control: a gateway answers who asks, and its socket is for its user o
   CHECK(ask_gateway(path, "nonsense").text == "error: the requests are: status, unmount, stop, cache\n");
   CHECK(ask_gateway(path, std::string(40'000, 'x')).outcome == ControlAnswer::Outcome::silent);
   CHECK(stops == 0);
-  CHECK(ask_gateway(path, "stop").outcome == ControlAnswer::Outcome::answered);
+  CHECK_FALSE(EndRequest(path, "stop").is_busy());
 
   server.reset();
   CHECK(stops == 1);
   CHECK_FALSE(fs::exists(path));
   CHECK(ask_gateway(path, "status").outcome == ControlAnswer::Outcome::missing);
+}
+
+TEST_CASE("control: who asks for the end hears how it went", "[tools][control]") {
+  const TemporaryDirectory directory;
+  const std::string path = directory / "c.sock";
+  auto server = serve(path);
+  std::vector<EndRequest> requests;
+  for (const char* way : {"stop", "unmount"}) requests.emplace_back(path, way);
+  std::optional<Farewell> farewell = server->end();
+  CHECK(ask_gateway(path, "status").outcome == ControlAnswer::Outcome::missing);
+  SECTION("well") {
+    farewell->ended();
+    for (EndRequest& request : requests) CHECK(must_hear(request).empty());
+  }
+  SECTION("with complaints") {
+    farewell->complain("one file");
+    farewell->complain("another");
+    farewell->ended();
+    for (EndRequest& request : requests) CHECK(must_hear(request) == std::vector<std::string>{"one file", "another"});
+  }
+  SECTION("too early") {
+    farewell->complain("one file");
+    farewell.reset();
+    for (EndRequest& request : requests) CHECK_FALSE(request.last_words());
+  }
+}
+
+TEST_CASE("control: who asks for an end that has come hears nothing", "[tools][control]") {
+  const TemporaryDirectory directory;
+  EndRequest request(directory / "c.sock", "stop");
+  CHECK_FALSE(request.is_busy());
+  CHECK(must_hear(request).empty());
 }
 
 TEST_CASE("control: long work is answered line by line, beside other requests", "[tools][control]") {
@@ -126,9 +164,8 @@ TEST_CASE("control: a gateway whose mount is in use stays", "[tools][control]") 
         if (++tries == 1) return fail(EBUSY);
         return {};
       });
-  CHECK(ask_gateway(path, "unmount").text == kBusyAnswer);
-  const ControlAnswer second = ask_gateway(path, "unmount");
-  CHECK(second.text == "stopping\n");
+  CHECK(EndRequest(path, "unmount").is_busy());
+  CHECK_FALSE(EndRequest(path, "unmount").is_busy());
   server.reset();
   CHECK(stops == 1);
 }
