@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -16,6 +15,7 @@
 #include "cache/descriptor_limit.h"
 #include "cache/disk.h"
 #include "cache/log.h"
+#include "cache/mutex.h"
 #include "cache/result.h"
 #include "cache/scrubber.h"
 #include "cache/trace_recorder.h"
@@ -289,7 +289,10 @@ class Gateway {
     if (http_) http_->stop(kDrainPatience);
     if (fuse_) fuse_->stop();
     if (fuse_thread_.joinable()) fuse_thread_.join();
-    is_quiet_ = true;
+    {
+      MutexLock lock(&quiet_mutex_);  // never again when we are given up
+      is_quiet_ = true;
+    }
     const Farewell farewell = control_ ? control_->end() : Farewell();
     control_.reset();
     resize_.reset();
@@ -316,6 +319,7 @@ class Gateway {
         "{}: the backing has not answered for {:.0f} s: ending without it; {} calls, {} reads and {} writes were not "
         "finished, and what they were to change may be changed or not",
         plan_.source, seconds_of(backing.hung_for), backing.calls, backing.reads, backing.writes);
+    MutexLock lock(&quiet_mutex_);
     if (!is_quiet_) {
       if (control_) control_->abandon();
       if (fuse_) fuse_->abandon();
@@ -422,7 +426,8 @@ class Gateway {
   std::unique_ptr<CacheResize> resize_;
   std::unique_ptr<ControlServer> control_;
   std::thread fuse_thread_;
-  std::atomic<bool> is_quiet_{false};  // nobody is served any more
+  Mutex quiet_mutex_;
+  bool is_quiet_ GUARDED_BY(quiet_mutex_) = false;  // nobody is served any more: what serves may be taken down
 };
 
 }  // namespace

@@ -28,6 +28,7 @@
 
 #include <cstdio>
 #include <optional>
+#include <utility>
 
 #include "cache/assert.h"
 #include "cache/log.h"
@@ -159,8 +160,9 @@ class FuseSessionImpl final : public FuseSession {
   bool unmount_for_stop();
   void end_loop(std::chrono::milliseconds grace);
   void finish();
+  bool claim_device();
   void close_device();
-  bool give_up_device();
+  bool replace_device();
 
   const std::shared_ptr<FuseContext> context_;
   std::optional<MountPoint> mount_point_;
@@ -169,6 +171,7 @@ class FuseSessionImpl final : public FuseSession {
   CondVar state_changed_;
   State state_ GUARDED_BY(mutex_) = State::ready;
   bool is_stopping_ GUARDED_BY(mutex_) = false;
+  bool device_is_claimed_ GUARDED_BY(mutex_) = false;
   pthread_t runner_ GUARDED_BY(mutex_){};
 };
 
@@ -303,12 +306,18 @@ void FuseSessionImpl::finish() {
   close_device();
 }
 
+// Either the session's end closes the device or abandon() does.
+bool FuseSessionImpl::claim_device() {
+  MutexLock lock(&mutex_);
+  return !std::exchange(device_is_claimed_, true);
+}
+
 void FuseSessionImpl::close_device() {
-  if (give_up_device()) fuse_session_unmount(context_->session);
+  if (claim_device() && replace_device()) fuse_session_unmount(context_->session);
 }
 
 // Closes the device, with a dead pipe in its place.
-bool FuseSessionImpl::give_up_device() {
+bool FuseSessionImpl::replace_device() {
   const int device = fuse_session_fd(context_->session);
   if (device == -1) return false;  // the mount failed
   int ends[2];
@@ -325,13 +334,14 @@ bool FuseSessionImpl::give_up_device() {
 // A thread that hangs keeps the process' descriptors open, however dead the process is. So the device is not left to
 // its end.
 void FuseSessionImpl::abandon() {
+  if (!claim_device()) return;  // the session ends after all, and its mount has gone
   // First, and only while the connection lives: its number is given to another mount as soon as it has gone.
   pollfd device{.fd = fuse_session_fd(context_->session), .events = 0, .revents = 0};
   if (::poll(&device, 1, 0) == 0) static_cast<void>(mount_point_->abort_connection());
   if (auto detached = mount_point_->unmount(MountPoint::Manner::by_force); !detached)
     log(LogLevel::warning, "{}: umount: {}", mountpoint(), error_text(detached.error().number));
   if (FuseRing* ring = context_->ring_in_use()) ring->abandon();
-  give_up_device();
+  replace_device();
 }
 
 void FuseSessionImpl::stop() {
