@@ -16,7 +16,7 @@ KernelCache::Opened KernelCache::opened(InodeNumber number, const FileVersion* v
   ++item.opens;
   if (!item.cached || version == nullptr) return {Open(this, number), item.cached, false};
   const bool keeps_pages = version->trustworthy && item.stamp == version->stamp;
-  item.stamp = version->stamp;
+  item.stamp = version->trustworthy ? version->stamp : Stamp{};  // else what is read now may be older than the stamp
   return {Open(this, number), true, keeps_pages};
 }
 

@@ -4,7 +4,8 @@
 //
 // All opens of a file at one time go the same way, for a write past the page cache and a read through it at the same
 // moment could leave old bytes in it. The first open decides. New files go past it, as nobody knows how they will grow.
-// Pages are kept from one open to the next when the file bears the stamp that it had at the last one.
+// Pages are kept from one open to the next when the file bears the stamp that it had at the last one, and could be
+// trusted then.
 //
 // Thread-safe; the mutex is a leaf lock.
 #pragma once
@@ -57,7 +58,7 @@ class KernelCache {
   struct Item {
     uint32_t opens = 0;
     bool cached = false;
-    Stamp stamp;                               // at the last open through the page cache
+    Stamp stamp;                               // at the last open through the page cache; none: not to be trusted
     std::list<InodeNumber>::iterator place{};  // in closed_, valid while opens == 0
   };
 
