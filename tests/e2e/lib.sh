@@ -258,7 +258,10 @@ cleanup() {
   trap '' INT TERM HUP
   set +e
   cd /
-  for job in "${JOBS_OF_OURS[@]}"; do kill "$job" 2>/dev/null; done
+  for job in "${JOBS_OF_OURS[@]}"; do  # a function's commands outlive its shell, and keep who reads our output waiting
+    pkill -TERM -P "$job"
+    kill "$job" 2>/dev/null
+  done
   for gateway in "${GATEWAYS[@]}"; do
     end_gateway "$gateway" || { ((code != 0)) || code=1; }
   done
