@@ -159,6 +159,7 @@ HttpMethod method_of(uint8_t number) {
   switch (number) {
     case HTTP_GET: return HttpMethod::get;
     case HTTP_HEAD: return HttpMethod::head;
+    case HTTP_OPTIONS: return HttpMethod::options;
     default: return HttpMethod::other;
   }
 }
@@ -211,6 +212,7 @@ HttpResult<HttpRequest> parse_request(std::string_view head) {
   }
   if (collector.unknown_coding) return refuse_with(HttpStatus::not_implemented);
   if (request.method == HttpMethod::other) return std::move(request);  // refused whatever it names
+  if (request.method == HttpMethod::options && line->target == "*") return std::move(request);
   HttpResult<std::string> path = path_of_target(line->target);
   if (!path) return refuse_with(path.error());
   request.path = std::move(*path);

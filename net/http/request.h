@@ -21,7 +21,7 @@ struct HeadScan {
 // bytes (414 while in the request line, 431 later).
 HttpResult<HeadScan> scan_head(std::string_view input, size_t scanned);
 
-enum class HttpMethod : uint8_t { get, head, other };
+enum class HttpMethod : uint8_t { get, head, options, other };
 
 // Views point into the head. Absent header fields are empty; a field that may be a list and came several times is
 // joined.
@@ -32,7 +32,7 @@ struct HttpRequest {
   bool chunked = false;
   bool has_range_twice = false;
   uint64_t body_bytes = 0;  // Content-Length
-  std::string path;         // see path_of_target
+  std::string path;         // see path_of_target; empty for "OPTIONS *"
   std::string_view range;
   std::string_view if_range;
   std::string_view if_modified_since;

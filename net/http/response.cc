@@ -8,7 +8,7 @@
 namespace sluice {
 namespace {
 
-constexpr std::string_view kAllowed = "GET, HEAD";
+constexpr std::string_view kAllowed = "GET, HEAD, OPTIONS";
 constexpr int kRetryAfterSeconds = 1;
 
 void append_number(uint64_t value, std::string& text) {
@@ -70,6 +70,13 @@ std::string file_head(const ResponseContext& context, HttpStatus status, const V
     append_number(size, head);
     head.append("\r\n");
   }
+  head.append("\r\n");
+  return head;
+}
+
+std::string options_head(const ResponseContext& context) {
+  std::string head = start_head(context, HttpStatus::no_content);
+  append_field("Allow", kAllowed, head);
   head.append("\r\n");
   return head;
 }

@@ -33,6 +33,9 @@ struct ResponseContext {
 std::string file_head(const ResponseContext& context, HttpStatus status, const Validators& validators, uint64_t size,
                       const RangeAnswer& range, std::string_view content_type);
 
+// 204: the answer to OPTIONS.
+std::string options_head(const ResponseContext& context);
+
 struct Refusal {
   HttpStatus status;
   uint64_t size = 0;          // of the file, for 416

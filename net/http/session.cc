@@ -1,5 +1,6 @@
 #include "net/http/session.h"
 
+#include <strings.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -15,6 +16,14 @@ namespace {
 constexpr size_t kInputMax = 64 << 10;          // pipelined requests kept here; more stays in the socket
 constexpr uint32_t kAttemptsMax = 5;            // for a file that changes between its head and its first bytes
 constexpr uint64_t kSkippedBodyMax = 64 << 10;  // a longer body of a GET costs the connection
+
+// We answer at once, which is what "100-continue" allows. HTTP/1.0 knows no expectations.
+bool expects_what_we_do(const HttpRequest& request) {
+  static constexpr std::string_view kContinue = "100-continue";
+  const std::string_view expect = request.expect;
+  return expect.empty() || request.version_1_0 ||
+         (expect.size() == kContinue.size() && ::strncasecmp(expect.data(), kContinue.data(), kContinue.size()) == 0);
+}
 
 }  // namespace
 
@@ -70,8 +79,11 @@ void HttpSession::handle(std::string_view head) {
     close_gently_ = true;
   }
   if (request.method == HttpMethod::other) return refuse(request, HttpStatus::method_not_allowed);
-  if (!request.expect.empty() && request.expect != "100-continue") {
-    return refuse(request, HttpStatus::expectation_failed);
+  if (!expects_what_we_do(request)) return refuse(request, HttpStatus::expectation_failed);
+  if (request.method == HttpMethod::options) {
+    Reply reply;
+    reply.head = options_head(context_of(request));
+    return start_sending(HttpStatus::no_content, std::move(reply));
   }
   Result<Store::OpenedPath> opened =
       worker_->shared().store->try_open_path(worker_->shared().options.caller, request.path);

@@ -7,6 +7,7 @@ namespace sluice {
 std::string_view reason_of(HttpStatus status) {
   switch (status) {
     case HttpStatus::ok: return "OK";
+    case HttpStatus::no_content: return "No Content";
     case HttpStatus::partial_content: return "Partial Content";
     case HttpStatus::not_modified: return "Not Modified";
     case HttpStatus::bad_request: return "Bad Request";

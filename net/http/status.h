@@ -10,6 +10,7 @@ namespace sluice {
 
 enum class HttpStatus : uint16_t {
   ok = 200,
+  no_content = 204,
   partial_content = 206,
   not_modified = 304,
   bad_request = 400,

@@ -211,12 +211,87 @@ TEST_CASE("http server: refuses what it cannot serve, and says why", "[net][http
   client.write("POST /a.txt HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody");
   Response response = client.read();
   CHECK(response.status == 405);
-  CHECK(response.fields["Allow"] == "GET, HEAD");
+  CHECK(response.fields["Allow"] == "GET, HEAD, OPTIONS");
   client.write("HEAD /none HTTP/1.1\r\nHost: h\r\n\r\n");
   CHECK(client.read(false).status == 404);
   CHECK(client.get("/a.txt", "Expect: something\r\n").status == 417);
   CHECK(client.ended());
   CHECK(server->stats().responses_4xx > 10);
+}
+
+TEST_CASE("http server: OPTIONS says what may be done, with every file and with the whole", "[net][http]") {
+  FakeStore store;
+  sample_store(store);
+  auto server = start(&store);
+  Client client(server->port());
+  for (const std::string target : {"*", "/a.txt", "/none", "/"}) {
+    INFO(target);
+    client.write("OPTIONS " + target + " HTTP/1.1\r\nHost: h\r\n\r\n");
+    Response response = client.read(false);
+    CHECK(response.status == 204);
+    CHECK(response.fields["Allow"] == "GET, HEAD, OPTIONS");
+    CHECK_FALSE(response.fields.contains("Content-Length"));
+  }
+  CHECK(client.get("/a.txt").status == 200);  // by the same connection
+  client.write("OPTIONS /../x HTTP/1.1\r\nHost: h\r\n\r\n");
+  CHECK(client.read().status == 400);
+}
+
+TEST_CASE("http server: methods that change something, or are none of ours, are refused with Allow", "[net][http]") {
+  FakeStore store;
+  sample_store(store);
+  auto server = start(&store);
+  for (const std::string method : {"POST", "PUT", "DELETE", "PATCH", "TRACE", "PROPFIND", "MKCOL", "LOCK"}) {
+    INFO(method);
+    Client client(server->port());
+    client.write(method + " /a.txt HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n");
+    Response response = client.read();
+    CHECK(response.status == 405);
+    CHECK(response.fields["Allow"] == "GET, HEAD, OPTIONS");
+    CHECK(client.get("/a.txt").status == 200);
+  }
+}
+
+TEST_CASE("http server: HEAD says what GET says", "[net][http]") {
+  FakeStore store;
+  sample_store(store);
+  ManualClock clock;  // one date for all
+  auto server = start(&store, {.clock = &clock});
+  Client client(server->port());
+  for (const std::string target : {"/a.txt", "/empty", "/big.bin", "/fresh", "/none"}) {
+    INFO(target);
+    for (const std::string fields : {"", "If-None-Match: *\r\n", "If-Match: \"x\"\r\n"}) {
+      INFO(fields);
+      const std::string rest = " " + target + " HTTP/1.1\r\nHost: h\r\n" + fields + "\r\n";
+      client.write("GET" + rest);
+      const bool body_follows = target == "/none" || fields.find("None") == std::string::npos;
+      const Response got = client.read(body_follows);
+      client.write("HEAD" + rest);
+      const Response head = client.read(false);
+      CHECK(head.status == got.status);
+      CHECK(head.fields == got.fields);
+    }
+  }
+  client.write("HEAD /a.txt HTTP/1.0\r\n\r\n");
+  CHECK(client.read(false).status == 200);
+  CHECK(client.ended());
+}
+
+TEST_CASE("http server: expectations are met, ignored or refused", "[net][http]") {
+  FakeStore store;
+  sample_store(store);
+  auto server = start(&store);
+  const auto status = [&](const std::string& version, const std::string& expect) {
+    Client client(server->port());
+    client.write("GET /a.txt HTTP/" + version + "\r\nHost: h\r\nExpect: " + expect + "\r\n\r\n");
+    const int result = client.read().status;
+    CHECK(client.ended());
+    return result;
+  };
+  CHECK(status("1.1", "100-continue") == 200);
+  CHECK(status("1.1", "100-Continue") == 200);
+  CHECK(status("1.1", "other") == 417);
+  CHECK(status("1.0", "other") == 200);
 }
 
 TEST_CASE("http server: after a request of doubtful framing the connection ends", "[net][http]") {
