@@ -66,7 +66,7 @@ struct Reply {
   std::shared_ptr<OpenFile> file;  // nullptr: no body
   uint64_t offset = 0;             // of the body in the file
   uint64_t length = 0;
-  std::unique_ptr<ChangeWatch> watch;  // of the file, made before the head
+  std::shared_ptr<const ChangeWatch> watch;  // of the file, made before the head
 
   std::string tail;
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <optional>
+#include <utility>
 
 namespace sluice {
 namespace {
@@ -17,53 +18,95 @@ std::optional<uint64_t> parse_position(std::string_view text) {
   return error == std::errc() ? value : UINT64_MAX;
 }
 
-// The only element of a comma-separated list (empty elements do not count), or nothing.
-std::optional<std::string_view> only_element(std::string_view list) {
-  std::optional<std::string_view> only;
-  while (true) {
-    const size_t comma = list.find(',');
-    std::string_view element = list.substr(0, comma);
-    while (!element.empty() && (element.front() == ' ' || element.front() == '\t')) element.remove_prefix(1);
-    while (!element.empty() && (element.back() == ' ' || element.back() == '\t')) element.remove_suffix(1);
-    if (!element.empty()) {
-      if (only) return std::nullopt;
-      only = element;
-    }
-    if (comma == std::string_view::npos) return only;
-    list.remove_prefix(comma + 1);
-  }
+std::string_view trimmed(std::string_view text) {
+  const size_t first = text.find_first_not_of(" \t");
+  if (first == std::string_view::npos) return {};
+  return text.substr(first, text.find_last_not_of(" \t") - first + 1);
 }
 
-RangeAnswer part(uint64_t offset, uint64_t length) {
-  return {RangeKind::part, offset, length};
+// What one range, "10-19", "10-" or "-10", means of `size` bytes: of kind part, unsatisfiable, or whole when it is
+// malformed.
+RangeAnswer resolve_one(std::string_view range, uint64_t size) {
+  const RangeAnswer malformed{RangeKind::whole, 0, size, {}};
+  const RangeAnswer unsatisfiable{RangeKind::unsatisfiable, 0, 0, {}};
+  const size_t dash = range.find('-');
+  if (dash == std::string_view::npos) return malformed;
+  const std::string_view first_text = range.substr(0, dash);
+  const std::string_view last_text = range.substr(dash + 1);
+
+  if (first_text.empty()) {  // the last bytes
+    const std::optional<uint64_t> suffix = parse_position(last_text);
+    if (!suffix) return malformed;
+    if (*suffix == 0) return unsatisfiable;
+    if (size == 0) return malformed;  // all of nothing, which no Content-Range can say
+    const uint64_t length = std::min(*suffix, size);
+    return {RangeKind::part, size - length, length, {}};
+  }
+  const std::optional<uint64_t> first = parse_position(first_text);
+  const std::optional<uint64_t> last = last_text.empty() ? UINT64_MAX : parse_position(last_text);
+  if (!first || !last || *last < *first) return malformed;
+  if (*first >= size) return unsatisfiable;
+  return {RangeKind::part, *first, std::min(*last, size - 1) - *first + 1, {}};
+}
+
+struct AskedPart {
+  BytePart bytes;
+  size_t place = 0;  // in the request
+};
+
+bool asks_too_much(const std::vector<AskedPart>& asked, uint64_t size) {
+  unsigned __int128 sum = 0;
+  for (const AskedPart& part : asked) sum += part.bytes.length;
+  return sum > static_cast<unsigned __int128>(size) * 2;
+}
+
+// The place of what was merged is that of its first part in the request.
+std::vector<BytePart> merge(std::vector<AskedPart> asked) {
+  std::sort(asked.begin(), asked.end(),
+            [](const AskedPart& a, const AskedPart& b) { return a.bytes.offset < b.bytes.offset; });
+  std::vector<AskedPart> merged;
+  for (const AskedPart& part : asked) {
+    const auto end_of = [](const BytePart& bytes) { return bytes.offset + bytes.length; };
+    if (merged.empty() || end_of(merged.back().bytes) < part.bytes.offset) {
+      merged.push_back(part);
+      continue;
+    }
+    AskedPart& last = merged.back();
+    last.bytes.length = std::max(end_of(last.bytes), end_of(part.bytes)) - last.bytes.offset;
+    last.place = std::min(last.place, part.place);
+  }
+  std::sort(merged.begin(), merged.end(), [](const AskedPart& a, const AskedPart& b) { return a.place < b.place; });
+  std::vector<BytePart> parts;
+  for (const AskedPart& part : merged) parts.push_back(part.bytes);
+  return parts;
 }
 
 }  // namespace
 
 RangeAnswer resolve_range(std::string_view field, uint64_t size) {
-  const RangeAnswer whole{RangeKind::whole, 0, size};
-  const RangeAnswer unsatisfiable{RangeKind::unsatisfiable, 0, 0};
+  const RangeAnswer whole{RangeKind::whole, 0, size, {}};
+  const RangeAnswer unsatisfiable{RangeKind::unsatisfiable, 0, 0, {}};
   if (field.size() < 6 || ::strncasecmp(field.data(), "bytes=", 6) != 0) return whole;
-  const std::optional<std::string_view> range = only_element(field.substr(6));
-  if (!range) return whole;
-  const size_t dash = range->find('-');
-  if (dash == std::string_view::npos) return whole;
-  const std::string_view first_text = range->substr(0, dash);
-  const std::string_view last_text = range->substr(dash + 1);
-
-  if (first_text.empty()) {  // the last bytes
-    const std::optional<uint64_t> suffix = parse_position(last_text);
-    if (!suffix) return whole;
-    if (*suffix == 0) return unsatisfiable;
-    if (size == 0) return whole;
-    const uint64_t length = std::min(*suffix, size);
-    return part(size - length, length);
+  std::vector<AskedPart> asked;
+  size_t count = 0;
+  for (size_t start = 6; start <= field.size();) {
+    const size_t comma = std::min(field.find(',', start), field.size());
+    const std::string_view element = trimmed(field.substr(start, comma - start));
+    start = comma + 1;
+    if (element.empty()) continue;
+    if (++count > kRangesMax) return whole;
+    const RangeAnswer one = resolve_one(element, size);
+    if (one.kind == RangeKind::whole) return whole;
+    if (one.kind == RangeKind::part) asked.push_back({{one.offset, one.length}, count});
   }
-  const std::optional<uint64_t> first = parse_position(first_text);
-  const std::optional<uint64_t> last = last_text.empty() ? UINT64_MAX : parse_position(last_text);
-  if (!first || !last || *last < *first) return whole;
-  if (*first >= size) return unsatisfiable;
-  return part(*first, std::min(*last, size - 1) - *first + 1);
+  if (count == 0) return whole;
+  if (asked.empty() || asks_too_much(asked, size)) return unsatisfiable;
+  std::vector<BytePart> parts = asked.size() == 1 ? std::vector{asked[0].bytes} : merge(std::move(asked));
+  if (parts.size() == 1) return {RangeKind::part, parts[0].offset, parts[0].length, {}};
+  RangeAnswer answer{RangeKind::parts, parts[0].offset, 0, {}};
+  for (const BytePart& part : parts) answer.length += part.length;
+  answer.parts = std::move(parts);
+  return answer;
 }
 
 }  // namespace sluice

@@ -51,24 +51,27 @@ std::string_view DateCache::at(std::chrono::nanoseconds realtime) {
   return text_;
 }
 
-std::string file_head(const ResponseContext& context, HttpStatus status, const Validators& validators, uint64_t size,
-                      const RangeAnswer& range, std::string_view content_type) {
+std::string content_range(const BytePart& part, uint64_t size) {
+  std::string text = "bytes ";
+  append_number(part.offset, text);
+  text.append("-");
+  append_number(part.offset + part.length - 1, text);
+  text.append("/");
+  append_number(size, text);
+  return text;
+}
+
+std::string file_head(const ResponseContext& context, HttpStatus status, const FileAnswer& file) {
   std::string head = start_head(context, status);
-  append_field("Last-Modified", format_http_date(validators.modified_s), head);
-  append_field("ETag", validators.etag, head);
+  append_field("Last-Modified", format_http_date(file.validators.modified_s), head);
+  append_field("ETag", file.validators.etag, head);
   append_field("Accept-Ranges", "bytes", head);
   if (status != HttpStatus::not_modified) {
-    append_field("Content-Type", content_type, head);
-    append_field("Content-Length", range.length, head);
+    append_field("Content-Type", file.content_type, head);
+    append_field("Content-Length", file.body_length, head);
   }
-  if (status == HttpStatus::partial_content) {
-    head.append("Content-Range: bytes ");
-    append_number(range.offset, head);
-    head.append("-");
-    append_number(range.offset + range.length - 1, head);
-    head.append("/");
-    append_number(size, head);
-    head.append("\r\n");
+  if (file.range.kind == RangeKind::part) {
+    append_field("Content-Range", content_range({file.range.offset, file.range.length}, file.size), head);
   }
   head.append("\r\n");
   return head;

@@ -29,9 +29,18 @@ struct ResponseContext {
   bool version_1_0 = false;  // of the request
 };
 
-// 200, 206 or 304 of a file of `size` bytes. `range` says which bytes follow (kind whole: all).
-std::string file_head(const ResponseContext& context, HttpStatus status, const Validators& validators, uint64_t size,
-                      const RangeAnswer& range, std::string_view content_type);
+// The value of the Content-Range field.
+std::string content_range(const BytePart& part, uint64_t size);
+
+struct FileAnswer {
+  const Validators& validators;
+  const RangeAnswer& range;
+  uint64_t size = 0;  // of the file
+  uint64_t body_length = 0;
+  std::string_view content_type;  // of the body
+};
+// 200, 206 or 304.
+std::string file_head(const ResponseContext& context, HttpStatus status, const FileAnswer& file);
 
 // 204: the answer to OPTIONS.
 std::string options_head(const ResponseContext& context);

@@ -126,12 +126,12 @@ void HttpSession::answer(const HttpRequest& request, Result<Store::OpenedPath> o
 }
 
 void HttpSession::answer_file(const HttpRequest& request, std::shared_ptr<OpenFile> file) {
-  std::unique_ptr<ChangeWatch> watch;
+  std::shared_ptr<const ChangeWatch> watch;
   if (request.method == HttpMethod::get) watch = file->data().watch();
   const FileVersion version = file->data().version();
   const uint64_t size = version.stamp.size;
   const Validators validators = validators_of(version);
-  RangeAnswer range{RangeKind::whole, 0, size};
+  RangeAnswer range{RangeKind::whole, 0, size, {}};
   HttpStatus status = HttpStatus::ok;
   switch (check_preconditions(request, validators)) {
     case Verdict::failed: return refuse(request, HttpStatus::precondition_failed);
@@ -144,11 +144,15 @@ void HttpSession::answer_file(const HttpRequest& request, std::shared_ptr<OpenFi
       }
       range = resolve_range(request.range, size);
       if (range.kind == RangeKind::unsatisfiable) return refuse(request, HttpStatus::range_not_satisfiable, size);
-      if (range.kind == RangeKind::part) status = HttpStatus::partial_content;
+      if (range.kind != RangeKind::whole) status = HttpStatus::partial_content;
+  }
+  const std::string_view type = worker_->shared().types.of(request.path);
+  const FileAnswer head{validators, range, size, range.length, type};
+  if (range.kind == RangeKind::parts) {
+    return answer_parts(request, head, {std::move(file), std::move(watch), range.parts, size, type});
   }
   Reply reply;
-  reply.head =
-      file_head(context_of(request), status, validators, size, range, worker_->shared().types.of(request.path));
+  reply.head = file_head(context_of(request), status, head);
   if (request.method == HttpMethod::get && status != HttpStatus::not_modified && range.length > 0) {
     reply.file = std::move(file);
     reply.offset = range.offset;
@@ -156,6 +160,15 @@ void HttpSession::answer_file(const HttpRequest& request, std::shared_ptr<OpenFi
     reply.watch = std::move(watch);
   }
   start_sending(status, std::move(reply));
+}
+
+void HttpSession::answer_parts(const HttpRequest& request, const FileAnswer& answer, MultipartOptions options) {
+  multipart_ = std::make_unique<Multipart>(std::move(options));
+  const std::string type = multipart_->content_type();
+  const FileAnswer head{answer.validators, answer.range, answer.size, multipart_->length(), type};
+  Reply reply = multipart_->next();
+  reply.head.insert(0, file_head(context_of(request), HttpStatus::partial_content, head));
+  start_sending(HttpStatus::partial_content, std::move(reply));
 }
 
 void HttpSession::refuse(const HttpRequest& request, HttpStatus status, uint64_t size) {
@@ -173,6 +186,7 @@ void HttpSession::refuse_for(const HttpRequest& request, int error) {
 
 void HttpSession::start_sending(HttpStatus status, Reply reply) {
   status_ = status;
+  has_begun_ = false;
   worker_->count(status);
   on_progress();
   send(std::move(reply));
@@ -220,6 +234,16 @@ void HttpSession::wait_for_progress() {
 }
 
 void HttpSession::on_reply_sent() {
+  has_begun_ = true;
+  multipart_ != nullptr && !multipart_->done() ? send_more() : finish_answer();
+}
+
+void HttpSession::send_more() {
+  send(multipart_->next());
+}
+
+void HttpSession::finish_answer() {
+  multipart_.reset();
   if (!keep_alive_) {
     close_gently_ ? close_gently() : close();
     return;
@@ -230,7 +254,9 @@ void HttpSession::on_reply_sent() {
 }
 
 void HttpSession::on_reply_lost(int error, bool begun) {
+  begun |= has_begun_;
   worker_->count_lost(status_, begun);
+  multipart_.reset();
   if (begun) return close();
   if (error == ESTALE && attempts_++ < kAttemptsMax) return open_elsewhere();
   if (error == ESTALE) return refuse(*parse_request(head_), HttpStatus::unavailable);

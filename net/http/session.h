@@ -9,6 +9,7 @@
 
 #include "fs/store/store.h"
 #include "net/connection.h"
+#include "net/http/multipart.h"
 #include "net/http/request.h"
 #include "net/http/response.h"
 
@@ -45,7 +46,10 @@ class HttpSession final : public Connection {
   void refuse(const HttpRequest& request, HttpStatus status, uint64_t size = 0);
   void refuse_for(const HttpRequest& request, int error);
   void refuse_framing(HttpStatus status);
+  void answer_parts(const HttpRequest& request, const FileAnswer& answer, MultipartOptions options);
   void start_sending(HttpStatus status, Reply reply);
+  void send_more();
+  void finish_answer();
   void wait_for_progress();
   void on_slow_answer();
   void give_up_backing();
@@ -56,8 +60,10 @@ class HttpSession final : public Connection {
   State state_ = State::reading;
   std::string head_;  // of the request that is answered: what its HttpRequest points into
   HttpStatus status_ = HttpStatus::ok;
-  uint32_t attempts_ = 0;  // to answer it
-  uint64_t opens_ = 0;     // begun elsewhere; only the last one counts
+  uint32_t attempts_ = 0;                 // to answer it
+  bool has_begun_ = false;                // to be sent: earlier pieces of the answer were
+  std::unique_ptr<Multipart> multipart_;  // what the answer still has to send; null: nothing
+  uint64_t opens_ = 0;                    // begun elsewhere; only the last one counts
   bool is_opening_ = false;
   std::chrono::nanoseconds progress_at_{};
   size_t scanned_ = 0;      // of the head that is arriving
