@@ -101,6 +101,24 @@ class OpenDirectory {
   virtual Result<void> fsync(bool data_only) = 0;
 };
 
+// What a directory has under a name: of a symbolic link, what it leads to.
+struct ListedEntry {
+  std::string name;
+  bool is_directory = false;  // else a regular file
+  uint64_t size = 0;
+  int64_t modified_s = 0;  // since 1970
+};
+
+// One reading of a directory, from its first entry to its last. One thread at a time.
+class PathListing {
+ public:
+  virtual ~PathListing() = default;
+  // Looks at up to `entries_max` more and appends them, in the directory's own order. False: those were the last. Left
+  // out: ".", "..", what is neither a file nor a directory, what went meanwhile, links that the caller cannot follow or
+  // that lead out of the source.
+  virtual Result<bool> read(size_t entries_max, std::vector<ListedEntry>& entries) = 0;
+};
+
 // A file with cached pages, as it can be found again by another process.
 struct CachedContent {
   std::string handle;            // bytes of its file handle; empty where there are none
@@ -173,6 +191,10 @@ class Store {
   // than the open) until it calls anything else of the store: between two calls it must not open files by itself. The
   // file may be one that reads only what is resident: a read that says ESTALE is to be asked of open_path's.
   virtual Result<OpenedPath> try_open_path(const Caller& caller, std::string_view path) = 0;
+
+  // The directory of this path, as `caller` may read it. Errors: also EMFILE, too many are being read. Ends before the
+  // store.
+  virtual Result<std::unique_ptr<PathListing>> list_path(const Caller& caller, std::string_view path) = 0;
 
   // Everything that is in the cache; of files whose stamp is not to be trusted yet, nothing.
   virtual std::vector<CachedContent> cached_content() = 0;

@@ -1,7 +1,8 @@
 // The one Store. Its parts: store.cc start, housekeeping, descriptors; store_lookup.cc finding files; store_names.cc
 // what changes directories; store_content.cc what is cached of files; store_recovery.cc a source that has gone;
-// store_attributes.cc what reads and changes one inode; store_open.cc opens; store_finish.cc the end; store_metadata.cc
-// what is known without asking the backing, and store_watch.cc what others change.
+// store_attributes.cc what reads and changes one inode; store_open.cc opens; store_listing.cc listings by path;
+// store_finish.cc the end; store_metadata.cc what is known without asking the backing, and store_watch.cc what others
+// change.
 //
 // Every operation begins as the gateway and looks up its inodes and their descriptors (`subject`); what the caller must
 // be allowed to do runs under ActAs. No lock of the store is held across a system call.
@@ -70,6 +71,8 @@ class StoreImpl final : public Store, private OutsideWatch::Listener {
   Result<std::unique_ptr<OpenDirectory>> open_directory(const Caller& caller, InodeNumber number) override;
   Result<OpenedPath> open_path(const Caller& caller, std::string_view path) override;
   Result<OpenedPath> try_open_path(const Caller& caller, std::string_view path) override;
+
+  Result<std::unique_ptr<PathListing>> list_path(const Caller& caller, std::string_view path) override;
 
   void sync_open_files() override;
   std::vector<UnwrittenFile> finish() override;
@@ -224,6 +227,7 @@ class StoreImpl final : public Store, private OutsideWatch::Listener {
   InodeTable table_;
   DescriptorCache descriptors_;
   OpenFiles open_files_;
+  std::atomic<uint32_t> path_listings_{0};
   uint64_t inodes_max_ = 0;  // since memory was given back last; of the housekeeper
 
   Mutex listener_mutex_;

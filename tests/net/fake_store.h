@@ -102,7 +102,8 @@ class FakeStore final : public Store {
     const auto error = open_errors_.find(std::string(path));
     if (error != open_errors_.end()) return fail(error->second);
     OpenedPath opened;
-    if (path.empty() || directories_.contains(std::string(path))) {
+    const std::string_view bare = path.substr(0, path.ends_with('/') ? path.size() - 1 : path.size());
+    if (path.empty() || directories_.contains(std::string(bare))) {
       opened.attributes.st_mode = S_IFDIR | 0755;
       return opened;
     }
@@ -113,6 +114,19 @@ class FakeStore final : public Store {
     return opened;
   }
   void add_directory(const std::string& path) { directories_[path] = true; }
+  // So many files "0000001" of as many bytes, below a directory of this path.
+  void add_many(const std::string& path, uint64_t count) {
+    add_directory(path);
+    listing_sizes_[path] = count;
+  }
+  Result<std::unique_ptr<PathListing>> list_path(const Caller&, std::string_view path) override {
+    const auto error = list_errors.find(std::string(path));
+    if (error != list_errors.end()) return fail(error->second);
+    return std::make_unique<Entries>(this, std::string(path));
+  }
+  std::map<std::string, int> list_errors;   // set before the server starts, as all below
+  std::atomic<uint64_t> listed_entries{0};  // of add_many, so far
+  std::atomic<uint64_t> listing_fails_after{UINT64_MAX};
 
   std::atomic<bool> blocking_opens{false};
   std::function<void()> before_blocking_open;  // set before the server starts
@@ -222,6 +236,42 @@ class FakeStore final : public Store {
     LeftStreams left_streams_;
   };
 
+  // Files and directories below a path, and those of add_many.
+  class Entries final : public PathListing {
+   public:
+    Entries(FakeStore* store, std::string path) : store_(store) {
+      for (const auto& [name, file] : store->files_)
+        if (is_child(path, name))
+          found_.push_back({name.substr(path.size()), false, file->size, file->mtime_ns / 1'000'000'000});
+      for (const auto& [name, yes] : store->directories_)
+        if (is_child(path, name)) found_.push_back({name.substr(path.size()), true, 4096, 1});
+      if (path.ends_with('/')) path.pop_back();
+      if (store->listing_sizes_.contains(path)) many_ = store->listing_sizes_.at(path);
+    }
+    Result<bool> read(size_t entries_max, std::vector<ListedEntry>& entries) override {
+      for (; entries_max > 0 && !found_.empty(); --entries_max) {
+        entries.push_back(found_.back());
+        found_.pop_back();
+      }
+      for (; entries_max > 0 && next_ < many_; --entries_max, ++next_) {
+        if (next_ >= store_->listing_fails_after) return fail(EIO);
+        std::string name = std::to_string(next_);
+        entries.push_back({std::string(7 - name.size(), '0') + name, false, next_, static_cast<int64_t>(next_)});
+        ++store_->listed_entries;
+      }
+      return !found_.empty() || next_ < many_;
+    }
+
+   private:
+    static bool is_child(std::string_view path, std::string_view name) {
+      return name.size() > path.size() && name.starts_with(path) && name.find('/', path.size()) == name.npos;
+    }
+    FakeStore* const store_;
+    std::vector<ListedEntry> found_;
+    uint64_t many_ = 0;
+    uint64_t next_ = 0;
+  };
+
   class File final : public OpenFile {
    public:
     File(FakeStore* store, FakeFile* file) : store_(store), data_(std::make_shared<Data>(store, file)) {
@@ -289,6 +339,7 @@ class FakeStore final : public Store {
   std::map<std::string, std::unique_ptr<FakeFile>, std::less<>> files_;
   std::map<std::string, int> open_errors_;
   std::map<std::string, bool> directories_;
+  std::map<std::string, uint64_t> listing_sizes_;
   Mutex mutex_;
   std::vector<Callback<void()>> parked_ GUARDED_BY(mutex_);
 };

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <ctime>
+#include <vector>
 
 #include "fs/store/identity.h"
 #include "tests/fs/store/store_fixture.h"
@@ -170,6 +171,76 @@ TEST_CASE("path: the exported user's permissions hold on the way and at its end"
   CHECK(::syscall(SYS_setfsuid, -1) == 65534);
   CHECK(store.number("secret") != 0);
   CHECK(::syscall(SYS_setfsuid, -1) == 0);
+}
+
+// "name", "name/" or "name=SIZE", sorted, read so many at a time.
+std::string listed(StoreFixture& store, const Caller& caller, std::string_view path, size_t at_a_time) {
+  auto listing = store->list_path(caller, path);
+  if (!listing) return strerrorname_np(listing.error().number);
+  std::vector<ListedEntry> entries;
+  while (must((*listing)->read(at_a_time, entries))) {
+  }
+  std::vector<std::string> names;
+  for (const ListedEntry& entry : entries)
+    names.push_back(entry.name + (entry.is_directory ? "/" : "=" + std::to_string(entry.size)));
+  std::sort(names.begin(), names.end());
+  std::string text;
+  for (const std::string& name : names) text += name + " ";
+  return text;
+}
+
+TEST_CASE("path: a listing shows what can be reached, and where links lead", "[store][path]") {
+  for (const Mode& mode : kModes) {
+    DYNAMIC_SECTION(mode.name) {
+      StoreFixture store(mode);
+      ::mkdir((store / "d").c_str(), 0755);
+      ::mkdir((store / "d/sub").c_str(), 0755);
+      write_file(store / "d/f", "four");
+      write_file(store / "top", "x");
+      for (const auto& [target, name] : {std::pair("../top", "d/up"),
+                                         {"sub", "d/dir"},
+                                         {"nothing", "d/dangling"},
+                                         {"../../..", "d/out"},
+                                         {"/etc", "d/absolute"},
+                                         {"self", "d/self"}}) {
+        REQUIRE(::symlink(target, (store / name).c_str()) == 0);
+      }
+      REQUIRE(::mkfifo((store / "d/fifo").c_str(), 0666) == 0);
+      const std::string expected = "dir/ f=4 sub/ up=1 ";
+      for (const size_t at_a_time : {1U, 3U, 1000U}) {
+        CHECK(listed(store, kRootUser, "d", at_a_time) == expected);
+        CHECK(listed(store, kRootUser, "d/", at_a_time) == expected);
+      }
+      CHECK(listed(store, kRootUser, "", 10) == "d/ top=1 ");
+      CHECK(listed(store, kRootUser, "d/sub", 10).empty());
+      CHECK(listed(store, kRootUser, "d/dir/..", 10) == expected);
+      CHECK(listed(store, kRootUser, "top", 10) == "ENOTDIR");
+      CHECK(listed(store, kRootUser, "none", 10) == "ENOENT");
+      CHECK(listed(store, kRootUser, "d/out", 10) == "EXDEV");
+      CHECK(listed(store, kRootUser, "..", 10) == "EXDEV");
+      CHECK(listed(store, kRootUser, "/etc", 10) == "EXDEV");
+    }
+  }
+}
+
+TEST_CASE("path: a listing is of the user who asks, and there are not too many at once", "[store][path]") {
+  if (!is_root()) return;
+  StoreOptions few;
+  few.path_files_max = 8;
+  StoreFixture store(kModes[0], few);
+  ::mkdir((store / "closed").c_str(), 0700);
+  ::mkdir((store / "names only").c_str(), 0744);
+  write_file(store / "names only/f");
+  const Caller nobody = user(65534);
+  CHECK(listed(store, nobody, "closed", 10) == "EACCES");
+  CHECK(listed(store, nobody, "names only", 10).empty());
+  CHECK(listed(store, kRootUser, "names only", 10) == "f=0 ");
+  {
+    const auto first = must(store->list_path(nobody, ""));
+    const auto second = must(store->list_path(nobody, ""));
+    CHECK(outcome(store->list_path(nobody, "")) == "EMFILE");
+  }
+  CHECK(outcome(store->list_path(nobody, "")) == "OK");
 }
 
 TEST_CASE("path: mounts below and over the source are not seen", "[store][path]") {
