@@ -168,6 +168,8 @@ Checked<std::unique_ptr<HttpServer>> make_http(const GatewayPlan& plan, Store* s
       .address = *options.http,
       .threads = options.http_threads,
       .caller = {.uid = plan.http_user.uid, .gid = plan.http_user.gid, .groups = plan.http_user.groups},
+      .index_names = options.http_index,
+      .listing = options.http_listing,
       .send_method = TRY(choose_send_method(options.send_method)),
       .pinned_max_bytes = send_pinned_max(options, options.cache_size_bytes),
       .connections_max = options.http_connections.value_or(connections_max),

@@ -89,6 +89,19 @@ Checked<uint64_t> parse_octal(std::string_view text) {
   return *number;
 }
 
+Checked<std::vector<std::string>> parse_names(std::string_view text) {
+  std::vector<std::string> names;
+  for (size_t start = 0; start <= text.size();) {
+    const size_t end = std::min(text.find(',', start), text.size());
+    const std::string_view name = text.substr(start, end - start);
+    if (name.empty() || name.find('/') != std::string_view::npos || name == "." || name == "..")
+      return complain("'{}' is not the name of a file; write for example index.html,index.htm", name);
+    names.emplace_back(name);
+    start = end + 1;
+  }
+  return names;
+}
+
 Checked<std::string> parse_address(std::string_view text) {
   const bool only_port = text.find(':') == std::string_view::npos;
   const std::string address = only_port ? fmt::format(":{}", text) : std::string(text);

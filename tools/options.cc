@@ -21,6 +21,7 @@ constexpr OptionKind kOctal = OptionKind::octal;
 constexpr OptionKind kChoice = OptionKind::choice;
 constexpr OptionKind kString = OptionKind::string;
 constexpr OptionKind kAddress = OptionKind::address;
+constexpr OptionKind kNames = OptionKind::names;
 constexpr unsigned kMount = command_bit(Command::mount);
 constexpr unsigned kStatus = command_bit(Command::status);
 constexpr unsigned kUmount = command_bit(Command::umount);
@@ -103,6 +104,11 @@ const std::vector<OptionSpec>& option_table() {
       {"http-user", 0, kString, "USER", "",
        "whose permissions HTTP clients get (default nobody, or yourself when not root)", kGateway, 0, 0,
        [](Options& o, Value v) { o.http_user = v.text; }},
+      {"http-index", 0, kNames, "NAME[,NAME...]", "index.html",
+       "files that are shown for their directory, the first that is there; off: none", kGateway, 0, 0,
+       [](Options& o, Value v) { o.http_index = v.names; }},
+      {"http-listing", 0, kChoice, "on|off", "on", "pages of directories without an index", kGateway, 0, 0,
+       [](Options& o, Value v) { o.http_listing = v.text == "on"; }},
       {"http-threads", 0, kInteger, "N", "2", "event loops of the HTTP server", kGateway, 1, 256,
        [](Options& o, Value v) { o.http_threads = static_cast<uint32_t>(v.number); }},
       {"http-connections", 0, kInteger, "N", "", "HTTP clients at once (default half of the descriptors we may have)",
@@ -253,6 +259,9 @@ Checked<OptionValue> parse_value(const OptionSpec& spec, std::string_view text) 
     case OptionKind::octal: parsed = store_into(value.number, parse_octal(text)); break;
     case OptionKind::address:
       if (text != "off") parsed = store_into(value.text, parse_address(text));
+      break;
+    case OptionKind::names:
+      if (text != "off") parsed = store_into(value.names, parse_names(text));
       break;
     case OptionKind::choice:
       parsed = check_choice(spec.argument, text);

@@ -38,8 +38,10 @@ struct Options {
   uint32_t trace_rate = 100'000;  // requests per second; 0: all
 
   // HTTP.
-  std::optional<std::string> http;       // nothing: off
-  std::optional<std::string> http_user;  // nothing: nobody, or oneself when not root
+  std::optional<std::string> http;                       // nothing: off
+  std::optional<std::string> http_user;                  // nothing: nobody, or oneself when not root
+  std::vector<std::string> http_index = {"index.html"};  // empty: off
+  bool http_listing = true;
   uint32_t http_threads = 2;
   std::optional<uint32_t> http_connections;
   std::string send_method = "auto";
@@ -91,13 +93,14 @@ struct Options {
   std::chrono::nanoseconds bench_time = std::chrono::seconds(1);
 };
 
-enum class OptionKind { boolean, size, duration, integer, octal, choice, string, address };
+enum class OptionKind { boolean, size, duration, integer, octal, choice, string, address, names };
 
 struct OptionValue {  // the member that the option's kind says
   bool truth = false;
   uint64_t number = 0;  // size, integer or octal
   std::chrono::nanoseconds duration{};
-  std::string text;  // choice, string, or address; empty for "off"
+  std::string text;                // choice, string, or address; empty for "off"
+  std::vector<std::string> names;  // of files; empty for "off"
 };
 
 struct OptionSpec {

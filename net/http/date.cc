@@ -91,8 +91,16 @@ std::string format_http_date(int64_t seconds) {
   const time_t when = seconds;
   ::gmtime_r(&when, &time);
   return fmt::format("{}, {:02} {} {:04} {:02}:{:02}:{:02} GMT", kDays[static_cast<size_t>(time.tm_wday)], time.tm_mday,
-                     kMonths[static_cast<size_t>(time.tm_mon)], time.tm_year + 1900, time.tm_hour, time.tm_min,
+                     kMonths[static_cast<size_t>(time.tm_mon)], int64_t{time.tm_year} + 1900, time.tm_hour, time.tm_min,
                      time.tm_sec);
+}
+
+std::string format_iso_date(int64_t seconds, char between, std::string_view end) {
+  tm time{};
+  const time_t when = seconds;
+  ::gmtime_r(&when, &time);
+  return fmt::format("{:04}-{:02}-{:02}{}{:02}:{:02}:{:02}{}", int64_t{time.tm_year} + 1900, time.tm_mon + 1,
+                     time.tm_mday, between, time.tm_hour, time.tm_min, time.tm_sec, end);
 }
 
 std::optional<int64_t> parse_http_date(std::string_view text) {

@@ -10,6 +10,9 @@ namespace sluice {
 
 std::string format_http_date(int64_t seconds);  // since 1970
 
+// "1994-11-06T08:49:37Z", in UTC, with what stands between date and time, and at the end.
+std::string format_iso_date(int64_t seconds, char between, std::string_view end);
+
 // Also takes the two obsolete forms of RFC 9110.
 std::optional<int64_t> parse_http_date(std::string_view text);
 

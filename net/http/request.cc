@@ -102,6 +102,7 @@ void Collector::field(std::string_view value) {
       break;
     case 6:
       if (is("expect")) once(request.expect);
+      if (is("accept")) append_to_list(value, request.accept);
       break;
     case 8:
       if (is("if-match")) append_to_list(value, request.if_match);
@@ -216,6 +217,8 @@ HttpResult<HttpRequest> parse_request(std::string_view head) {
   HttpResult<std::string> path = path_of_target(line->target);
   if (!path) return refuse_with(path.error());
   request.path = std::move(*path);
+  const size_t query = line->target.find('?');
+  if (query != std::string_view::npos) request.query = line->target.substr(query + 1);
   return std::move(request);
 }
 

@@ -40,6 +40,8 @@ struct HttpRequest {
   std::string if_match;
   std::string if_none_match;
   std::string_view expect;
+  std::string accept;
+  std::string_view query;  // of the target, without "?"
 };
 
 // `head` as measured by scan_head. Errors: 400, 501 (unknown method or transfer coding), 505.

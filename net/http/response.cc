@@ -84,6 +84,18 @@ std::string options_head(const ResponseContext& context) {
   return head;
 }
 
+std::string listing_head(const ResponseContext& context, std::string_view content_type) {
+  std::string head = start_head(context, HttpStatus::ok);
+  append_field("Content-Type", content_type, head);
+  append_field("Cache-Control", "no-cache", head);
+  append_field("Vary", "Accept", head);
+  append_field("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'", head);
+  append_field("X-Content-Type-Options", "nosniff", head);
+  if (!context.version_1_0) append_field("Transfer-Encoding", "chunked", head);
+  head.append("\r\n");
+  return head;
+}
+
 std::string refusal(const ResponseContext& context, const Refusal& refusal) {
   std::string body;
   append_number(static_cast<uint64_t>(refusal.status), body);
@@ -93,6 +105,7 @@ std::string refusal(const ResponseContext& context, const Refusal& refusal) {
   append_field("Content-Type", "text/plain", head);
   append_field("Content-Length", body.size(), head);
   switch (refusal.status) {
+    case HttpStatus::moved_permanently: append_field("Location", refusal.location, head); break;
     case HttpStatus::method_not_allowed: append_field("Allow", kAllowed, head); break;
     case HttpStatus::unavailable: append_field("Retry-After", kRetryAfterSeconds, head); break;
     case HttpStatus::range_not_satisfiable:

@@ -42,13 +42,17 @@ struct FileAnswer {
 // 200, 206 or 304.
 std::string file_head(const ResponseContext& context, HttpStatus status, const FileAnswer& file);
 
+// 200 of a directory's page, whose length nobody knows yet.
+std::string listing_head(const ResponseContext& context, std::string_view content_type);
+
 // 204: the answer to OPTIONS.
 std::string options_head(const ResponseContext& context);
 
 struct Refusal {
   HttpStatus status;
-  uint64_t size = 0;          // of the file, for 416
-  bool without_body = false;  // the answer to a HEAD request
+  uint64_t size = 0;               // of the file, for 416
+  std::string_view location = {};  // for 301
+  bool without_body = false;       // the answer to a HEAD request
 };
 // A whole response with a line of text for people.
 std::string refusal(const ResponseContext& context, const Refusal& refusal);

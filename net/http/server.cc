@@ -4,6 +4,7 @@
 #include <thread>
 #include <vector>
 
+#include "cache/assert.h"
 #include "net/http/worker.h"
 #include "net/listener.h"
 
@@ -17,10 +18,11 @@ class Server final : public HttpServer {
     if (listener_ != 0) shared_.options.health->remove_listener(listener_);
   }
 
-  Result<void> open(Store* store, const HttpOptions& options) {
-    shared_.store = store;
-    shared_.options = options;
-    shared_.options.threads = std::max(1U, options.threads);
+  Server(Store* store, const HttpOptions& options) : shared_(store, options) {}
+
+  Result<void> open() {
+    const HttpOptions& options = shared_.options;
+    ASSERT(options.threads > 0);
     ListenSockets listening = TRY(listen(options.address));
     port_ = listening.port;
     shared_.pool = std::make_unique<WorkerPool>(
@@ -76,8 +78,8 @@ class Server final : public HttpServer {
 }  // namespace
 
 Result<std::unique_ptr<HttpServer>> HttpServer::start(Store* store, const HttpOptions& options) {
-  auto server = std::make_unique<Server>();
-  TRY(server->open(store, options));
+  auto server = std::make_unique<Server>(store, options);
+  TRY(server->open());
   return server;
 }
 

@@ -1,17 +1,19 @@
 // HttpServer exports a store over HTTP/1.1: GET and HEAD of regular files, with ranges and conditions, out of the
-// cache.
+// cache, and pages of directories.
 //
 //   auto server = TRY(HttpServer::start(store, {.address = ":8080", .caller = nobody}));
 //   server->port();
 //   server->stop(std::chrono::seconds(10));
 //
-// Threads: one event loop each (HttpOptions::threads), plus a few for opens that the store cannot do without blocking.
+// Threads: one event loop each (HttpOptions::threads), plus a few for opens that the store cannot do without blocking,
+// and for directories.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "cache/clock.h"
 #include "fs/store/backing_health.h"
@@ -24,7 +26,10 @@ namespace sluice {
 struct HttpOptions {
   std::string address = ":8080";  // see parse_listen_address
   uint32_t threads = 2;
-  Caller caller = {};  // files are opened as this user
+  Caller caller = {};                                // files are opened as this user
+  std::vector<std::string> index_names = {};         // files that stand for their directory, the first that is there
+  bool listing = true;                               // pages of directories; else 403
+  uint64_t sorted_pages_bytes = uint64_t{32} << 20;  // of memory, all together; see directory_page.h
   SendMethod send_method = SendMethod::automatic;
   uint64_t pinned_max_bytes = uint64_t{64} << 20;                      // lent memory beyond which replies are copied
   std::chrono::nanoseconds header_timeout = std::chrono::seconds(10);  // for a whole request head

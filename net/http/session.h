@@ -1,5 +1,7 @@
 // HttpSession is one client's connection: it reads requests, one at a time, and answers each from the store. Further
 // requests that arrive meanwhile (pipelining) wait in the connection's input.
+//
+// session.cc has the connection: input, deadlines, the end. session_answer.cc has what is answered.
 #pragma once
 
 #include <list>
@@ -9,6 +11,7 @@
 
 #include "fs/store/store.h"
 #include "net/connection.h"
+#include "net/http/directory_page.h"
 #include "net/http/multipart.h"
 #include "net/http/request.h"
 #include "net/http/response.h"
@@ -16,6 +19,12 @@
 namespace sluice {
 
 class HttpWorker;
+
+// What a request's path leads to.
+struct HttpTarget {
+  Store::OpenedPath opened;
+  std::string path;  // the request's, or that of the index in it
+};
 
 class HttpSession final : public Connection {
  public:
@@ -40,36 +49,51 @@ class HttpSession final : public Connection {
   void on_closed() override;
 
   void handle(std::string_view head);
-  void open_elsewhere();
-  void answer(const HttpRequest& request, Result<Store::OpenedPath> opened);
-  void answer_file(const HttpRequest& request, std::shared_ptr<OpenFile> file);
-  void refuse(const HttpRequest& request, HttpStatus status, uint64_t size = 0);
-  void refuse_for(const HttpRequest& request, int error);
   void refuse_framing(HttpStatus status);
-  void answer_parts(const HttpRequest& request, const FileAnswer& answer, MultipartOptions options);
-  void start_sending(HttpStatus status, Reply reply);
-  void send_more();
-  void finish_answer();
   void wait_for_progress();
   void on_slow_answer();
   void give_up_backing();
-  ResponseContext context_of(const HttpRequest& request) const;
   void enter(State state);
+
+  // What is answered.
+  void answer_request();
+  void open_elsewhere();
+  void answer(Result<HttpTarget> target);
+  void answer_directory();
+  void answer_file(std::string_view path, std::shared_ptr<OpenFile> file);
+  void answer_parts(const FileAnswer& answer, MultipartOptions options);
+  void refuse(Refusal what);
+  void refuse(HttpStatus status) { refuse(Refusal{.status = status}); }
+  void refuse_for(int error);
+  void break_off();
+  void start_sending(HttpStatus status, Reply reply);
+  void send_more();
+  void finish_answer();
+  void list_more();
+  void send_listing(Result<std::string> piece);
+  ResponseContext context() const;
+  template <typename Work, typename Done>
+  void elsewhere(Work work, Done done);
 
   HttpWorker* const worker_;
   State state_ = State::reading;
-  std::string head_;  // of the request that is answered: what its HttpRequest points into
-  HttpStatus status_ = HttpStatus::ok;
-  uint32_t attempts_ = 0;                 // to answer it
-  bool has_begun_ = false;                // to be sent: earlier pieces of the answer were
-  std::unique_ptr<Multipart> multipart_;  // what the answer still has to send; null: nothing
-  uint64_t opens_ = 0;                    // begun elsewhere; only the last one counts
-  bool is_opening_ = false;
-  std::chrono::nanoseconds progress_at_{};
   size_t scanned_ = 0;      // of the head that is arriving
   uint64_t body_left_ = 0;  // of the last request, to be skipped
   bool keep_alive_ = true;
   bool close_gently_ = false;  // the client may still be sending what nobody will read
+
+  // The request that is answered.
+  std::string head_;                      // what request_ points into
+  std::unique_ptr<HttpRequest> request_;  // null: none
+  HttpStatus status_ = HttpStatus::ok;
+  uint32_t attempts_ = 0;   // to answer it
+  bool has_begun_ = false;  // some of the answer was handed to the socket
+  std::chrono::nanoseconds progress_at_{};
+  uint64_t tasks_ = 0;  // begun elsewhere; only the last one counts
+  bool is_elsewhere_ = false;
+  // What the answer still has to send, piece by piece. Null: nothing.
+  std::unique_ptr<Multipart> multipart_;
+  std::shared_ptr<DirectoryPage> page_;
 };
 
 }  // namespace sluice

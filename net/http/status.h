@@ -12,6 +12,7 @@ enum class HttpStatus : uint16_t {
   ok = 200,
   no_content = 204,
   partial_content = 206,
+  moved_permanently = 301,
   not_modified = 304,
   bad_request = 400,
   forbidden = 403,

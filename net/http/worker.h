@@ -19,9 +19,12 @@ namespace sluice {
 
 // What the workers of a server share.
 struct HttpShared {
-  Store* store = nullptr;
-  HttpOptions options;
+  HttpShared(Store* exported, const HttpOptions& chosen) : store(exported), options(chosen) {}
+
+  Store* const store;
+  const HttpOptions options;
   ContentTypes types;
+  PageBudget page_budget{options.sorted_pages_bytes};
   std::unique_ptr<WorkerPool> pool;  // for opens that may block
 };
 
@@ -39,6 +42,7 @@ class HttpWorker {
 
   // For its sessions, on the loop's thread.
   const HttpShared& shared() const { return *shared_; }
+  PageBudget& page_budget() { return shared_->page_budget; }
   SendContext& send_context() { return send_context_; }
   std::string_view date() { return dates_.at(shared_->options.clock->realtime()); }
   bool draining() const { return draining_; }
