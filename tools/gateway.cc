@@ -168,6 +168,8 @@ Checked<std::unique_ptr<HttpServer>> make_http(const GatewayPlan& plan, Store* s
       .address = *options.http,
       .threads = options.http_threads,
       .caller = {.uid = plan.http_user.uid, .gid = plan.http_user.gid, .groups = plan.http_user.groups},
+      .urls = {.prefix = options.http_prefix, .dotfiles = options.http_dotfiles},
+      .cache_control = options.http_cache_control,
       .index_names = options.http_index,
       .listing = options.http_listing,
       .send_method = TRY(choose_send_method(options.send_method)),
@@ -332,7 +334,9 @@ class Gateway {
   std::string greeting() const {
     std::string text = plan_.source;
     if (fuse_) text += fmt::format(" is mounted at {}", plan_.mountpoint);
-    if (http_) text += fmt::format("{} exported at http://{}/", fuse_ ? " and" : " is", http_address());
+    if (http_)
+      text +=
+          fmt::format("{} exported at http://{}/{}", fuse_ ? " and" : " is", http_address(), plan_.options.http_prefix);
     return text;
   }
 

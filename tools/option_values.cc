@@ -1,5 +1,6 @@
 #include "tools/option_values.h"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
@@ -100,6 +101,29 @@ Checked<std::vector<std::string>> parse_names(std::string_view text) {
     start = end + 1;
   }
   return names;
+}
+
+Checked<std::string> parse_prefix(std::string_view text) {
+  if (!text.starts_with('/')) return complain("'{}' is not the path of a URL; write for example /files", text);
+  const auto is_control = [](char c) { return static_cast<unsigned char>(c) < ' ' || c == 0x7f; };
+  if (std::any_of(text.begin(), text.end(), is_control)) return complain("control characters are no part of a URL");
+  std::string prefix;
+  while (!text.empty()) {
+    const size_t end = std::min(text.find('/'), text.size());
+    const std::string_view segment = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    if (segment == "." || segment == "..")
+      return complain("'{}' is no part of a prefix; write the path itself", segment);
+    if (!segment.empty()) prefix.append(segment).append("/");
+  }
+  return prefix;
+}
+
+Checked<std::string> parse_header_value(std::string_view text) {
+  const bool is_printable = std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c <= '~'; });
+  if (text.empty() || !is_printable || text.front() == ' ' || text.back() == ' ')
+    return complain("'{}' cannot be the value of an HTTP field; use printable ASCII", text);
+  return std::string(text);
 }
 
 Checked<std::string> parse_address(std::string_view text) {

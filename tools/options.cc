@@ -22,6 +22,8 @@ constexpr OptionKind kChoice = OptionKind::choice;
 constexpr OptionKind kString = OptionKind::string;
 constexpr OptionKind kAddress = OptionKind::address;
 constexpr OptionKind kNames = OptionKind::names;
+constexpr OptionKind kPrefix = OptionKind::prefix;
+constexpr OptionKind kHeader = OptionKind::header;
 constexpr unsigned kMount = command_bit(Command::mount);
 constexpr unsigned kStatus = command_bit(Command::status);
 constexpr unsigned kUmount = command_bit(Command::umount);
@@ -109,6 +111,12 @@ const std::vector<OptionSpec>& option_table() {
        [](Options& o, Value v) { o.http_index = v.names; }},
       {"http-listing", 0, kChoice, "on|off", "on", "pages of directories without an index", kGateway, 0, 0,
        [](Options& o, Value v) { o.http_listing = v.text == "on"; }},
+      {"http-prefix", 0, kPrefix, "/PATH", "/", "serve only URLs below it, without it", kGateway, 0, 0,
+       [](Options& o, Value v) { o.http_prefix = v.text; }},
+      {"http-dotfiles", 0, kChoice, "show|hide", "hide", "names with a dot in front, over HTTP", kGateway, 0, 0,
+       [](Options& o, Value v) { o.http_dotfiles = v.text == "show"; }},
+      {"http-cache-control", 0, kHeader, "VALUE", "off", "the Cache-Control field of files", kGateway, 0, 0,
+       [](Options& o, Value v) { o.http_cache_control = v.text; }},
       {"http-threads", 0, kInteger, "N", "2", "event loops of the HTTP server", kGateway, 1, 256,
        [](Options& o, Value v) { o.http_threads = static_cast<uint32_t>(v.number); }},
       {"http-connections", 0, kInteger, "N", "", "HTTP clients at once (default half of the descriptors we may have)",
@@ -262,6 +270,10 @@ Checked<OptionValue> parse_value(const OptionSpec& spec, std::string_view text) 
       break;
     case OptionKind::names:
       if (text != "off") parsed = store_into(value.names, parse_names(text));
+      break;
+    case OptionKind::prefix: parsed = store_into(value.text, parse_prefix(text)); break;
+    case OptionKind::header:
+      if (text != "off") parsed = store_into(value.text, parse_header_value(text));
       break;
     case OptionKind::choice:
       parsed = check_choice(spec.argument, text);

@@ -42,6 +42,9 @@ struct Options {
   std::optional<std::string> http_user;                  // nothing: nobody, or oneself when not root
   std::vector<std::string> http_index = {"index.html"};  // empty: off
   bool http_listing = true;
+  std::string http_prefix;  // as UrlSpace has it
+  bool http_dotfiles = false;
+  std::string http_cache_control;  // empty: none
   uint32_t http_threads = 2;
   std::optional<uint32_t> http_connections;
   std::string send_method = "auto";
@@ -93,13 +96,13 @@ struct Options {
   std::chrono::nanoseconds bench_time = std::chrono::seconds(1);
 };
 
-enum class OptionKind { boolean, size, duration, integer, octal, choice, string, address, names };
+enum class OptionKind { boolean, size, duration, integer, octal, choice, string, address, names, prefix, header };
 
 struct OptionValue {  // the member that the option's kind says
   bool truth = false;
   uint64_t number = 0;  // size, integer or octal
   std::chrono::nanoseconds duration{};
-  std::string text;                // choice, string, or address; empty for "off"
+  std::string text;                // what is none of the others; empty for "off"
   std::vector<std::string> names;  // of files; empty for "off"
 };
 

@@ -43,8 +43,8 @@ class PageBudget {
 struct PageOptions {
   Store* store = nullptr;
   Caller caller;
-  std::string path;   // "" or with a slash at its end
-  std::string shown;  // the same as clients know it: "/" or "/prefix/path/"
+  std::string path;  // "" or with a slash at its end
+  std::string root;  // what clients know as the way to the export, "/" or "/prefix/"
   PageOrder order;
   bool json = false;
   bool dotfiles = true;  // false: names with a dot in front are left out

@@ -41,18 +41,19 @@ std::string size_text(uint64_t bytes) {
 
 class HtmlPage final : public PageFormat {
  public:
-  HtmlPage(std::string shown, const PageOrder& order) : shown_(std::move(shown)), order_(order) {}
+  HtmlPage(std::string root, std::string path, const PageOrder& order)
+      : root_(std::move(root)), path_(std::move(path)), order_(order) {}
 
   void begin(bool is_sorted, std::string& text) override {
     text += "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n";
     text += "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n<title>Index of ";
-    append_html(shown_, text);
+    append_html(root_ + path_, text);
     text += fmt::format("</title>\n<style>{}</style>\n</head>\n<body>\n<h1>Index of ", kStyle);
     append_way(text);
     text += "</h1>\n<table>\n<thead><tr>";
     for (size_t i = 0; i < kColumns.size(); ++i) append_heading(i, is_sorted, text);
     text += "</tr></thead>\n<tbody>\n";
-    if (shown_ != "/") text += "<tr><td><a href=\"../\">../</a></td><td></td><td></td></tr>\n";
+    if (!path_.empty()) text += "<tr><td><a href=\"../\">../</a></td><td></td><td></td></tr>\n";
   }
 
   void entry(const ListedEntry& entry, std::string& text) override {
@@ -72,18 +73,22 @@ class HtmlPage final : public PageFormat {
  private:
   // The heading: each directory on the way is a link. All are relative, so that a proxy may show us elsewhere.
   void append_way(std::string& text) const {
-    size_t above = static_cast<size_t>(std::count(shown_.begin(), shown_.end(), '/')) - 1;
-    for (size_t start = 0; start < shown_.size();) {
-      const size_t end = shown_.find('/', start) + 1;
-      std::string up;
-      for (size_t i = 0; i < above; ++i) up += "../";
-      if (up.empty()) up = "./";
-      text += fmt::format("<a href=\"{}\">", up);
-      append_html(std::string_view(shown_).substr(start, end - start), text);
-      text += "</a>";
+    auto above = std::count(path_.begin(), path_.end(), '/');
+    append_step(above, root_, text);
+    for (size_t start = 0; start < path_.size();) {
+      const size_t end = path_.find('/', start) + 1;
+      append_step(--above, std::string_view(path_).substr(start, end - start), text);
       start = end;
-      --above;
     }
+  }
+
+  static void append_step(std::ptrdiff_t above, std::string_view name, std::string& text) {
+    text += "<a href=\"";
+    text += above == 0 ? "./" : "";
+    for (; above > 0; --above) text += "../";
+    text += "\">";
+    append_html(name, text);
+    text += "</a>";
   }
 
   void append_heading(size_t column, bool is_sorted, std::string& text) const {
@@ -99,14 +104,15 @@ class HtmlPage final : public PageFormat {
                         to_descending ? "desc" : "asc", kHeadings[column], arrow);
   }
 
-  const std::string shown_;
+  const std::string root_;
+  const std::string path_;
   const PageOrder order_;
 };
 
 }  // namespace
 
 std::unique_ptr<PageFormat> make_html_page(const PageOptions& options) {
-  return std::make_unique<HtmlPage>(options.shown, options.order);
+  return std::make_unique<HtmlPage>(options.root, options.path, options.order);
 }
 
 }  // namespace sluice

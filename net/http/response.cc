@@ -65,6 +65,7 @@ std::string file_head(const ResponseContext& context, HttpStatus status, const F
   std::string head = start_head(context, status);
   append_field("Last-Modified", format_http_date(file.validators.modified_s), head);
   append_field("ETag", file.validators.etag, head);
+  if (!file.cache_control.empty()) append_field("Cache-Control", file.cache_control, head);
   append_field("Accept-Ranges", "bytes", head);
   if (status != HttpStatus::not_modified) {
     append_field("Content-Type", file.content_type, head);

@@ -37,7 +37,8 @@ struct FileAnswer {
   const RangeAnswer& range;
   uint64_t size = 0;  // of the file
   uint64_t body_length = 0;
-  std::string_view content_type;  // of the body
+  std::string_view content_type;   // of the body
+  std::string_view cache_control;  // empty: none
 };
 // 200, 206 or 304.
 std::string file_head(const ResponseContext& context, HttpStatus status, const FileAnswer& file);

@@ -19,6 +19,7 @@
 #include "fs/store/backing_health.h"
 #include "fs/store/store.h"
 #include "net/event_loop.h"
+#include "net/http/url_space.h"
 #include "net/send_path.h"
 
 namespace sluice {
@@ -26,7 +27,9 @@ namespace sluice {
 struct HttpOptions {
   std::string address = ":8080";  // see parse_listen_address
   uint32_t threads = 2;
-  Caller caller = {};                                // files are opened as this user
+  Caller caller = {};  // files are opened as this user
+  UrlSpace urls = {};
+  std::string cache_control = {};                    // of files; empty: none
   std::vector<std::string> index_names = {};         // files that stand for their directory, the first that is there
   bool listing = true;                               // pages of directories; else 403
   uint64_t sorted_pages_bytes = uint64_t{32} << 20;  // of memory, all together; see directory_page.h

@@ -60,6 +60,7 @@ class HttpSession final : public Connection {
   void open_elsewhere();
   void answer(Result<HttpTarget> target);
   void answer_directory();
+  void add_slash(std::string_view path);
   void answer_file(std::string_view path, std::shared_ptr<OpenFile> file);
   void answer_parts(const FileAnswer& answer, MultipartOptions options);
   void refuse(Refusal what);

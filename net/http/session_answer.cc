@@ -11,6 +11,7 @@
 #include "net/http/range.h"
 #include "net/http/session.h"
 #include "net/http/text.h"
+#include "net/http/url_space.h"
 #include "net/http/worker.h"
 
 namespace sluice {
@@ -58,6 +59,10 @@ void HttpSession::answer_request() {
     return start_sending(HttpStatus::no_content, std::move(reply));
   }
   const HttpShared& shared = worker_->shared();
+  UrlPlace place = place_of(shared.options.urls, request_->path);
+  if (!place.is_served) return refuse(HttpStatus::not_found);
+  if (place.lacks_slash) return add_slash(request_->path);
+  request_->path = std::move(place.path);
   Result<HttpTarget> target = open_or_index(shared.options, request_->path, [&](const std::string& path) {
     return shared.store->try_open_path(shared.options.caller, path);
   });
@@ -114,22 +119,25 @@ void HttpSession::answer(Result<HttpTarget> target) {
 void HttpSession::answer_directory() {
   const HttpShared& shared = worker_->shared();
   const std::string& path = request_->path;
-  if (!names_directory(path)) {
-    std::string location = "/";
-    append_percent_encoded(path, true, location);
-    location += '/';
-    if (!request_->query.empty()) location.append("?").append(request_->query);
-    return refuse({.status = HttpStatus::moved_permanently, .location = location});
-  }
+  if (!names_directory(path)) return add_slash(shared.options.urls.prefix + path);
   if (!shared.options.listing) return refuse(HttpStatus::forbidden);
   page_ = std::make_shared<DirectoryPage>(PageOptions{.store = shared.store,
                                                       .caller = shared.options.caller,
                                                       .path = path,
-                                                      .shown = "/" + path,
+                                                      .root = "/" + shared.options.urls.prefix,
                                                       .order = page_order_of(request_->query),
                                                       .json = prefers_json(request_->accept),
+                                                      .dotfiles = shared.options.urls.dotfiles,
                                                       .budget = &worker_->page_budget()});
   list_more();
+}
+
+void HttpSession::add_slash(std::string_view path) {
+  std::string location = "/";
+  append_percent_encoded(path, true, location);
+  location += '/';
+  if (!request_->query.empty()) location.append("?").append(request_->query);
+  refuse({.status = HttpStatus::moved_permanently, .location = location});
 }
 
 void HttpSession::list_more() {
@@ -184,7 +192,7 @@ void HttpSession::answer_file(std::string_view path, std::shared_ptr<OpenFile> f
       if (range.kind != RangeKind::whole) status = HttpStatus::partial_content;
   }
   const std::string_view type = worker_->shared().types.of(path);
-  const FileAnswer head{validators, range, size, range.length, type};
+  const FileAnswer head{validators, range, size, range.length, type, worker_->shared().options.cache_control};
   if (range.kind == RangeKind::parts)
     return answer_parts(head, {std::move(file), std::move(watch), range.parts, size, type});
   Reply reply;
@@ -201,7 +209,7 @@ void HttpSession::answer_file(std::string_view path, std::shared_ptr<OpenFile> f
 void HttpSession::answer_parts(const FileAnswer& answer, MultipartOptions options) {
   multipart_ = std::make_unique<Multipart>(std::move(options));
   const std::string type = multipart_->content_type();
-  const FileAnswer head{answer.validators, answer.range, answer.size, multipart_->length(), type};
+  const FileAnswer head{answer.validators, answer.range, answer.size, multipart_->length(), type, answer.cache_control};
   Reply reply = multipart_->next();
   reply.head.insert(0, file_head(context(), HttpStatus::partial_content, head));
   start_sending(HttpStatus::partial_content, std::move(reply));

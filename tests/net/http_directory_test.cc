@@ -102,6 +102,42 @@ TEST_CASE("http directory: the heading leads up, relative", "[net][http]") {
   CHECK(links_of(client.get("/").body) == Links{"d/", "i/", "top"});
 }
 
+TEST_CASE("http directory: below a prefix nothing leads out of it", "[net][http]") {
+  FakeStore store;
+  sample_store(store);
+  auto server = start(&store, {.urls = {.prefix = "p q/r/"}});
+  Client client(server->port());
+  CHECK(client.get("/p%20q/r").fields["Location"] == "/p%20q/r/");
+  CHECK(client.get("/p%20q/r/d?x").fields["Location"] == "/p%20q/r/d/?x");
+  CHECK(links_of(client.get("/p%20q/r/").body) == Links{"d/", "i/", "top"});
+  const std::string page = client.get("/p%20q/r/d/").body;
+  CHECK(page.find("<h1>Index of <a href=\"../\">/p q/r/</a><a href=\"./\">d/</a></h1>") != std::string::npos);
+  CHECK(client.get("/p%20q/r/top").body == store.content("top"));
+  for (const char* outside : {"/", "/d/", "/top", "/p%20q/", "/p%20q/r/../top"}) {
+    INFO(outside);
+    CHECK(client.get(outside).status == 404);
+  }
+}
+
+TEST_CASE("http directory: hidden dot files are neither served nor listed", "[net][http]") {
+  FakeStore store;
+  store.add(".env", {.size = 1});
+  store.add("a", {.size = 1});
+  store.add_directory(".git");
+  store.add(".git/config", {.size = 1});
+  auto hiding = start(&store, {.urls = {.dotfiles = false}});
+  Client client(hiding->port());
+  for (const char* hidden : {"/.env", "/%2eenv", "/.git", "/.git/", "/.git/config", "/a/../.env"}) {
+    INFO(hidden);
+    CHECK(client.get(hidden).status == 404);
+  }
+  CHECK(links_of(client.get("/").body) == Links{"a"});
+  auto showing = start(&store);
+  Client other(showing->port());
+  CHECK(other.get("/.env").status == 200);
+  CHECK(links_of(other.get("/").body) == Links{".git/", ".env", "a"});
+}
+
 TEST_CASE("http directory: programs get JSON", "[net][http]") {
   FakeStore store;
   sample_store(store);

@@ -204,6 +204,20 @@ TEST_CASE("http server: parts of one answer are of one version of the file", "[n
   }
 }
 
+TEST_CASE("http server: Cache-Control is for files, whole, in part or known already", "[net][http]") {
+  FakeStore store;
+  sample_store(store);
+  auto server = start(&store, {.cache_control = "public, max-age=60"});
+  Client client(server->port());
+  CHECK(client.get("/a.txt").fields["Cache-Control"] == "public, max-age=60");
+  CHECK(client.get("/a.txt", "Range: bytes=0-1\r\n").fields["Cache-Control"] == "public, max-age=60");
+  CHECK(client.get("/a.txt", "Range: bytes=0-1,5-6\r\n").fields["Cache-Control"] == "public, max-age=60");
+  CHECK_FALSE(client.get("/none").fields.contains("Cache-Control"));
+  CHECK(client.get("/dir/").fields["Cache-Control"] == "no-cache");
+  client.write("GET /a.txt HTTP/1.1\r\nHost: h\r\nIf-None-Match: *\r\n\r\n");
+  CHECK(client.read(false).fields["Cache-Control"] == "public, max-age=60");
+}
+
 TEST_CASE("http server: refuses what it cannot serve, and says why", "[net][http]") {
   FakeStore store;
   sample_store(store);

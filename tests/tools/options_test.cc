@@ -82,6 +82,26 @@ TEST_CASE("options: an address without a host is the loopback", "[tools][options
   }
 }
 
+TEST_CASE("options: names of files, prefixes of URLs and values of header fields", "[tools][options]") {
+  CHECK(parse_names("index.html,a b") == std::vector<std::string>{"index.html", "a b"});
+  for (const char* bad : {"", "a,", ",a", "a,,b", "a/b", "..", "a,."}) {
+    INFO(bad);
+    CHECK_FALSE(parse_names(bad));
+  }
+  CHECK(parse_prefix("/") == "");
+  CHECK(parse_prefix("/a/b") == "a/b/");
+  CHECK(parse_prefix("//a/b/") == "a/b/");
+  for (const char* bad : {"", "a", "/a/../b", "/./a", "/a\nb"}) {
+    INFO(bad);
+    CHECK_FALSE(parse_prefix(bad));
+  }
+  CHECK(parse_header_value("public, max-age=60") == "public, max-age=60");
+  for (const char* bad : {"", " a", "a ", "a\r\nb: c", "\xc3\xbc", "a\tb"}) {
+    INFO(bad);
+    CHECK_FALSE(parse_header_value(bad));
+  }
+}
+
 TEST_CASE("options: the table's defaults are those of Options", "[tools][options]") {
   Options set;
   const Options plain;
@@ -102,6 +122,11 @@ TEST_CASE("options: the table's defaults are those of Options", "[tools][options
   CHECK(set.checksum == plain.checksum);
   CHECK(set.checksum_period == plain.checksum_period);
   CHECK(set.io_timeout == plain.io_timeout);
+  CHECK(set.http_index == plain.http_index);
+  CHECK(set.http_listing == plain.http_listing);
+  CHECK(set.http_prefix == plain.http_prefix);
+  CHECK(set.http_dotfiles == plain.http_dotfiles);
+  CHECK(set.http_cache_control == plain.http_cache_control);
   CHECK(set.trace_rate == plain.trace_rate);
   CHECK(set.http == plain.http);
   CHECK(set.http_threads == plain.http_threads);
