@@ -163,7 +163,8 @@ Checked<SendMethod> choose_send_method(const std::string& wanted) {
 Checked<std::unique_ptr<HttpServer>> make_http(const GatewayPlan& plan, Store* store, BackingHealth* health) {
   const Options& options = plan.options;
   // Of the other half the store takes a quarter for what it keeps for reuse, which gives way, and what HTTP has open.
-  const auto connections_max = static_cast<uint32_t>(std::clamp<uint64_t>(descriptor_limit() / 2, 16, 65536));
+  const auto connections_share = static_cast<uint32_t>(std::clamp<uint64_t>(descriptor_limit() / 2, 16, 65536));
+  const uint32_t connections_max = options.http_connections_max.value_or(connections_share);
   const HttpOptions http = {
       .address = *options.http,
       .threads = options.http_threads,
@@ -174,8 +175,11 @@ Checked<std::unique_ptr<HttpServer>> make_http(const GatewayPlan& plan, Store* s
       .listing = options.http_listing,
       .send_method = TRY(choose_send_method(options.send_method)),
       .pinned_max_bytes = send_pinned_max(options, options.cache_size_bytes),
-      .connections_max = options.http_connections.value_or(connections_max),
-      .pipes_max = std::min(connections_max / 16, 256U),
+      .connections_max = connections_max,
+      .connections_per_address_max =
+          options.http_connections_per_address_max.value_or(std::max(connections_max / 2, 1U)),
+      .allowed = options.http_allow.empty() ? AddressRanges() : *AddressRanges::parse(options.http_allow),
+      .pipes_max = std::min(connections_share / 16, 256U),
       .health = health,
   };
   auto server = HttpServer::start(store, http);

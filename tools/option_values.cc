@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "net/listener.h"
+#include "net/peer_address.h"
 
 namespace sluice {
 namespace {
@@ -123,6 +124,12 @@ Checked<std::string> parse_header_value(std::string_view text) {
   const bool is_printable = std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c <= '~'; });
   if (text.empty() || !is_printable || text.front() == ' ' || text.back() == ' ')
     return complain("'{}' cannot be the value of an HTTP field; use printable ASCII", text);
+  return std::string(text);
+}
+
+Checked<std::string> parse_ranges(std::string_view text) {
+  if (!AddressRanges::parse(text))
+    return complain("'{}' is no list of networks; write for example 192.0.2.0/24,2001:db8::/32,::1", text);
   return std::string(text);
 }
 

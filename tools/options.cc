@@ -23,6 +23,7 @@ constexpr OptionKind kString = OptionKind::string;
 constexpr OptionKind kAddress = OptionKind::address;
 constexpr OptionKind kNames = OptionKind::names;
 constexpr OptionKind kPrefix = OptionKind::prefix;
+constexpr OptionKind kRanges = OptionKind::ranges;
 constexpr OptionKind kHeader = OptionKind::header;
 constexpr unsigned kMount = command_bit(Command::mount);
 constexpr unsigned kStatus = command_bit(Command::status);
@@ -119,8 +120,14 @@ const std::vector<OptionSpec>& option_table() {
        [](Options& o, Value v) { o.http_cache_control = v.text; }},
       {"http-threads", 0, kInteger, "N", "2", "event loops of the HTTP server", kGateway, 1, 256,
        [](Options& o, Value v) { o.http_threads = static_cast<uint32_t>(v.number); }},
-      {"http-connections", 0, kInteger, "N", "", "HTTP clients at once (default half of the descriptors we may have)",
-       kGateway, 1, 1 << 20, [](Options& o, Value v) { o.http_connections = static_cast<uint32_t>(v.number); }},
+      {"http-connections-max", 0, kInteger, "N", "",
+       "HTTP connections at once (default half of the descriptors we may have)", kGateway, 1, 1 << 20,
+       [](Options& o, Value v) { o.http_connections_max = static_cast<uint32_t>(v.number); }},
+      {"http-connections-per-address-max", 0, kInteger, "N", "",
+       "of each client's address (default half of all); 0: no limit", kGateway, 0, 1 << 20,
+       [](Options& o, Value v) { o.http_connections_per_address_max = static_cast<uint32_t>(v.number); }},
+      {"http-allow", 0, kRanges, "CIDR[,CIDR...]", "all", "networks whose clients are served; others get 403",
+       kGateway, 0, 0, [](Options& o, Value v) { o.http_allow = v.text; }},
       {"send-method", 0, kChoice, "auto|copy|vmsplice|zerocopy", "auto",
        "how cached bytes go to a socket", kGateway, 0, 0,
        [](Options& o, Value v) { o.send_method = v.text; }},
@@ -274,6 +281,9 @@ Checked<OptionValue> parse_value(const OptionSpec& spec, std::string_view text) 
     case OptionKind::prefix: parsed = store_into(value.text, parse_prefix(text)); break;
     case OptionKind::header:
       if (text != "off") parsed = store_into(value.text, parse_header_value(text));
+      break;
+    case OptionKind::ranges:
+      if (text != "all") parsed = store_into(value.text, parse_ranges(text));
       break;
     case OptionKind::choice:
       parsed = check_choice(spec.argument, text);

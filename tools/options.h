@@ -46,7 +46,9 @@ struct Options {
   bool http_dotfiles = false;
   std::string http_cache_control;  // empty: none
   uint32_t http_threads = 2;
-  std::optional<uint32_t> http_connections;
+  std::optional<uint32_t> http_connections_max;
+  std::optional<uint32_t> http_connections_per_address_max;  // 0: no limit; nothing: half of all
+  std::string http_allow;                                    // networks; empty: everybody
   std::string send_method = "auto";
   std::optional<uint64_t> send_pinned_max_bytes;  // nothing: a quarter of the cache
 
@@ -96,13 +98,26 @@ struct Options {
   std::chrono::nanoseconds bench_time = std::chrono::seconds(1);
 };
 
-enum class OptionKind { boolean, size, duration, integer, octal, choice, string, address, names, prefix, header };
+enum class OptionKind {
+  boolean,
+  size,
+  duration,
+  integer,
+  octal,
+  choice,
+  string,
+  address,
+  names,
+  prefix,
+  header,
+  ranges
+};
 
 struct OptionValue {  // the member that the option's kind says
   bool truth = false;
   uint64_t number = 0;  // size, integer or octal
   std::chrono::nanoseconds duration{};
-  std::string text;                // what is none of the others; empty for "off"
+  std::string text;                // what is none of the others; empty for "off" and "all"
   std::vector<std::string> names;  // of files; empty for "off"
 };
 

@@ -20,6 +20,7 @@
 #include "fs/store/store.h"
 #include "net/event_loop.h"
 #include "net/http/url_space.h"
+#include "net/peer_address.h"
 #include "net/send_path.h"
 
 namespace sluice {
@@ -38,8 +39,10 @@ struct HttpOptions {
   std::chrono::nanoseconds header_timeout = std::chrono::seconds(10);  // for a whole request head
   std::chrono::nanoseconds idle_timeout = std::chrono::seconds(75);    // between requests
   std::chrono::nanoseconds send_timeout = std::chrono::seconds(60);    // without the client taking a byte
-  uint32_t connections_max = 8192;  // beyond: the one that is idle longest gives way, or clients wait
-  uint32_t pipes_max = 256;         // see SendOptions; of all threads
+  uint32_t connections_max = 8192;           // beyond: the one that is idle longest gives way, or clients wait
+  uint32_t connections_per_address_max = 0;  // beyond: 503; see AddressCounts. 0: no limit
+  AddressRanges allowed = {};                // others: 403. Empty: all are
+  uint32_t pipes_max = 256;                  // see SendOptions; of all threads
   uint32_t open_threads = 4;
   uint32_t open_threads_max = 4 + BackingHealth::kCallsMax;  // while those hang
   uint32_t open_queue_max = 1024;                            // opens waiting for a thread; beyond: 503
@@ -52,6 +55,9 @@ struct HttpOptions {
 struct HttpStats {
   uint64_t connections_open = 0;
   uint64_t connections_accepted = 0;
+  uint64_t connections_displaced = 0;  // idle ones that gave way to others
+  uint64_t connections_refused = 0;    // of clients that had their share
+  uint64_t connections_denied = 0;     // of clients that are not allowed
   uint64_t requests = 0;
   uint64_t responses_2xx = 0;
   uint64_t responses_3xx = 0;

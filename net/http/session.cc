@@ -13,8 +13,8 @@ constexpr uint64_t kSkippedBodyMax = 64 << 10;  // a longer body of a GET costs 
 
 }  // namespace
 
-HttpSession::HttpSession(HttpWorker* worker, UniqueFd socket)
-    : Connection(&worker->send_context(), std::move(socket), kInputMax), worker_(worker) {
+HttpSession::HttpSession(HttpWorker* worker, UniqueFd socket, const PeerAddress& peer)
+    : Connection(&worker->send_context(), std::move(socket), kInputMax), worker_(worker), peer_(peer) {
   set_deadline(worker->shared().options.header_timeout);
 }
 

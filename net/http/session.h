@@ -15,6 +15,7 @@
 #include "net/http/multipart.h"
 #include "net/http/request.h"
 #include "net/http/response.h"
+#include "net/peer_address.h"
 
 namespace sluice {
 
@@ -30,8 +31,9 @@ class HttpSession final : public Connection {
  public:
   using List = std::list<std::shared_ptr<HttpSession>>;
 
-  HttpSession(HttpWorker* worker, UniqueFd socket);
+  HttpSession(HttpWorker* worker, UniqueFd socket, const PeerAddress& peer);
 
+  const PeerAddress& peer() const { return peer_; }
   bool idle() const { return state_ == State::idle; }
   void drain();  // finish the reply under way, then close
 
@@ -77,6 +79,7 @@ class HttpSession final : public Connection {
   void elsewhere(Work work, Done done);
 
   HttpWorker* const worker_;
+  const PeerAddress peer_;
   State state_ = State::reading;
   size_t scanned_ = 0;      // of the head that is arriving
   uint64_t body_left_ = 0;  // of the last request, to be skipped

@@ -1,5 +1,7 @@
 #include "net/http/worker.h"
 
+#include <sys/socket.h>
+
 #include <utility>
 
 #include "cache/assert.h"
@@ -39,7 +41,16 @@ void HttpWorker::start() {
 }
 
 void HttpWorker::accept(UniqueFd socket) {
-  auto session = std::make_shared<HttpSession>(this, std::move(socket));
+  const PeerAddress peer = peer_of(socket.get());
+  if (!shared_->options.allowed.empty() && !shared_->options.allowed.contain(peer)) {
+    denied_.fetch_add(1, std::memory_order_relaxed);
+    return turn_away(std::move(socket), HttpStatus::forbidden);
+  }
+  if (!shared_->addresses.enter(peer)) {
+    refused_.fetch_add(1, std::memory_order_relaxed);
+    return turn_away(std::move(socket), HttpStatus::unavailable);
+  }
+  auto session = std::make_shared<HttpSession>(this, std::move(socket), peer);
   session->place = busy_.insert(busy_.end(), session);
   accepted_.fetch_add(1, std::memory_order_relaxed);
   open_.store(open_count(), std::memory_order_relaxed);
@@ -47,11 +58,20 @@ void HttpWorker::accept(UniqueFd socket) {
   make_room();
 }
 
+// At once, without reading what it asks: a connection that is refused must cost nothing. The answer fits any socket's
+// queue, and reaches the client before our reset of what it sends after.
+void HttpWorker::turn_away(UniqueFd socket, HttpStatus status) {
+  const std::string answer = refusal({.date = date(), .keep_alive = false}, {.status = status});
+  ::send(socket.get(), answer.data(), answer.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  ::shutdown(socket.get(), SHUT_WR);
+}
+
 // Full: the connection that is idle longest gives way; if none is idle, clients wait in the backlog.
 void HttpWorker::make_room() {
   const size_t limit = std::max<size_t>(1, shared_->options.connections_max / shared_->options.threads);
   if (open_count() < limit) return;
   if (!idle_.empty()) {
+    displaced_.fetch_add(1, std::memory_order_relaxed);
     idle_.front()->close();
   } else if (std::exchange(accepting_, false)) {
     listener_.pause();
@@ -68,6 +88,7 @@ void HttpWorker::went_busy(HttpSession& session) {
 
 void HttpWorker::went_away(HttpSession& session) {
   if (leaving_.empty()) loop_->post([this] { leaving_.clear(); });
+  shared_->addresses.leave(session.peer());
   leaving_.splice(leaving_.end(), session.idle() ? idle_ : busy_, session.place);
   open_.store(open_count(), std::memory_order_relaxed);
   if (draining_) {
@@ -130,6 +151,9 @@ void HttpWorker::add_stats(HttpStats* stats) const {
   const auto value = [](const std::atomic<uint64_t>& counter) { return counter.load(std::memory_order_relaxed); };
   stats->connections_open += value(open_);
   stats->connections_accepted += value(accepted_);
+  stats->connections_displaced += value(displaced_);
+  stats->connections_refused += value(refused_);
+  stats->connections_denied += value(denied_);
   stats->requests += value(requests_);
   stats->responses_2xx += value(by_class_[2]);
   stats->responses_3xx += value(by_class_[3]);

@@ -25,6 +25,7 @@ struct HttpShared {
   const HttpOptions options;
   ContentTypes types;
   PageBudget page_budget{options.sorted_pages_bytes};
+  AddressCounts addresses{options.connections_per_address_max};
   std::unique_ptr<WorkerPool> pool;  // for opens that may block
 };
 
@@ -58,6 +59,7 @@ class HttpWorker {
 
   void start();
   void accept(UniqueFd socket);
+  void turn_away(UniqueFd socket, HttpStatus status);
   void make_room();
   void sweep();
   void begin_drain(std::chrono::nanoseconds timeout);
@@ -77,6 +79,9 @@ class HttpWorker {
 
   std::atomic<uint64_t> accepted_{0};
   std::atomic<uint64_t> open_{0};
+  std::atomic<uint64_t> displaced_{0};
+  std::atomic<uint64_t> refused_{0};
+  std::atomic<uint64_t> denied_{0};
   std::atomic<uint64_t> requests_{0};
   std::atomic<uint64_t> by_class_[6] = {};
   std::atomic<uint64_t> broken_off_{0};

@@ -57,6 +57,7 @@ wrong_options() {
   refused_mount "'99999'\|:99999\|99999" --http 127.0.0.1:99999
   refused_mount "http" --http nonsense:here
   refused_mount "http-prefix" --http 127.0.0.1:0 --http-prefix nonsense
+  refused_mount "http-allow" --http 127.0.0.1:0 --http-allow 10.0.0.1/8
   refused_mount "http-index" --http 127.0.0.1:0 --http-index a/b
   refused_mount "http-cache-control" --http 127.0.0.1:0 --http-cache-control $'a\nb: c'
   refused_mount "http-dotfiles" --http 127.0.0.1:0 --http-dotfiles maybe

@@ -164,3 +164,13 @@ check_connections
 check_huge
 equal "failures of the server" "$(status http.responses_5xx)" 0
 stop_gateway
+start_serve --http-allow 192.0.2.0/24,2001:db8::/32 "$WORK/source"
+code 403 "$HTTP/letters"
+equal "connections that were denied" "$(status http.connections_denied)" 1
+stop_gateway
+start_serve --http-allow 192.0.2.0/24,127.0.0.0/8 --http-prefix /pre/fix --http-cache-control 'max-age=60' "$WORK/source"
+code 200 "$HTTP/pre/fix/letters"
+code 404 "$HTTP/letters"
+header Cache-Control max-age=60 "$HTTP/pre/fix/letters"
+header Location /pre/fix/directory/ "$HTTP/pre/fix/directory"
+stop_gateway

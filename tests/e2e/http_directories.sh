@@ -4,7 +4,7 @@
 source "$(dirname "$0")/lib.sh"
 need_root
 
-ENTRIES=200000
+ENTRIES=100000
 
 get() { curl -sS "$@"; }
 code() { equal "status of ${*:2}" "$(http_code "${@:2}")" "$1"; }        # STATUS CURL-ARGUMENT...

@@ -633,6 +633,40 @@ TEST_CASE("http server: when it is full the longest idle connection gives way", 
   CHECK(third.get("/a.txt").status == 200);
   CHECK(first.ended());
   CHECK(second.get("/a.txt").status == 200);
+  CHECK(server->stats().connections_displaced == 1);
+}
+
+TEST_CASE("http server: an address has its share of connections, and those not allowed have none", "[net][http]") {
+  FakeStore store;
+  sample_store(store);
+  auto server = start(&store, {.threads = 1, .connections_per_address_max = 2});
+  {
+    Client first(server->port());
+    CHECK(first.get("/a.txt").status == 200);
+    Client second(server->port());
+    CHECK(second.get("/a.txt").status == 200);
+    Client third(server->port());
+    Response refused = third.get("/a.txt");
+    CHECK(refused.status == 503);
+    CHECK(refused.whole);
+    CHECK(refused.fields["Connection"] == "close");
+    CHECK(refused.fields.contains("Retry-After"));
+    CHECK(third.ended());
+    CHECK(first.get("/a.txt").status == 200);
+  }
+  while (server->stats().connections_open > 0) std::this_thread::yield();
+  CHECK(Client(server->port()).get("/a.txt").status == 200);
+  CHECK(server->stats().connections_refused == 1);
+  CHECK(server->stats().connections_accepted == 3);
+
+  auto closed = start(&store, {.allowed = *AddressRanges::parse("192.0.2.0/24,::1")});
+  Client denied(closed->port());
+  CHECK(denied.get("/a.txt").status == 403);
+  CHECK(denied.ended());
+  CHECK(closed->stats().connections_denied == 1);
+  CHECK(closed->stats().connections_open == 0);
+  auto open = start(&store, {.allowed = *AddressRanges::parse("127.0.0.0/8")});
+  CHECK(Client(open->port()).get("/a.txt").status == 200);
 }
 
 TEST_CASE("http server: stopping finishes replies, and at the end of its patience does not", "[net][http]") {
