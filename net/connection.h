@@ -48,6 +48,7 @@ class Connection : private SocketHandler, protected SendOwner, public std::enabl
   void consume_input();  // shows the kept bytes again
   bool waits_for_client() const { return send_.waits_for_client(); }
   bool waits_for_file() const { return send_.waits_for_file(); }
+  uint64_t sent_bytes() const { return send_.sent_bytes(); }
   void give_up_file(int error) { send_.give_up(error); }
   bool has_input() const { return !input_.empty(); }
   bool input_ended() const { return input_ended_; }

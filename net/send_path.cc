@@ -97,7 +97,7 @@ void SendPath::close() {
   slice_.reset();
   replies_.clear();
   if (parked_ > 0) context_->pipes_.discard(std::move(pipe_));
-  parked_ = 0;
+  advanced_bytes_ -= std::exchange(parked_, 0);
   set_spliced_held(0);
 }
 
@@ -147,6 +147,7 @@ bool SendPath::step() {
 bool SendPath::advanced(size_t bytes) {
   position_ += bytes;
   turn_bytes_ += bytes;
+  advanced_bytes_ += bytes;
   return true;
 }
 

@@ -145,6 +145,7 @@ class SendPath {
   void close();  // before the socket's descriptor
   // While it waits for the file: as if that had failed with `error`. What the file says later is thrown away.
   void give_up(int error);
+  uint64_t sent_bytes() const { return advanced_bytes_ - parked_; }  // of all replies, handed to the socket
   bool waits_for_file() const { return waiting_ == Waiting::slice; }
   bool waits_for_client() const { return waiting_ == Waiting::socket || waiting_ == Waiting::release; }
 
@@ -197,6 +198,7 @@ class SendPath {
   uint64_t position_ = 0;   // of the first reply: bytes on their way (socket, pipe)
   uint64_t asked_end_ = 0;  // ... its body bytes asked for so far, for the readahead
   uint64_t turn_bytes_ = 0;
+  uint64_t advanced_bytes_ = 0;
   std::optional<FileSlice> slice_;  // the body from body_position() on
   Pipe pipe_;
   uint64_t parked_ = 0;         // bytes in the pipe

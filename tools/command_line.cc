@@ -232,8 +232,10 @@ Checked<CommandLine> parse_command(Command command, const std::vector<std::strin
     return line;
   }
   TRY(parser.apply(line.options));
-  for (std::string* path : {&line.options.control, &line.options.trace_out, &line.options.warm_restart}) {
-    if (!path->empty()) *path = std::filesystem::absolute(*path).string();  // the gateway goes to "/"
+  Options& options = line.options;
+  for (std::string* path : {&options.control, &options.trace_out, &options.warm_restart, &options.access_log}) {
+    const bool is_stdout = path == &options.access_log && *path == "-";
+    if (!path->empty() && !is_stdout) *path = std::filesystem::absolute(*path).string();  // the gateway goes to "/"
   }
   TRY(take_operands(line, parser.operands()));
   return line;

@@ -20,6 +20,9 @@ Checked<GatewayPlan> plan_mount(const CommandLine& line) {
   plan.mountpoint = TRY(check_mountpoint(line.mountpoint, plan.source, read_mounts()));
   TRY(check_fuse(line.options));
   TRY(check_own_files(line.options, plan.mountpoint));
+  if (plan.background && line.options.access_log == "-") {
+    return complain("--access-log: the background has no standard output; name a file, or say --foreground");
+  }
   TRY(check_memory(line.options.cache_size_bytes));
   if (line.options.http) plan.http_user = TRY(check_http_user(line.options.http_user));
   return plan;

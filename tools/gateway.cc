@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
@@ -160,7 +161,17 @@ Checked<SendMethod> choose_send_method(const std::string& wanted) {
   return complain("--send-method: {} does not work on this system; use auto", wanted);
 }
 
-Checked<std::unique_ptr<HttpServer>> make_http(const GatewayPlan& plan, Store* store, BackingHealth* health) {
+// None without --access-log.
+Checked<std::unique_ptr<AccessLog>> make_access_log(const std::string& path) {
+  if (path.empty()) return nullptr;
+  auto log = AccessLog::open(path);
+  if (log) return std::move(*log);
+  return complain("--access-log: cannot write '{}': {}; give a file in a directory that you may write", path,
+                  error_text(log.error().number));
+}
+
+Checked<std::unique_ptr<HttpServer>> make_http(const GatewayPlan& plan, Store* store, BackingHealth* health,
+                                               AccessLog* access_log) {
   const Options& options = plan.options;
   // Of the other half the store takes a quarter for what it keeps for reuse, which gives way, and what HTTP has open.
   const auto connections_share = static_cast<uint32_t>(std::clamp<uint64_t>(descriptor_limit() / 2, 16, 65536));
@@ -180,6 +191,7 @@ Checked<std::unique_ptr<HttpServer>> make_http(const GatewayPlan& plan, Store* s
           options.http_connections_per_address_max.value_or(std::max(connections_max / 2, 1U)),
       .allowed = options.http_allow.empty() ? AddressRanges() : *AddressRanges::parse(options.http_allow),
       .pipes_max = std::min(connections_share / 16, 256U),
+      .access_log = access_log,
       .health = health,
   };
   auto server = HttpServer::start(store, http);
@@ -277,7 +289,10 @@ class Gateway {
     disk_ = watch_disk(TRY(make_disk(plan_.options)), &health_);
     store_ = TRY(make_store(plan_, cache_.get(), disk_.get(), &health_));
     if (!plan_.options.warm_restart.empty()) warm_restart_ = TRY(make_warm_restart());
-    if (plan_.options.http) http_ = TRY(make_http(plan_, store_.get(), &health_));
+    if (plan_.options.http) {
+      access_log_ = TRY(make_access_log(plan_.options.access_log));
+      http_ = TRY(make_http(plan_, store_.get(), &health_, access_log_.get()));
+    }
     if (!plan_.mountpoint.empty()) fuse_ = TRY(make_fuse(plan_, store_.get(), &health_));
     resize_ = std::make_unique<CacheResize>(cache_.get(), [this](uint64_t size_bytes) { follow_size(size_bytes); });
     control_ = TRY(ControlServer::open(plan_.options.control,
@@ -306,6 +321,7 @@ class Gateway {
     resize_.reset();
     fuse_.reset();
     http_.reset();
+    access_log_.reset();
     scrubber_.reset();
     warm_restart_.reset();
     disk_.reset();  // waits for what is under way
@@ -315,6 +331,13 @@ class Gateway {
     recorder_.reset();
     farewell.ended();
     return all_written ? EXIT_SUCCESS : EXIT_FAILURE;
+  }
+
+  // False: there is none.
+  bool reopen_logs() {
+    const bool has_file = access_log_ != nullptr && access_log_->is_file();
+    if (has_file) access_log_->reopen();
+    return has_file;
   }
 
   bool is_hung() const { return health_.stats().hung; }
@@ -414,6 +437,7 @@ class Gateway {
     if (http_) {
       status.http = http_->stats();
       status.http_address = http_address();
+      if (access_log_) status.access_log = access_log_->stats();
     }
     return status;
   }
@@ -431,6 +455,7 @@ class Gateway {
   std::unique_ptr<Store> store_;
   std::unique_ptr<Disk> disk_;
   std::unique_ptr<WarmRestart> warm_restart_;
+  std::unique_ptr<AccessLog> access_log_;
   std::unique_ptr<HttpServer> http_;
   std::unique_ptr<FuseSession> fuse_;
   std::unique_ptr<CacheResize> resize_;
@@ -457,7 +482,8 @@ int run_gateway(const GatewayPlan& plan, StartReport& report) {
   if (!report.ready()) return EXIT_FAILURE;  // interrupted meanwhile
   manager.ready(gateway.greeting());
   log(LogLevel::info, "{}", gateway.greeting());
-  const int signal = wait_for_stop_signal();
+  int signal = wait_for_stop_signal();
+  while (signal == SIGHUP && gateway.reopen_logs()) signal = wait_for_stop_signal();
   log(LogLevel::info, "{}: stopping ({})", plan.source, ::strsignal(signal));
   manager.stopping("replies under way are finished");
   const StopGuard guard(

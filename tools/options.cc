@@ -128,6 +128,8 @@ const std::vector<OptionSpec>& option_table() {
        [](Options& o, Value v) { o.http_connections_per_address_max = static_cast<uint32_t>(v.number); }},
       {"http-allow", 0, kRanges, "CIDR[,CIDR...]", "all", "networks whose clients are served; others get 403",
        kGateway, 0, 0, [](Options& o, Value v) { o.http_allow = v.text; }},
+      {"access-log", 0, kString, "FILE|-", "off", "a line for each HTTP request; - is the standard output", kGateway,
+       0, 0, [](Options& o, Value v) { o.access_log = v.text == "off" ? "" : v.text; }},
       {"send-method", 0, kChoice, "auto|copy|vmsplice|zerocopy", "auto",
        "how cached bytes go to a socket", kGateway, 0, 0,
        [](Options& o, Value v) { o.send_method = v.text; }},

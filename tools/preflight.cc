@@ -177,6 +177,7 @@ Checked<> check_fuse(const Options& options) {
 
 Checked<> check_own_files(const Options& options, const std::string& mountpoint) {
   TRY(check_own_file("--trace-out", options.trace_out, mountpoint));
+  if (options.access_log != "-") TRY(check_own_file("--access-log", options.access_log, mountpoint));
   return check_own_file("--warm-restart", options.warm_restart, mountpoint);
 }
 

@@ -134,9 +134,10 @@ Json fuse_json(const FuseStats& fuse) {
   };
 }
 
-Json http_json(const HttpStats& http, const std::string& address) {
+Json http_json(const GatewayStatus& status) {
+  const HttpStats& http = *status.http;
   return {
-      {"address", address},
+      {"address", status.http_address},
       {"connections_open", http.connections_open},
       {"connections_accepted", http.connections_accepted},
       {"connections_displaced", http.connections_displaced},
@@ -148,6 +149,8 @@ Json http_json(const HttpStats& http, const std::string& address) {
       {"responses_4xx", http.responses_4xx},
       {"responses_5xx", http.responses_5xx},
       {"broken_off", http.broken_off},
+      {"access_log_lines", status.access_log.lines},
+      {"access_log_dropped", status.access_log.dropped},
   };
 }
 
@@ -317,7 +320,7 @@ std::string status_json(const GatewayStatus& status) {
       {"backing", backing_json(status)},
       {"send", send_json(status)},
       {"fuse", status.fuse ? fuse_json(*status.fuse) : Json()},
-      {"http", status.http ? http_json(*status.http, status.http_address) : Json()},
+      {"http", status.http ? http_json(status) : Json()},
       {"nfs", nullptr},
       {"trace", status.trace ? trace_json(*status.trace, status.trace_file) : Json()},
   };

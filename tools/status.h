@@ -37,6 +37,7 @@ struct GatewayStatus {
   std::optional<FuseStats> fuse;  // nothing: no mount
   std::optional<HttpStats> http;  // nothing: no export
   std::string http_address;
+  AccessLogStats access_log;
   std::string send_method;
   std::optional<TraceRecorderStats> trace;  // nothing: no recording
   std::string trace_file;

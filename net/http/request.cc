@@ -104,9 +104,15 @@ void Collector::field(std::string_view value) {
       if (is("expect")) once(request.expect);
       if (is("accept")) append_to_list(value, request.accept);
       break;
+    case 7:
+      if (is("referer")) request.referer = value;
+      break;
     case 8:
       if (is("if-match")) append_to_list(value, request.if_match);
       if (is("if-range")) once(request.if_range);
+      break;
+    case 10:
+      if (is("user-agent")) request.user_agent = value;
       break;
     case 13:
       if (is("if-none-match")) append_to_list(value, request.if_none_match);

@@ -41,6 +41,8 @@ struct HttpRequest {
   std::string if_none_match;
   std::string_view expect;
   std::string accept;
+  std::string_view referer;
+  std::string_view user_agent;
   std::string_view query;  // of the target, without "?"
 };
 

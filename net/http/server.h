@@ -19,6 +19,7 @@
 #include "fs/store/backing_health.h"
 #include "fs/store/store.h"
 #include "net/event_loop.h"
+#include "net/http/access_log.h"
 #include "net/http/url_space.h"
 #include "net/peer_address.h"
 #include "net/send_path.h"
@@ -46,6 +47,7 @@ struct HttpOptions {
   uint32_t open_threads = 4;
   uint32_t open_threads_max = 4 + BackingHealth::kCallsMax;  // while those hang
   uint32_t open_queue_max = 1024;                            // opens waiting for a thread; beyond: 503
+  AccessLog* access_log = nullptr;                           // none: nothing is logged. Outlives the server
   LoopBackend backend = LoopBackend::automatic;
   const Clock* clock = &system_clock();
   // What decides how long requests wait for the backing. None: for ever. Outlives the server.

@@ -36,7 +36,7 @@ size_t HttpSession::on_input(std::string_view bytes) {
     if (state_ == State::idle) enter(State::reading);
     const HttpResult<HeadScan> scan = scan_head(rest, scanned_);
     if (!scan) {
-      refuse_framing(scan.error());
+      refuse_framing(scan.error(), rest);
       break;
     }
     scanned_ = scan->scanned;
@@ -51,12 +51,13 @@ void HttpSession::handle(std::string_view head) {
   head_ = head;
   HttpResult<HttpRequest> parsed = parse_request(head_);
   if (!parsed) {
-    refuse_framing(parsed.error());
+    refuse_framing(parsed.error(), head);
     return;
   }
   request_ = std::make_unique<HttpRequest>(std::move(*parsed));
   enter(State::answering);
   attempts_ = 1;
+  has_status_ = false;
   keep_alive_ = request_->keep_alive && !worker_->draining();
   body_left_ = request_->body_bytes;
   // With Expect we answer before the client decided whether to send the body, so what comes next is ambiguous.
@@ -68,7 +69,9 @@ void HttpSession::handle(std::string_view head) {
 }
 
 // Where the next request starts is not known any more.
-void HttpSession::refuse_framing(HttpStatus status) {
+void HttpSession::refuse_framing(HttpStatus status, std::string_view head) {
+  head_ = head.substr(0, head.find_first_of("\r\n"));
+  has_status_ = false;
   request_ = std::make_unique<HttpRequest>();
   enter(State::answering);
   keep_alive_ = false;
@@ -113,7 +116,7 @@ void HttpSession::on_timeout() {
   if (state_ == State::answering) {
     on_slow_answer();
   } else if (state_ == State::reading && has_input()) {
-    refuse_framing(HttpStatus::request_timeout);
+    refuse_framing(HttpStatus::request_timeout, {});
   } else {
     close();
   }
@@ -143,7 +146,22 @@ void HttpSession::give_up_backing() {
 }
 
 void HttpSession::on_closed() {
+  if (request_ != nullptr) log_access();
   worker_->went_away(*this);
+}
+
+// As nginx logs it, 499 is for a client that did not wait for the answer.
+void HttpSession::log_access() {
+  AccessLog* const log = worker_->shared().options.access_log;
+  if (log == nullptr) return;
+  static constexpr unsigned kClientGone = 499;
+  log->write({.peer = peer_,
+              .time = worker_->shared().options.clock->realtime(),
+              .request_line = std::string_view(head_).substr(0, head_.find('\r')),
+              .status = has_status_ ? static_cast<unsigned>(status_) : kClientGone,
+              .body_bytes = has_status_ ? sent_bytes() - std::min(sent_bytes(), head_end_bytes_) : 0,
+              .referer = request_->referer,
+              .user_agent = request_->user_agent});
 }
 
 }  // namespace sluice

@@ -51,7 +51,8 @@ class HttpSession final : public Connection {
   void on_closed() override;
 
   void handle(std::string_view head);
-  void refuse_framing(HttpStatus status);
+  void refuse_framing(HttpStatus status, std::string_view head);
+  void log_access();
   void wait_for_progress();
   void on_slow_answer();
   void give_up_backing();
@@ -90,8 +91,10 @@ class HttpSession final : public Connection {
   std::string head_;                      // what request_ points into
   std::unique_ptr<HttpRequest> request_;  // null: none
   HttpStatus status_ = HttpStatus::ok;
-  uint32_t attempts_ = 0;   // to answer it
-  bool has_begun_ = false;  // some of the answer was handed to the socket
+  uint32_t attempts_ = 0;        // to answer it
+  bool has_status_ = false;      // an answer was decided on
+  uint64_t head_end_bytes_ = 0;  // of sent_bytes(), when its head is sent
+  bool has_begun_ = false;       // some of the answer was handed to the socket
   std::chrono::nanoseconds progress_at_{};
   uint64_t tasks_ = 0;  // begun elsewhere; only the last one counts
   bool is_elsewhere_ = false;

@@ -239,6 +239,8 @@ void HttpSession::break_off() {
 
 void HttpSession::start_sending(HttpStatus status, Reply reply) {
   status_ = status;
+  has_status_ = true;
+  head_end_bytes_ = sent_bytes() + reply.head.find("\r\n\r\n") + 4;
   worker_->count(status);
   on_progress();
   send(std::move(reply));
@@ -256,6 +258,7 @@ void HttpSession::send_more() {
 }
 
 void HttpSession::finish_answer() {
+  log_access();
   multipart_.reset();
   page_.reset();
   request_.reset();
@@ -272,6 +275,7 @@ void HttpSession::finish_answer() {
 void HttpSession::on_reply_lost(int error, bool begun) {
   if (begun || has_begun_) return break_off();
   worker_->count_lost(status_, false);
+  has_status_ = false;
   multipart_.reset();
   if (error == ESTALE && attempts_++ < kAttemptsMax) return open_elsewhere();
   if (error == ESTALE) return refuse(HttpStatus::unavailable);
