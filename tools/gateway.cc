@@ -8,6 +8,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <thread>
 
@@ -25,10 +26,12 @@
 #include "fs/store/identity.h"
 #include "fs/store/store.h"
 #include "fs/store/watched_disk.h"
+#include "net/http/page_server.h"
 #include "net/http/server.h"
 #include "net/send_path.h"
 #include "tools/cache_request.h"
 #include "tools/control.h"
+#include "tools/metrics.h"
 #include "tools/service_manager.h"
 #include "tools/signals.h"
 #include "tools/status.h"
@@ -161,6 +164,16 @@ Checked<SendMethod> choose_send_method(const std::string& wanted) {
   return complain("--send-method: {} does not work on this system; use auto", wanted);
 }
 
+tl::unexpected<Complaint> cannot_listen(std::string_view option, const std::string& address, int error) {
+  switch (error) {
+    case EADDRINUSE: return complain("{}: {} is in use; choose another port", option, address);
+    case EADDRNOTAVAIL:
+      return complain("{}: {} is not an address of this machine; 'ip address' lists them", option, address);
+    case EACCES: return complain("{}: {} is for root; choose a port above 1023", option, address);
+    default: return complain("{}: cannot listen on {}: {}", option, address, error_text(error));
+  }
+}
+
 // None without --access-log.
 Checked<std::unique_ptr<AccessLog>> make_access_log(const std::string& path) {
   if (path.empty()) return nullptr;
@@ -196,13 +209,16 @@ Checked<std::unique_ptr<HttpServer>> make_http(const GatewayPlan& plan, Store* s
   };
   auto server = HttpServer::start(store, http);
   if (server) return std::move(*server);
-  switch (server.error().number) {
-    case EADDRINUSE: return complain("--http: {} is in use; choose another port", http.address);
-    case EADDRNOTAVAIL:
-      return complain("--http: {} is not an address of this machine; 'ip address' lists them", http.address);
-    case EACCES: return complain("--http: {} is for root; choose a port above 1023", http.address);
-    default: return complain("--http: cannot listen on {}: {}", http.address, error_text(server.error().number));
-  }
+  return cannot_listen("--http", http.address, server.error().number);
+}
+
+Checked<std::unique_ptr<PageServer>> make_metrics(const std::string& address, std::function<std::string()> page) {
+  auto server = PageServer::start({.address = address,
+                                   .path = "metrics",
+                                   .content_type = "text/plain; version=0.0.4; charset=utf-8",
+                                   .page = std::move(page)});
+  if (server) return std::move(*server);
+  return cannot_listen("--metrics", address, server.error().number);
 }
 
 // Where it listens in fact: the system may have chosen the port.
@@ -295,8 +311,10 @@ class Gateway {
     }
     if (!plan_.mountpoint.empty()) fuse_ = TRY(make_fuse(plan_, store_.get(), &health_));
     resize_ = std::make_unique<CacheResize>(cache_.get(), [this](uint64_t size_bytes) { follow_size(size_bytes); });
+    if (plan_.options.metrics)
+      metrics_ = TRY(make_metrics(*plan_.options.metrics, [this] { return metrics_text(status_json(status())); }));
     control_ = TRY(ControlServer::open(plan_.options.control,
-                                       {.status = [this] { return status_json(status()); },
+                                       {.status = [this] { return status_json(whole_status()); },
                                         .unmount = [this] { return unmount(); },
                                         .stop = request_stop,
                                         .cache =
@@ -318,6 +336,7 @@ class Gateway {
     }
     const Farewell farewell = control_ ? control_->end() : Farewell();
     control_.reset();
+    metrics_.reset();
     resize_.reset();
     fuse_.reset();
     http_.reset();
@@ -442,6 +461,13 @@ class Gateway {
     return status;
   }
 
+  // For who asks the control socket, which opens when all else is there.
+  GatewayStatus whole_status() const {
+    GatewayStatus whole = status();
+    if (metrics_) whole.metrics_address = bound_address(*plan_.options.metrics, metrics_->port());
+    return whole;
+  }
+
   std::string http_address() const { return bound_address(*plan_.options.http, http_->port()); }
 
   const GatewayPlan plan_;
@@ -459,6 +485,7 @@ class Gateway {
   std::unique_ptr<HttpServer> http_;
   std::unique_ptr<FuseSession> fuse_;
   std::unique_ptr<CacheResize> resize_;
+  std::unique_ptr<PageServer> metrics_;
   std::unique_ptr<ControlServer> control_;
   std::thread fuse_thread_;
   Mutex quiet_mutex_;

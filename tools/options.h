@@ -44,8 +44,9 @@ struct Options {
   bool http_listing = true;
   std::string http_prefix;  // as UrlSpace has it
   bool http_dotfiles = false;
-  std::string access_log;          // a file, or "-"; empty: none
-  std::string http_cache_control;  // empty: none
+  std::optional<std::string> metrics;  // nothing: off
+  std::string access_log;              // a file, or "-"; empty: none
+  std::string http_cache_control;      // empty: none
   uint32_t http_threads = 2;
   std::optional<uint32_t> http_connections_max;
   std::optional<uint32_t> http_connections_per_address_max;  // 0: no limit; nothing: half of all

@@ -310,6 +310,7 @@ std::string status_json(const GatewayStatus& status) {
       {"version", status.version},
       {"source", status.source},
       {"mountpoint", status.mountpoint},
+      {"metrics_address", status.metrics_address},
       {"uptime_seconds", std::chrono::duration_cast<std::chrono::seconds>(status.uptime).count()},
       {"cache", cache_json(status)},
       {"checksum", checksum_json(status)},

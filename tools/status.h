@@ -38,6 +38,7 @@ struct GatewayStatus {
   std::optional<HttpStats> http;  // nothing: no export
   std::string http_address;
   AccessLogStats access_log;
+  std::string metrics_address;  // empty: none
   std::string send_method;
   std::optional<TraceRecorderStats> trace;  // nothing: no recording
   std::string trace_file;

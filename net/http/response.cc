@@ -97,6 +97,15 @@ std::string listing_head(const ResponseContext& context, std::string_view conten
   return head;
 }
 
+std::string page_head(const ResponseContext& context, std::string_view content_type, uint64_t length) {
+  std::string head = start_head(context, HttpStatus::ok);
+  append_field("Content-Type", content_type, head);
+  append_field("Content-Length", length, head);
+  append_field("Cache-Control", "no-store", head);
+  head.append("\r\n");
+  return head;
+}
+
 std::string refusal(const ResponseContext& context, const Refusal& refusal) {
   std::string body;
   append_number(static_cast<uint64_t>(refusal.status), body);

@@ -46,6 +46,9 @@ std::string file_head(const ResponseContext& context, HttpStatus status, const F
 // 200 of a directory's page, whose length nobody knows yet.
 std::string listing_head(const ResponseContext& context, std::string_view content_type);
 
+// 200 of a page that was made for this answer.
+std::string page_head(const ResponseContext& context, std::string_view content_type, uint64_t length);
+
 // 204: the answer to OPTIONS.
 std::string options_head(const ResponseContext& context);
 
