@@ -43,7 +43,6 @@ namespace sluice {
 namespace {
 
 constexpr size_t kUnwrittenNamed = 10;
-constexpr std::chrono::seconds kDrainPatience{10};  // well below that of `sluice umount`
 
 double seconds_of(std::chrono::nanoseconds duration) {
   return std::chrono::duration<double>(duration).count();
@@ -327,7 +326,7 @@ class Gateway {
 
   // Drains, flushes, unmounts; the control socket answers to the end. Returns the exit code.
   int stop() {
-    if (http_) http_->stop(kDrainPatience);
+    if (http_) http_->stop(plan_.options.drain_timeout);
     if (fuse_) fuse_->stop();
     if (fuse_thread_.joinable()) fuse_thread_.join();
     {

@@ -130,6 +130,8 @@ const std::vector<OptionSpec>& option_table() {
        kGateway, 0, 0, [](Options& o, Value v) { o.http_allow = v.text; }},
       {"access-log", 0, kString, "FILE|-", "off", "a line for each HTTP request; - is the standard output", kGateway,
        0, 0, [](Options& o, Value v) { o.access_log = v.text == "off" ? "" : v.text; }},
+      {"drain-timeout", 0, kDuration, "DURATION", "10s", "how long a gateway that ends waits for HTTP replies under way",
+       kGateway, 0, 0, [](Options& o, Value v) { o.drain_timeout = v.duration; }},
       {"metrics", 0, kAddress, "ADDR:PORT", "off",
        "numbers for Prometheus, at /metrics; PORT alone means the loopback", kGateway, 0, 0,
        [](Options& o, Value v) { o.metrics = v.text.empty() ? std::nullopt : std::optional(v.text); }},

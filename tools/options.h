@@ -44,6 +44,7 @@ struct Options {
   bool http_listing = true;
   std::string http_prefix;  // as UrlSpace has it
   bool http_dotfiles = false;
+  std::chrono::nanoseconds drain_timeout = std::chrono::seconds(10);
   std::optional<std::string> metrics;  // nothing: off
   std::string access_log;              // a file, or "-"; empty: none
   std::string http_cache_control;      // empty: none

@@ -122,6 +122,7 @@ TEST_CASE("options: the table's defaults are those of Options", "[tools][options
   CHECK(set.checksum == plain.checksum);
   CHECK(set.checksum_period == plain.checksum_period);
   CHECK(set.io_timeout == plain.io_timeout);
+  CHECK(set.drain_timeout == plain.drain_timeout);
   CHECK(set.http_index == plain.http_index);
   CHECK(set.http_listing == plain.http_listing);
   CHECK(set.http_prefix == plain.http_prefix);
