@@ -217,16 +217,15 @@ TEST_CASE("http target: no target whatever escapes the root", "[net][http][fuzz]
   static constexpr std::string_view kPieces[] = {"/",   ".",    "..",  "%2e", "%2F",     "%2E%2e", "a",
                                                  "b.c", "//",   "?",   "%00", "%25",     "%5c",    "\\",
                                                  "%",   "\xff", "../", "./",  "http://", "#"};
-  for (int i = 0; i < 200'000; ++i) {
+  for (int i = 0; i < 1'000'000; ++i) {
     std::string target = random() % 8 == 0 ? "" : "/";
     for (uint64_t n = random() % 12; n > 0; --n) target += kPieces[random() % std::size(kPieces)];
     const HttpResult<std::string> path = path_of_target(target);
     if (!path) continue;
-    INFO(target << " -> " << *path);
     const std::string framed = "/" + *path + (path->ends_with('/') || path->empty() ? "" : "/");
     const bool clean = framed.find("//") == std::string::npos && framed.find("/./") == std::string::npos &&
                        framed.find("/../") == std::string::npos && framed.find('\0') == std::string::npos;
-    if (!clean) FAIL("not clean");
+    if (!clean) FAIL("not clean: " << target << " -> " << *path);
   }
 }
 

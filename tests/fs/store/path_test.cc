@@ -4,7 +4,10 @@
 #include <sys/syscall.h>
 
 #include <algorithm>
+#include <atomic>
 #include <ctime>
+#include <iterator>
+#include <thread>
 #include <vector>
 
 #include "fs/store/identity.h"
@@ -241,6 +244,59 @@ TEST_CASE("path: a listing is of the user who asks, and there are not too many a
     CHECK(outcome(store->list_path(nobody, "")) == "EMFILE");
   }
   CHECK(outcome(store->list_path(nobody, "")) == "OK");
+}
+
+// "way" is by turns a directory inside and a link that leads out, exchanged at once so that it is always there; so is
+// "end", a file. Whoever checks first and opens then is caught within some thousand opens.
+TEST_CASE("path: links that are swapped while paths are opened lead nobody out", "[store][path]") {
+  constexpr int kOpens = 20'000;
+  for (const Mode& mode : kModes) {
+    DYNAMIC_SECTION(mode.name) {
+      StoreFixture store(mode);
+      TemporaryDirectory outside;
+      write_file(outside / "f", "outside");
+      write_file(outside / "leak", "outside");
+      ::mkdir((store / "way").c_str(), 0755);
+      write_file(store / "way/f", "inside");
+      write_file(store / "end", "inside");
+      REQUIRE(::symlink(outside.path().c_str(), (store / "other way").c_str()) == 0);
+      REQUIRE(::symlink((outside / "f").c_str(), (store / "other end").c_str()) == 0);
+      std::atomic<bool> ending{false};
+      std::atomic<int> failed_swaps{0};
+      std::thread swapper([&] {
+        const auto swap = [&](const std::string& one, const std::string& other) {
+          const std::string a = store / one;
+          const std::string b = store / other;
+          if (::renameat2(AT_FDCWD, a.c_str(), AT_FDCWD, b.c_str(), RENAME_EXCHANGE) != 0) ++failed_swaps;
+        };
+        while (!ending) {
+          swap("way", "other way");
+          swap("end", "other end");
+        }
+      });
+      int inside = 0;
+      int refused = 0;
+      bool escaped = false;
+      for (int i = 0; i < kOpens && !escaped; ++i) {
+        const char* const paths[] = {"way/f", "end", "way/../end", "other way/f", "way/leak"};
+        auto opened = i % 2 == 0 ? store->open_path(kRootUser, paths[i % std::size(paths)])
+                                 : store->try_open_path(kRootUser, paths[i % std::size(paths)]);
+        if (!opened || opened->file == nullptr) {
+          ++refused;
+        } else if (const auto bytes = read_all(*opened->file)) {  // else it changed under the read
+          escaped = *bytes != "inside";
+          ++inside;
+        }
+        if (i % 10 == 0) escaped |= listed(store, kRootUser, "way", 10).find("leak") != std::string::npos;
+      }
+      ending = true;
+      swapper.join();
+      CHECK_FALSE(escaped);
+      CHECK(failed_swaps == 0);
+      CHECK(inside > 0);
+      CHECK(refused > 0);
+    }
+  }
 }
 
 TEST_CASE("path: mounts below and over the source are not seen", "[store][path]") {
