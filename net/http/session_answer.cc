@@ -232,9 +232,10 @@ void HttpSession::refuse_for(int error) {
   refuse(status_of(error));
 }
 
+// HTTP/1.0 may have no other sign of it than a reset.
 void HttpSession::break_off() {
   worker_->count_lost(status_, true);
-  close();
+  close(request_->version_1_0);
 }
 
 void HttpSession::start_sending(HttpStatus status, Reply reply) {

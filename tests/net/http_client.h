@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdint>
 #include <cstdlib>
 #include <map>
@@ -68,6 +69,7 @@ class Client {
     }
     return take(input_.size());
   }
+  int last_error() const { return error_; }  // of receiving; 0: the end was proper
   bool ended() { return input_.empty() && !more(); }
 
  private:
@@ -75,6 +77,7 @@ class Client {
     char buffer[65536];
     const ssize_t got = ::recv(socket_.get(), buffer, sizeof buffer, 0);
     if (got > 0) input_.append(buffer, static_cast<size_t>(got));
+    if (got < 0) error_ = errno;
     return got > 0;
   }
   bool have(size_t length) {
@@ -114,6 +117,7 @@ class Client {
 
   UniqueFd socket_;
   bool connected_ = false;
+  int error_ = 0;
   std::string input_;
 };
 

@@ -284,7 +284,11 @@ TEST_CASE("http directory: errors are told by the status, or by a page without a
   CHECK(response.status == 200);
   CHECK_FALSE(response.whole);
   CHECK(client.ended());
-  CHECK(server->stats().broken_off == 1);
+  Client old(server->port());
+  old.write("GET /fails/ HTTP/1.0\r\n\r\n");
+  old.read_to_end();
+  CHECK(old.last_error() == ECONNRESET);
+  CHECK(server->stats().broken_off == 2);
 }
 
 }  // namespace
