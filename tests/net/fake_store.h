@@ -134,7 +134,7 @@ class FakeStore final : public Store {
   std::atomic<uint64_t> reads{0};
 
  private:
-  class Data final : public FileData {
+  class Data final : public FileData, public std::enable_shared_from_this<Data> {
    public:
     Data(FakeStore* store, FakeFile* file) : store_(store), file_(file) {}
     class Watch final : public ChangeWatch {
@@ -164,8 +164,9 @@ class FakeStore final : public Store {
         return 0;
       }
       MutexLock lock(&store_->mutex_);
-      store_->parked_.push_back(
-          [this, offset, length, done = std::move(done)]() mutable { done(slice(offset, length)); });
+      store_->parked_.push_back([self = shared_from_this(), offset, length, done = std::move(done)]() mutable {
+        done(self->slice(offset, length));
+      });
       return 0;
     }
     std::optional<FileSlice> read_resident(uint64_t, uint64_t) override { return std::nullopt; }
