@@ -65,6 +65,9 @@ TEST_CASE("http range: every form of one range", "[net][http]") {
       {"bytes=2-3,0-1", 100, RangeKind::part, 0, 4},
       {"bytes=0-9,5-14", 100, RangeKind::part, 0, 15},
       {"bytes=0-,0-", 100, RangeKind::part, 0, 100},
+      {"bytes=0-10001, 0-0", 1000, RangeKind::part, 0, 1000},
+      {"bytes=10-11 12-", 100, RangeKind::whole, 0, 100},
+      {"bytes=10-alpha", 100, RangeKind::whole, 0, 100},
       {"bytes=0-4,100-,-0,200-300", 100, RangeKind::part, 0, 5},
       {"bytes=100-,200-", 100, RangeKind::unsatisfiable, 0, 0},
       {"bytes=0-1,x", 100, RangeKind::whole, 0, 100},
@@ -101,6 +104,8 @@ TEST_CASE("http range: several are given in the order of the request, overlappin
       {"bytes=0-0,,2-2 ,\t4-4", "0+1 2+1 4+1 "},
       {"bytes=0-0,500-,2-2", "0+1 2+1 "},
   };
+  CHECK(text_of(resolve_range("bytes=0-9, -10, 10-19", 1000)) == "0+20 990+10 ");
+  CHECK(text_of(resolve_range("bytes=0-9, -10, 10000-", 1000)) == "0+10 990+10 ");
   for (const auto& [field, parts] : rows) {
     INFO(field);
     const RangeAnswer answer = resolve_range(field, 100);

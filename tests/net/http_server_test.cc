@@ -204,6 +204,23 @@ TEST_CASE("http server: parts of one answer are of one version of the file", "[n
   }
 }
 
+TEST_CASE("http server: a condition on what is not there is 404, and a list of tags may be of any spacing",
+          "[net][http]") {
+  FakeStore store;
+  sample_store(store);
+  auto server = start(&store);
+  Client client(server->port());
+  const std::string etag = client.get("/a.txt").fields["ETag"];
+  CHECK(client.get("/none", "If-Match: \"foo\"\r\n").status == 404);
+  CHECK(client.get("/none", "If-None-Match: *\r\n").status == 404);
+  CHECK(client.get("/a.txt", "If-Match: \"foo\", \"bar\", \t" + etag + " , \"baz\"\r\n").status == 200);
+  CHECK(client.get("/a.txt", "If-Match: \"foo\"\r\nIf-Match: " + etag + "\r\n").status == 200);
+  CHECK(client.get("/a.txt", "If-Match: W/" + etag + "\r\n").status == 412);
+  CHECK(client.get("/a.txt", "Range: bytes=0-1\r\nIf-Match: " + etag + "\r\nIf-Range: \"x\"\r\n").status == 200);
+  CHECK(client.get("/a.txt", "Range: bytes=5000-\r\nIf-Match: \"x\"\r\n").status == 412);  // before the range
+  CHECK(client.get("/a.txt", "Range: bytes=5000-\r\nIf-Range: \"x\"\r\n").status == 200);
+}
+
 TEST_CASE("http server: Cache-Control is for files, whole, in part or known already", "[net][http]") {
   FakeStore store;
   sample_store(store);
