@@ -287,6 +287,7 @@ class SluiceServe(HttpPeer):
 
     def command(self):
         return [self._binary, "serve", "--log-level", "warning", "--cache-size", str(self._cache_size),
+                "--http-connections-max", str(connections_max()), "--http-connections-per-address-max", "0",
                 "--http", f"127.0.0.1:{self.port}", *(TRUSTING if os.geteuid() == 0 else []), str(self.workspace.files)]
 
 
@@ -297,10 +298,9 @@ class Nginx(HttpPeer):
 
     def command(self):
         directory = self.workspace.folder(self.name)
-        descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         words = {"USER": nginx_user(), "DIRECTORY": directory, "PORT": self.port, "ROOT": self.workspace.files,
-                 "LARGE_FILES": self.large_files, "DESCRIPTORS": descriptors, "CONNECTIONS": descriptors * 3 // 4,
-                 "OPEN_FILES": descriptors * 3 // 4}
+                 "LARGE_FILES": self.large_files, "DESCRIPTORS": descriptors_max(), "CONNECTIONS": connections_max(),
+                 "OPEN_FILES": connections_max()}
         text = read_text(NGINX_TEMPLATE)
         for word, value in words.items():
             text = text.replace(f"@{word}@", str(value))
@@ -314,6 +314,15 @@ class NginxDirect(Nginx):
 
     name = "nginx-direct"
     large_files = "aio threads; directio 1m; output_buffers 2 1m;"
+
+
+def descriptors_max():
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+
+
+def connections_max():
+    """Of a server: room for those that the suite makes, and for files."""
+    return descriptors_max() * 3 // 4
 
 
 def nginx_user():
