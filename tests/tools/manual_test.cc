@@ -78,9 +78,10 @@ TEST_CASE("manual: an option's entry gives its default", "[tools][manual]") {
   for (const OptionSpec& spec : option_table()) {
     if ((spec.commands & kGatewayCommands) == 0 || spec.by_default.empty()) continue;
     const std::string name(spec.name);
+    const std::string below = keys[name].substr(keys[name].find('\n') + 1);  // the line itself names all choices
     INFO(options[name] << keys[name]);
     CHECK(options[name].find(spec.by_default) != std::string::npos);
-    CHECK(keys[name].find(spec.by_default) != std::string::npos);
+    CHECK(below.find(spec.by_default) != std::string::npos);
   }
 }
 
