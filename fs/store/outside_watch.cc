@@ -8,6 +8,7 @@
 #include <sys/fanotify.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <string>
 
 #include "cache/log.h"
@@ -126,18 +127,25 @@ bool OutsideWatch::drain() {
   }
 }
 
+// Events follow each other at multiples of 4 bytes, which is too little for their members of 8: each is copied.
 void OutsideWatch::tell(const char* events, size_t length) {
   const pid_t self = ::getpid();
-  const auto* head = reinterpret_cast<const fanotify_event_metadata*>(events);
-  for (auto left = static_cast<long>(length); FAN_EVENT_OK(head, left); head = FAN_EVENT_NEXT(head, left)) {
-    if ((head->mask & FAN_Q_OVERFLOW) != 0) {
+  alignas(fanotify_event_metadata) char event[kEventSizeMax];
+  const auto& head = *reinterpret_cast<const fanotify_event_metadata*>(event);
+  for (size_t size = 0; length >= sizeof head; events += size, length -= size) {
+    ::memcpy(event, events, sizeof head);
+    size = head.event_len;
+    const bool is_whole = size >= sizeof head && size <= std::min(length, sizeof event);
+    if (!is_whole || (head.mask & FAN_Q_OVERFLOW) != 0) {
       losses_.fetch_add(1, std::memory_order_relaxed);
       listener_.on_loss();
+      if (!is_whole) return;
       continue;
     }
-    if (head->pid == self && !with_self_) continue;
+    if (head.pid == self && !with_self_) continue;
+    ::memcpy(event, events, size);
     events_.fetch_add(1, std::memory_order_relaxed);
-    listener_.on_event(parse(*head));
+    listener_.on_event(parse(head));
   }
 }
 
