@@ -45,11 +45,11 @@ bool Notifier::is_waiting(InodeNumber number) {
   return sending_ == number || waiting_.count(number) != 0;
 }
 
-void Notifier::invalidate_then(InodeNumber number, Callback<void()> then) {
+void Notifier::invalidate_then(InodeNumber number, std::string name, Callback<void()> then) {
   {
     MutexLock lock(&mutex_);
     if (is_open_) {
-      queue_.push_back({number, {}, std::move(then)});
+      queue_.push_back({number, std::move(name), std::move(then)});
       changed_.notify_one();
       return;
     }

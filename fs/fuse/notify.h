@@ -42,7 +42,8 @@ class Notifier {
   bool is_waiting(InodeNumber number);
   // The same as `invalidate`, and afterwards `then` on the notifier's thread. Never dropped (one per request in flight
   // bounds them); when stopped, `then` runs inside the call.
-  void invalidate_then(InodeNumber number, Callback<void()> then);
+  void invalidate_then(InodeNumber number, Callback<void()> then) { invalidate_then(number, {}, std::move(then)); }
+  void invalidate_then(InodeNumber number, std::string name, Callback<void()> then);
 
   uint64_t sent() const { return sent_.load(std::memory_order_relaxed); }
   uint64_t dropped() const { return dropped_.load(std::memory_order_relaxed); }

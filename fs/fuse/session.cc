@@ -262,6 +262,13 @@ int FuseSessionImpl::serve() {
   context_->store.on_outside_name([context = context_](InodeNumber directory, const std::string& name) {
     context->pages.invalidate_name(directory, name);
   });
+  context_->store.on_announcement([context = context_](std::vector<Announcement> changes, Callback<void()> done) {
+    for (Announcement& change : changes) {
+      const bool is_last = &change == &changes.back();
+      auto then = is_last ? std::move(done) : Callback<void()>([] {});
+      context->pages.invalidate_then(change.number, std::move(change.name), std::move(then));
+    }
+  });
   pending_listener_ = context_->health.add_listener([context = context_.get()](std::chrono::nanoseconds now) {
     context->pending.tick(now, context->health.io_timeout());
   });
@@ -295,6 +302,7 @@ int FuseSessionImpl::run_loop() {
 void FuseSessionImpl::finish() {
   context_->store.on_outside_change(nullptr);
   context_->store.on_outside_name(nullptr);
+  context_->store.on_announcement(nullptr);
   for (uint64_t left = context_->in_flight; left != 0; left = context_->in_flight) context_->in_flight.wait(left);
   if (pending_listener_ != 0) context_->health.remove_listener(pending_listener_);
   if (FuseRing* ring = context_->ring_in_use()) ring->end();

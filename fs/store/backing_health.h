@@ -33,7 +33,7 @@ namespace sluice {
 
 enum class BackingUse : uint8_t { look, change, read, write };
 // Who calls: each front end sees to its own threads.
-enum class BackingUser : uint8_t { fuse, http };
+enum class BackingUser : uint8_t { fuse, http, nfs };
 
 struct BackingHealthOptions {
   std::chrono::nanoseconds io_timeout = std::chrono::seconds(60);  // 0: requests wait for ever
@@ -111,7 +111,7 @@ class BackingHealth {
 
  private:
   static constexpr size_t kUses = 4;
-  static constexpr size_t kUsers = 2;
+  static constexpr size_t kUsers = 3;
   static size_t index(BackingUse use) { return static_cast<size_t>(use); }
   static size_t index(BackingUser user) { return static_cast<size_t>(user); }
   static bool is_call(size_t use) { return use <= static_cast<size_t>(BackingUse::change); }

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string_view>
 
 #include "fs/store/types.h"
@@ -37,6 +38,11 @@ class ChangeCounts {
     total_.fetch_add(1);
     slot(key).fetch_add(1);
   }
+  // The same, for the first of the two counts of a change of our own.
+  void count_begin(ChangeKey key) {
+    if (followed_ != nullptr) followed_->note(index(key));
+    count(key);
+  }
   // Anything may have changed.
   void count_all() {
     total_.fetch_add(1);
@@ -45,12 +51,41 @@ class ChangeCounts {
   uint32_t of(ChangeKey key) const { return slot(key).load(); }
   uint64_t total() const { return total_.load(); }
 
+  // Tells whether what concerns a few keys was changed by nobody but the calling thread, as long as it lives.
+  class Followed {
+   public:
+    Followed(const ChangeCounts& counts, std::span<const ChangeKey> keys);
+    ~Followed() { followed_ = nullptr; }
+    Followed(const Followed&) = delete;
+    Followed& operator=(const Followed&) = delete;
+
+    // By others, the i-th key; also what others began before it and ended after that. Every change that this thread
+    // began has ended.
+    bool changed_by_others(size_t i) const;
+
+   private:
+    friend class ChangeCounts;
+    void note(size_t slot);
+
+    struct Key {
+      ChangeKey key = 0;
+      size_t slot = 0;
+      uint32_t before = 0;
+      uint32_t begun = 0;  // by this thread
+    };
+    const ChangeCounts& counts_;
+    std::array<Key, 4> keys_{};
+    size_t size_ = 0;
+  };
+
  private:
   static constexpr unsigned kSlotBits = 14;
 
   static size_t index(ChangeKey key) { return (key * 0x9e3779b97f4a7c15) >> (64 - kSlotBits); }
   std::atomic<uint32_t>& slot(ChangeKey key) { return slots_[index(key)]; }
   const std::atomic<uint32_t>& slot(ChangeKey key) const { return slots_[index(key)]; }
+
+  static thread_local Followed* followed_;  // at most one
 
   std::array<std::atomic<uint32_t>, size_t{1} << kSlotBits> slots_{};
   alignas(64) std::atomic<uint64_t> total_{0};
@@ -68,7 +103,7 @@ class OwnChange {
 
   void add(ChangeKey key) {
     keys_[size_++] = key;
-    counts_.count(key);
+    counts_.count_begin(key);
   }
 
  private:

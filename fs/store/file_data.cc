@@ -268,7 +268,7 @@ Result<bool> FileDataImpl::revalidate() {
 
 // An own change begins: what the backing shows now must still be what we believe, else somebody else was here.
 Result<void> FileDataImpl::begin_change(int fd, const ByteRange& bytes, SetIdBits set_id) {
-  count_change();
+  if (context_.changes != nullptr) context_.changes->count_begin(change_key(number_));
   {
     MutexLock lock(&mutex_);
     const bool alone = state_.changes_under_way++ == 0;

@@ -172,6 +172,22 @@ void StoreImpl::on_outside_name(std::function<void(InodeNumber, const std::strin
   name_listener_.swap(shared);
 }
 
+void StoreImpl::on_announcement(AnnouncementListener listener) {
+  auto shared = listener ? std::make_shared<const AnnouncementListener>(std::move(listener)) : nullptr;
+  MutexLock lock(&listener_mutex_);
+  announcement_listener_.swap(shared);
+}
+
+void StoreImpl::announce(std::vector<Announcement> changes, Callback<void()> done) {
+  std::shared_ptr<const AnnouncementListener> listener;
+  {
+    MutexLock lock(&listener_mutex_);
+    listener = announcement_listener_;
+  }
+  if (listener == nullptr || changes.empty()) return done();
+  (*listener)(std::move(changes), std::move(done));
+}
+
 void StoreImpl::tell_outside_name(InodeNumber directory, const std::string& name) {
   std::shared_ptr<const std::function<void(InodeNumber, const std::string&)>> listener;
   {

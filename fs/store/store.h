@@ -13,10 +13,14 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "cache/block_cache.h"
+#include "cache/callback.h"
 #include "cache/disk.h"
 #include "cache/readahead.h"
 #include "fs/store/file_data.h"
@@ -119,6 +123,17 @@ class PathListing {
   virtual Result<bool> read(size_t entries_max, std::vector<ListedEntry>& entries) = 0;
 };
 
+// What an inode was before a change and after it. Nothing: not known.
+struct Observed {
+  std::optional<struct stat> before, after;
+};
+
+// Something that a front end changed and others have told their clients' caches.
+struct Announcement {
+  InodeNumber number = 0;
+  std::string name;  // empty: content and attributes of the inode; else what it has under this name
+};
+
 // A file with cached pages, as it can be found again by another process.
 struct CachedContent {
   std::string handle;            // bytes of its file handle; empty where there are none
@@ -160,6 +175,22 @@ class Store {
   // `flags`: RENAME_NOREPLACE, RENAME_EXCHANGE; others are EINVAL.
   virtual Result<void> rename(const Caller& caller, InodeNumber parent, std::string_view name, InodeNumber new_parent,
                               std::string_view new_name, unsigned flags) = 0;
+
+  // For front ends whose clients name files by handles of ours (NFS).
+  // What the file can be found by at any later time, also by another process. Empty: the backing has no such handles.
+  virtual Result<std::string> persistent_handle(InodeNumber number) = 0;
+  // One more reference. Errors: ESTALE.
+  virtual Result<Entry> find_persistent(const std::string& handle) = 0;
+  // What is known without asking the backing, which may block; no older than attr_timeout.
+  virtual std::optional<Attributes> known_getattr(InodeNumber number) = 0;
+  virtual bool is_known_to_permit(const Caller& caller, InodeNumber number, int mode) = 0;
+  // Runs `change` on the calling thread, and asks the backing for attributes before and after. `before` is left out
+  // where another front end may have changed the same inode meanwhile; of others' changes nothing is known. As many
+  // numbers as places for results, at most 4.
+  virtual void observe(std::span<const InodeNumber> numbers, const std::function<void()>& change,
+                       std::span<Observed> observed) = 0;
+  // What was changed in a directory, or of an inode's attributes, is on the disk: fsync(2) of it.
+  virtual Result<void> sync(InodeNumber number) = 0;
 
   // Regular files only (others: EINVAL; the kernel opens those itself). O_DIRECT, O_APPEND, access mode are honoured.
   // O_TRUNC too.
@@ -223,6 +254,12 @@ class Store {
   virtual void on_outside_change(std::function<void(InodeNumber)> listener) = 0;
   // The same for names that appeared or went, when the store watches.
   virtual void on_outside_name(std::function<void(InodeNumber directory, const std::string& name)> listener) = 0;
+
+  // A front end changed these: `done` runs, on any thread, when all that another one's kernel has cached of them is
+  // gone. A listener calls it for each announcement, once, never inside a lock. At most one listener.
+  virtual void announce(std::vector<Announcement> changes, Callback<void()> done) = 0;
+  using AnnouncementListener = std::function<void(std::vector<Announcement> changes, Callback<void()> done)>;
+  virtual void on_announcement(AnnouncementListener listener) = 0;
 
   virtual StoreStats stats() const = 0;
 };

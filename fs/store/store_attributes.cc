@@ -122,12 +122,24 @@ Result<void> StoreImpl::check_access(const Caller& caller, int fd, int mode) con
 }
 
 Result<void> StoreImpl::access(const Caller& caller, InodeNumber number, int mode) {
+  if (is_known_to_permit(caller, number, mode)) return {};
+  const Look look = metadata_.look({change_key(number)});
   const Subject file = TRY(subject(number));
   if ((mode & W_OK) != 0 && options_.read_only) {
     const mode_t type = TRY(read_statx(file.get())).stx_mode & S_IFMT;
     if (type == S_IFREG || type == S_IFDIR || type == S_IFLNK) return fail(EROFS);
   }
-  return check_access(caller, file.get(), mode);
+  TRY(check_access(caller, file.get(), mode));
+  learn_grant(caller, number, mode, look);
+  return {};
+}
+
+Result<void> StoreImpl::sync(InodeNumber number) {
+  const Subject file = TRY(subject(number));
+  TRY(context_.admit(BackingUse::change));
+  const UniqueFd opened(::open(ProcPath(file.get()).c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  if (!opened || ::fsync(opened.get()) != 0) return fail(errno);
+  return {};
 }
 
 Result<std::string> StoreImpl::readlink(InodeNumber number) {

@@ -63,6 +63,14 @@ class StoreImpl final : public Store, private OutsideWatch::Listener {
   Result<void> rename(const Caller& caller, InodeNumber parent, std::string_view name, InodeNumber new_parent,
                       std::string_view new_name, unsigned flags) override;
 
+  Result<std::string> persistent_handle(InodeNumber number) override;
+  Result<Entry> find_persistent(const std::string& handle) override;
+  std::optional<Attributes> known_getattr(InodeNumber number) override;
+  bool is_known_to_permit(const Caller& caller, InodeNumber number, int mode) override;
+  void observe(std::span<const InodeNumber> numbers, const std::function<void()>& change,
+               std::span<Observed> observed) override;
+  Result<void> sync(InodeNumber number) override;
+
   Result<std::unique_ptr<OpenFile>> open_file(const Caller& caller, InodeNumber number, int flags) override;
   Result<std::unique_ptr<OpenFile>> open_named(const Caller& caller, InodeNumber number, int flags) override;
   Result<Created> create(const Caller& caller, InodeNumber parent, std::string_view name, mode_t mode,
@@ -89,6 +97,8 @@ class StoreImpl final : public Store, private OutsideWatch::Listener {
 
   void on_outside_change(std::function<void(InodeNumber)> listener) override;
   void on_outside_name(std::function<void(InodeNumber, const std::string&)> listener) override;
+  void announce(std::vector<Announcement> changes, Callback<void()> done) override;
+  void on_announcement(AnnouncementListener listener) override;
   StoreStats stats() const override;
 
   // One round of what the store's own thread does every second: closes idle descriptors, tidies files, drops inodes
@@ -166,7 +176,7 @@ class StoreImpl final : public Store, private OutsideWatch::Listener {
   std::optional<Entry> known_lookup(InodeNumber parent, std::string_view name);
   std::optional<Attributes> known_attributes(InodeNumber number, std::chrono::nanoseconds age_max);
   Result<std::string> text_of(const MetadataKey& key, Callback<Result<std::string>(const Subject& file)> read);
-  bool is_known_grant(const Caller& caller, InodeNumber number, int mode);
+  bool is_known_grant(const Caller& caller, InodeNumber number, int mode, std::chrono::nanoseconds age_max);
   std::unique_ptr<OpenFile> open_known(const Caller& caller, InodeNumber number, int flags);
   // What an open by path is for: any reads, or reads of what is resident, which need no descriptor.
   enum class PathReads { any, resident };
@@ -186,6 +196,7 @@ class StoreImpl final : public Store, private OutsideWatch::Listener {
   // Changing.
   Result<void> check_writable() const;
   Result<void> check_access(const Caller& caller, int fd, int mode) const;
+  Result<Statx> ask_attributes(InodeNumber number);
   // Runs `change`, which moves the ctime of these files, so that their data do not take it for somebody else's.
   Result<void> change_through_data(const Subject* first, const Subject* second, Callback<Result<void>()> change);
   Result<Entry> make_entry(const Caller& caller, InodeNumber parent, std::string_view name, unsigned needs,
@@ -234,6 +245,7 @@ class StoreImpl final : public Store, private OutsideWatch::Listener {
   std::shared_ptr<const std::function<void(InodeNumber)>> listener_ GUARDED_BY(listener_mutex_);
   std::shared_ptr<const std::function<void(InodeNumber, const std::string&)>> name_listener_
       GUARDED_BY(listener_mutex_);
+  std::shared_ptr<const AnnouncementListener> announcement_listener_ GUARDED_BY(listener_mutex_);
 
   Mutex unsettled_mutex_;  // leaf
   std::unordered_set<InodeNumber> unsettled_ GUARDED_BY(unsettled_mutex_);

@@ -2,8 +2,11 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 
+#include "cache/assert.h"
 #include "fs/store/identity.h"
 #include "fs/store/store_impl.h"
 
@@ -112,12 +115,54 @@ std::optional<StoreImpl::Subject> StoreImpl::known_entry(const Subject& director
 
 Result<Attributes> StoreImpl::getattr(InodeNumber number) {
   if (const auto attributes = known_attributes(number, options_.attr_timeout)) return *attributes;
+  return Attributes{.values = to_stat(TRY(ask_attributes(number)))};
+}
+
+Result<Statx> StoreImpl::ask_attributes(InodeNumber number) {
   const Look look = metadata_.look({change_key(number)});
   const Subject file = TRY(subject(number));
-  const Statx attributes = TRY(read_statx(file.get()));
+  Statx attributes = TRY(read_statx(file.get()));
   note(file.inode, attributes);
   learn_attributes(number, attributes, look);
-  return Attributes{.values = to_stat(attributes)};
+  return attributes;
+}
+
+void StoreImpl::observe(std::span<const InodeNumber> numbers, const std::function<void()>& change,
+                        std::span<Observed> observed) {
+  ASSERT(numbers.size() == observed.size());
+  std::array<ChangeKey, 4> keys;
+  ASSERT(numbers.size() <= keys.size());
+  std::ranges::transform(numbers, keys.begin(), [](InodeNumber number) { return change_key(number); });
+  const auto ask = [this](InodeNumber number) -> std::optional<struct stat> {
+    const auto attributes = ask_attributes(number);
+    return attributes ? std::optional(to_stat(*attributes)) : std::nullopt;
+  };
+  const ChangeCounts::Followed followed(metadata_.changes(), std::span(keys).first(numbers.size()));
+  for (size_t i = 0; i < numbers.size(); i++) observed[i].before = ask(numbers[i]);
+  change();
+  for (size_t i = 0; i < numbers.size(); i++) observed[i].after = ask(numbers[i]);
+  for (size_t i = 0; i < numbers.size(); i++) {
+    if (followed.changed_by_others(i)) observed[i].before.reset();
+  }
+}
+
+Result<std::string> StoreImpl::persistent_handle(InodeNumber number) {
+  const InodeRef inode = table_.find(number);
+  if (inode == nullptr) return fail(ESTALE);
+  return inode->handle.bytes();
+}
+
+Result<Entry> StoreImpl::find_persistent(const std::string& bytes) {
+  act_as_gateway();
+  const FileHandle handle = root_.has_handles() ? FileHandle::from_bytes(bytes) : FileHandle();
+  if (handle.empty()) return fail(ESTALE);
+  TRY(context_.admit(BackingUse::look));
+  UniqueFd fd = TRY(with_spare_descriptors([&] { return root_.open_handle(handle); }));
+  const Statx attributes = TRY(read_statx(fd.get()));
+  const InodeRef inode = table_.intern({attributes, handle, nullptr, ""}, 1);
+  descriptors_.put(inode->number, std::make_shared<const UniqueFd>(std::move(fd)));
+  note(inode, attributes);
+  return Entry{inode->number, to_stat(attributes)};
 }
 
 Result<Statx> StoreImpl::statx(InodeNumber number) {

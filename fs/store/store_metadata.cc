@@ -51,9 +51,17 @@ std::optional<Entry> StoreImpl::known_lookup(InodeNumber parent, std::string_vie
   return Entry{inode->number, attributes->values, std::max(found->age, attributes->age)};
 }
 
-bool StoreImpl::is_known_grant(const Caller& caller, InodeNumber number, int mode) {
-  if (!opens_may_know()) return false;
-  return known({MetadataKind::grant, number, bytes_of(caller, mode)}, open_age_).has_value();
+bool StoreImpl::is_known_grant(const Caller& caller, InodeNumber number, int mode, std::chrono::nanoseconds age_max) {
+  if (age_max.count() <= 0) return false;
+  return known({MetadataKind::grant, number, bytes_of(caller, mode)}, age_max).has_value();
+}
+
+std::optional<Attributes> StoreImpl::known_getattr(InodeNumber number) {
+  return known_attributes(number, options_.attr_timeout);
+}
+
+bool StoreImpl::is_known_to_permit(const Caller& caller, InodeNumber number, int mode) {
+  return is_known_grant(caller, number, mode, options_.attr_timeout);
 }
 
 void StoreImpl::drop_metadata() {
@@ -68,7 +76,6 @@ void StoreImpl::learn_attributes(InodeNumber number, const Statx& attributes, co
 }
 
 void StoreImpl::learn_grant(const Caller& caller, InodeNumber number, int mode, const Look& look) {
-  if (!opens_may_know()) return;
   metadata_.insert({MetadataKind::grant, number, bytes_of(caller, mode)}, {}, look);
 }
 
@@ -77,7 +84,7 @@ std::unique_ptr<OpenFile> StoreImpl::open_known(const Caller& caller, InodeNumbe
   const bool for_writing = (flags & O_ACCMODE) != O_RDONLY;
   const auto attributes = known_attributes(number, open_age_);
   if (!attributes || !S_ISREG(attributes->values.st_mode)) return nullptr;
-  if (!is_known_grant(caller, number, access_needed(flags))) return nullptr;
+  if (!is_known_grant(caller, number, access_needed(flags), open_age_)) return nullptr;
   InodeRef inode = table_.find(number);
   if (inode == nullptr) return nullptr;
   PathFd fd = descriptors_.get(number);

@@ -180,7 +180,7 @@ Result<UniqueFd> StoreImpl::open_to_list(const Caller& caller, const Subject& di
 Result<std::unique_ptr<OpenDirectory>> StoreImpl::open_directory(const Caller& caller, InodeNumber number) {
   OpenDirectoryParts parts;
   parts.listing_bytes_max = opens_may_know() ? metadata_.value_bytes_max() : 0;
-  if (is_known_grant(caller, number, R_OK)) {
+  if (is_known_grant(caller, number, R_OK, open_age_)) {
     if (const auto listing = known({MetadataKind::listing, number}, open_age_))
       parts.listing = std::get<Listing>(listing->value);
   }

@@ -333,6 +333,16 @@ class FakeStore final : public Store {
   std::vector<UnwrittenFile> finish() override { return {}; }
   void drop_metadata() override {}
   void on_outside_name(std::function<void(InodeNumber, const std::string&)>) override {}
+  Result<std::string> persistent_handle(InodeNumber) override { return fail(ENOSYS); }
+  Result<Entry> find_persistent(const std::string&) override { return fail(ENOSYS); }
+  std::optional<Attributes> known_getattr(InodeNumber) override { return std::nullopt; }
+  bool is_known_to_permit(const Caller&, InodeNumber, int) override { return false; }
+  void observe(std::span<const InodeNumber>, const std::function<void()>& change, std::span<Observed>) override {
+    change();
+  }
+  Result<void> sync(InodeNumber) override { return fail(ENOSYS); }
+  void announce(std::vector<Announcement>, Callback<void()> done) override { done(); }
+  void on_announcement(AnnouncementListener) override {}
   StoreStats stats() const override { return {}; }
 
  private:
