@@ -57,6 +57,15 @@ PeerAddress peer_of(int fd) {
   return address;
 }
 
+uint16_t peer_port_of(int fd) {
+  sockaddr_storage peer{};
+  socklen_t length = sizeof peer;
+  if (::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &length) != 0) return 0;
+  if (peer.ss_family == AF_INET) return ntohs(reinterpret_cast<const sockaddr_in&>(peer).sin_port);
+  if (peer.ss_family == AF_INET6) return ntohs(reinterpret_cast<const sockaddr_in6&>(peer).sin6_port);
+  return 0;
+}
+
 Result<AddressRanges::Range> AddressRanges::parse_range(std::string_view text) {
   const size_t slash = text.find('/');
   const std::string host(text.substr(0, slash));

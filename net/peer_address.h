@@ -23,6 +23,7 @@ struct PeerAddress {
 };
 // Who is at the other end of a socket. All zeros when that is no Internet address, or gone.
 PeerAddress peer_of(int fd);
+uint16_t peer_port_of(int fd);  // 0: not known
 
 // Networks in CIDR notation.
 class AddressRanges {

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "cache/assert.h"
 
@@ -104,6 +105,8 @@ void SendPath::close() {
 void SendPath::send(Reply reply) {
   ASSERT(reply.size() > 0);
   if (closed_) return;
+  if (reply.slice) reply.asked_bytes = reply.slice->length;
+  if (waiting_ != Waiting::nothing || !replies_.empty()) reply.slice.reset();
   replies_.push_back(std::move(reply));
   pump();
 }
@@ -176,12 +179,24 @@ bool SendPath::failed(int error) {
   return false;
 }
 
-// Slices end at multiples of 1 MiB of the file, so that one fits a pipe page for page. Bytes asked before (the socket
+// Slices end at multiples of 1 MiB of the file, so that one fits a pipe page for page.
+uint64_t SendPath::first_slice(uint64_t offset, uint64_t length) {
+  return std::min(length, kSliceMax - offset % kSliceMax);
+}
+
+// Bytes asked before (the socket
 // did not take them) are asked from the data itself: to the readahead they would look like a random read.
 bool SendPath::ask_slice() {
   const uint64_t done = in_head() ? 0 : body_position();
+  if (done == 0 && reply().slice) {
+    FileSlice ready = std::move(*std::exchange(replies_.front().slice, std::nullopt));
+    const uint64_t length = ready.length;
+    take_slice(length, std::move(ready));
+    return !closed_;
+  }
+  asked_end_ = std::max(asked_end_, reply().asked_bytes);
   const uint64_t offset = reply().offset + done;
-  uint64_t length = std::min(reply().length - done, kSliceMax - offset % kSliceMax);
+  uint64_t length = first_slice(offset, reply().length - done);
   const bool again = done < asked_end_;
   if (again) length = std::min(length, asked_end_ - done);
   asked_end_ = std::max(asked_end_, done + length);

@@ -70,6 +70,10 @@ struct Reply {
 
   std::string tail;
 
+  // The body's beginning, first_slice of it, where that was read already. It is sent if the socket has room now.
+  std::optional<FileSlice> slice;
+  uint64_t asked_bytes = 0;  // of the body, that the file's readahead knows of
+
   uint64_t size() const { return head.size() + length + tail.size(); }
 };
 
@@ -131,6 +135,9 @@ class SendOwner {
 
 class SendPath {
  public:
+  // How much of a body is read in one piece.
+  static uint64_t first_slice(uint64_t offset, uint64_t length);
+
   // Settings of a socket that the path relies on. The path still works, slower, where they are refused (socket pairs).
   static void prepare(int fd);
 
