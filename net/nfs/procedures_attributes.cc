@@ -1,0 +1,175 @@
+// RFC 1813 3.3.1, 3.3.2, 3.3.4, 3.3.18 to 3.3.20.
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "net/nfs/service.h"
+
+namespace sluice {
+namespace {
+
+// Bits of ACCESS.
+constexpr uint32_t kRead = 0x01;
+constexpr uint32_t kLookup = 0x02;
+constexpr uint32_t kModify = 0x04;
+constexpr uint32_t kExtend = 0x08;
+constexpr uint32_t kDelete = 0x10;
+constexpr uint32_t kExecute = 0x20;
+
+// Of FSINFO.
+constexpr uint32_t kHasLinks = 0x01;
+constexpr uint32_t kHasSymbolicLinks = 0x02;
+constexpr uint32_t kIsHomogeneous = 0x08;
+constexpr uint32_t kCanSetTimes = 0x10;
+
+struct AccessBits {
+  int mode;  // of access(2)
+  uint32_t bits;
+};
+constexpr AccessBits kDirectoryBits[] = {{R_OK, kRead}, {W_OK, kModify | kExtend | kDelete}, {X_OK, kLookup}};
+constexpr AccessBits kFileBits[] = {{R_OK, kRead}, {W_OK, kModify | kExtend}, {X_OK, kExecute}};
+
+bool same_time(const timespec& a, const timespec& b) {
+  return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
+}
+
+}  // namespace
+
+bool NfsService::try_run(NfsProcedure procedure, NfsCall& call) {
+  if (procedure != NfsProcedure::getattr || call.options == nullptr) return false;
+  XdrReader arguments = call.arguments;
+  const NfsFileRef file = files_.find(arguments.opaque(kNfsHandleMax));
+  if (file == nullptr) return false;
+  const auto attributes = store_.known_getattr(file->number());
+  if (!attributes || attributes->values.st_nlink == 0) return false;
+  succeed(call);
+  write_attributes(call.reply, attributes->values, fsid_);
+  return true;
+}
+
+void NfsService::getattr(NfsCall& call) {
+  const auto file = file_of(call, call.arguments.opaque(kNfsHandleMax));
+  if (!file) return fail(call, NfsProcedure::getattr, file.error());
+  const auto attributes = ask_attributes(*file);
+  if (!attributes) return fail(call, NfsProcedure::getattr, attributes.error());
+  succeed(call);
+  write_attributes(call.reply, *attributes, fsid_);
+}
+
+void NfsService::setattr(NfsCall& call) {
+  const std::string_view handle = call.arguments.opaque(kNfsHandleMax);
+  const SetAttributes changes = read_set_attributes(call.arguments);
+  std::optional<timespec> guard;
+  if (call.arguments.boolean()) guard = read_time(call.arguments);
+  const auto file = changeable(call, handle);
+  if (!file) return fail(call, NfsProcedure::setattr, file.error());
+  Observed observed;
+  NfsResult<> changed;
+  const InodeNumber number = (*file)->number();
+  store_.observe(
+      std::span(&number, 1),
+      [&] {
+        if (guard) {
+          const auto now = store_.statx(number);
+          if (!now) {
+            changed = nfs_fail(nfs_status_of(now.error().number));
+            return;
+          }
+          const timespec ctime{now->stx_ctime.tv_sec, now->stx_ctime.tv_nsec};
+          if (!same_time(ctime, *guard)) {
+            changed = nfs_fail(NfsStatus::not_sync);
+            return;
+          }
+        }
+        changed = change_attributes(call, **file, changes);
+      },
+      std::span(&observed, 1));
+  call.announcements.push_back({number, {}});
+  call.reply.u32(static_cast<uint32_t>(changed ? NfsStatus::ok : changed.error()));
+  write_wcc(call, observed);
+}
+
+NfsResult<> NfsService::change_attributes(NfsCall& call, const NfsFile& file, SetAttributes changes) {
+  if (changes.size) {
+    const auto attributes = attributes_of(file);
+    if (attributes && !S_ISREG(attributes->st_mode))
+      return nfs_fail(S_ISDIR(attributes->st_mode) ? NfsStatus::isdir : NfsStatus::inval);
+    if (*changes.size > INT64_MAX) return nfs_fail(NfsStatus::fbig);
+    if (const auto permitted = permit_data(call, file, W_OK); !permitted) return permitted;
+    const auto opened = files_.open(file, NfsFileTable::Use::writing);
+    if (!opened) return nfs_fail(nfs_status_of(opened.error().number));
+    const auto resized = (*opened)->data().truncate(*changes.size, set_id_bits_after_change_by(call.caller->uid));
+    if (!resized) return nfs_fail(nfs_status_of(resized.error().number));
+    changes.size.reset();
+  }
+  const auto changed = store_.setattr(*call.caller, file.number(), changes);
+  if (!changed) return nfs_fail(nfs_status_of(changed.error().number));
+  const bool has_disk_state = S_ISREG(changed->values.st_mode) || S_ISDIR(changed->values.st_mode);
+  return has_disk_state ? sync_names(call, file) : NfsResult<>();
+}
+
+void NfsService::access(NfsCall& call) {
+  const std::string_view handle = call.arguments.opaque(kNfsHandleMax);
+  const uint32_t wanted = call.arguments.u32();
+  const auto file = file_of(call, handle);
+  if (!file) return fail(call, NfsProcedure::access, file.error());
+  const auto attributes = ask_attributes(*file);
+  if (!attributes) return fail(call, NfsProcedure::access, attributes.error());
+  uint32_t granted = 0;
+  for (const AccessBits& each : S_ISDIR(attributes->st_mode) ? kDirectoryBits : kFileBits) {
+    if ((wanted & each.bits) == 0 || (each.mode == W_OK && call.options->read_only)) continue;
+    if (permit(call, **file, each.mode)) granted |= wanted & each.bits;
+  }
+  succeed(call);
+  write_post(call, *attributes);
+  call.reply.u32(granted);
+}
+
+void NfsService::fsstat(NfsCall& call) {
+  const auto file = file_of(call, call.arguments.opaque(kNfsHandleMax));
+  if (!file) return fail(call, NfsProcedure::fsstat, file.error());
+  const auto info = store_.statfs((*file)->number());
+  if (!info) return fail(call, NfsProcedure::fsstat, nfs_status_of(info.error().number));
+  succeed(call);
+  write_post(call, attributes_of(**file));
+  call.reply.u64(info->f_blocks * info->f_frsize);
+  call.reply.u64(info->f_bfree * info->f_frsize);
+  call.reply.u64(info->f_bavail * info->f_frsize);
+  call.reply.u64(info->f_files);
+  call.reply.u64(info->f_ffree);
+  call.reply.u64(info->f_favail);
+  call.reply.u32(0);  // seconds for which this will not change
+}
+
+void NfsService::fsinfo(NfsCall& call) {
+  const auto file = file_of(call, call.arguments.opaque(kNfsHandleMax));
+  if (!file) return fail(call, NfsProcedure::fsinfo, file.error());
+  succeed(call);
+  write_post(call, attributes_of(**file));
+  for (int direction = 0; direction < 2; ++direction) {  // reading, writing
+    call.reply.u32(kNfsTransferMax);
+    call.reply.u32(kNfsTransferMax);
+    call.reply.u32(kPageSize);
+  }
+  call.reply.u32(kNfsTransferMax);  // preferred size of READDIR
+  call.reply.u64(INT64_MAX);        // of a file
+  call.reply.u32(0);                // times are as fine as
+  call.reply.u32(1);                // 1 ns
+  call.reply.u32(kHasLinks | kHasSymbolicLinks | kIsHomogeneous | kCanSetTimes);
+}
+
+void NfsService::pathconf(NfsCall& call) {
+  const auto file = file_of(call, call.arguments.opaque(kNfsHandleMax));
+  if (!file) return fail(call, NfsProcedure::pathconf, file.error());
+  constexpr uint32_t kLinksMax = 32000;
+  constexpr uint32_t kNameMax = 255;
+  succeed(call);
+  write_post(call, attributes_of(**file));
+  call.reply.u32(kLinksMax);
+  call.reply.u32(kNameMax);
+  call.reply.boolean(true);   // longer names are refused, not cut
+  call.reply.boolean(true);   // only root gives files away
+  call.reply.boolean(false);  // names differ in case
+  call.reply.boolean(true);
+}
+
+}  // namespace sluice

@@ -1,0 +1,344 @@
+// RFC 1813 3.3.3, 3.3.5, 3.3.8 to 3.3.15.
+#include <fcntl.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "net/nfs/service.h"
+
+namespace sluice {
+namespace {
+
+enum class CreateHow : uint32_t { unchecked = 0, guarded = 1, exclusive = 2 };
+// Of MKNOD, as the RFC numbers types of files.
+constexpr uint32_t kBlock = 3;
+constexpr uint32_t kCharacter = 4;
+constexpr uint32_t kSocket = 6;
+constexpr uint32_t kFifo = 7;
+
+constexpr mode_t kFileMode = 0644;  // where the client names none
+constexpr mode_t kDirectoryMode = 0755;
+
+bool is_dots(std::string_view name) {
+  return name == "." || name == "..";
+}
+
+// What the new entry has by itself need not be set.
+SetAttributes without_mode(SetAttributes changes) {
+  changes.mode.reset();
+  return changes;
+}
+
+bool is_empty(const SetAttributes& changes) {
+  return !changes.mode && !changes.uid && !changes.gid && !changes.size && !changes.atime && !changes.mtime;
+}
+
+// The verifier of an exclusive CREATE is kept as the file's times, in whole seconds of 32 bits with sign, which every
+// file system has: a retry finds them, also after a restart (as the RFC suggests).
+SetAttributes times_of(std::string_view verifier) {
+  int32_t words[2];
+  std::memcpy(words, verifier.data(), sizeof words);
+  SetAttributes times;
+  times.atime = {.tv_sec = words[0], .tv_nsec = 0};
+  times.mtime = {.tv_sec = words[1], .tv_nsec = 0};
+  return times;
+}
+bool has_times(const struct stat& attributes, const SetAttributes& times) {
+  return attributes.st_atim.tv_sec == times.atime->tv_sec && attributes.st_mtim.tv_sec == times.mtime->tv_sec &&
+         attributes.st_atim.tv_nsec == 0 && attributes.st_mtim.tv_nsec == 0;
+}
+
+}  // namespace
+
+void NfsService::lookup(NfsCall& call) {
+  const std::string_view handle = call.arguments.opaque(kNfsHandleMax);
+  const std::string_view name = call.arguments.opaque(kNfsNameMax);
+  const auto directory = file_of(call, handle);
+  if (!directory) return fail(call, NfsProcedure::lookup, directory.error());
+  const auto found = [&]() -> NfsResult<Entry> {
+    if (const auto permitted = permit(call, **directory, X_OK); !permitted) {
+      const auto attributes = attributes_of(**directory);
+      const bool wrong_type = attributes && !S_ISDIR(attributes->st_mode);
+      return nfs_fail(wrong_type ? NfsStatus::notdir : permitted.error());
+    }
+    const auto entry = store_.lookup((*directory)->number(), name);
+    if (!entry) return nfs_fail(or_stale(nfs_status_of(entry.error().number), **directory));
+    return *entry;
+  }();
+  const auto file = found ? file_of_entry(*found) : tl::unexpected(found.error());
+  call.reply.u32(static_cast<uint32_t>(file ? NfsStatus::ok : file.error()));
+  if (file) {
+    call.reply.opaque((*file)->handle());
+    write_post(call, found->attributes);
+  }
+  write_post(call, attributes_of(**directory));
+}
+
+void NfsService::readlink(NfsCall& call) {
+  const auto file = file_of(call, call.arguments.opaque(kNfsHandleMax));
+  if (!file) return fail(call, NfsProcedure::readlink, file.error());
+  const auto target = store_.readlink((*file)->number());
+  call.reply.u32(static_cast<uint32_t>(target ? NfsStatus::ok : nfs_status_of(target.error().number)));
+  write_post(call, attributes_of(**file));
+  if (target) call.reply.opaque(*target);
+}
+
+// ---- new entries ----
+
+// All of CREATE, MKDIR, SYMLINK and MKNOD but what differs.
+void NfsService::make(NfsCall& call, NfsProcedure procedure, std::string_view handle, std::string_view name,
+                      const std::function<NfsResult<Entry>(const NfsFile& directory)>& make_it) {
+  const auto directory = changeable(call, handle);
+  if (!directory) return fail(call, procedure, directory.error());
+  const InodeNumber number = (*directory)->number();
+  Observed observed;
+  NfsResult<NfsFileRef> made = nfs_fail(NfsStatus::io);
+  store_.observe(
+      std::span(&number, 1),
+      [&] {
+        const NfsResult<Entry> entry = name.empty() ? nfs_fail(NfsStatus::inval) : make_it(**directory);
+        made = entry ? file_of_entry(*entry) : tl::unexpected(or_stale(entry.error(), **directory));
+        if (!made) return;
+        if (const auto synced = sync_names(call, **directory); !synced) made = nfs_fail(synced.error());
+      },
+      std::span(&observed, 1));
+  call.announcements.push_back({number, std::string(name)});
+  call.reply.u32(static_cast<uint32_t>(made ? NfsStatus::ok : made.error()));
+  if (made) {
+    call.reply.boolean(true);
+    call.reply.opaque((*made)->handle());
+    write_post(call, attributes_of(**made));
+  }
+  write_wcc(call, observed);
+}
+
+// What the client wants of the new entry beside its mode.
+NfsResult<Entry> NfsService::finish_new(NfsCall& call, Result<Entry> made, SetAttributes rest) {
+  if (!made) return nfs_fail(nfs_status_of(made.error().number));
+  if (rest.uid == made->attributes.st_uid) rest.uid.reset();
+  if (rest.gid == made->attributes.st_gid) rest.gid.reset();
+  if (rest.size && *rest.size == static_cast<uint64_t>(made->attributes.st_size)) rest.size.reset();
+  if (is_empty(rest)) return *made;
+  const auto changed = store_.setattr(*call.caller, made->number, rest);
+  if (changed) return *made;
+  store_.forget(made->number, 1);
+  return nfs_fail(nfs_status_of(changed.error().number));
+}
+
+void NfsService::create(NfsCall& call) {
+  const std::string_view handle = call.arguments.opaque(kNfsHandleMax);
+  const std::string_view name = call.arguments.opaque(kNfsNameMax);
+  const auto how = static_cast<CreateHow>(call.arguments.choice(3));
+  SetAttributes changes;
+  std::string_view verifier;
+  if (how == CreateHow::exclusive) {
+    verifier = call.arguments.fixed(kNfsVerifierSize);
+  } else {
+    changes = read_set_attributes(call.arguments);
+  }
+  make(call, NfsProcedure::create, handle, name, [&](const NfsFile& directory) -> NfsResult<Entry> {
+    if (how == CreateHow::exclusive) return make_exclusive(call, directory, name, verifier);
+    const mode_t mode = changes.mode.value_or(kFileMode);
+    auto created = store_.create(*call.caller, directory.number(), name, mode, O_RDONLY | O_CREAT | O_EXCL);
+    if (created) return finish_new(call, created->entry, without_mode(changes));
+    if (how == CreateHow::guarded || created.error().number != EEXIST)
+      return nfs_fail(nfs_status_of(created.error().number));
+    // What is there already: only its size is the client's to set, if it may write.
+    const auto permitted = permit(call, directory, X_OK);
+    if (!permitted) return nfs_fail(permitted.error());
+    const auto existing = store_.lookup(directory.number(), name);
+    if (!existing) return nfs_fail(nfs_status_of(existing.error().number));
+    if (!S_ISREG(existing->attributes.st_mode)) {
+      store_.forget(existing->number, 1);
+      return nfs_fail(NfsStatus::exist);
+    }
+    call.announcements.push_back({existing->number, {}});
+    SetAttributes size_only;
+    size_only.size = changes.size;
+    return finish_new(call, existing, size_only);
+  });
+}
+
+NfsResult<Entry> NfsService::make_exclusive(NfsCall& call, const NfsFile& directory, std::string_view name,
+                                            std::string_view verifier) {
+  if (!call.arguments.ok()) return nfs_fail(NfsStatus::inval);
+  const SetAttributes times = times_of(verifier);
+  const auto created = store_.create(*call.caller, directory.number(), name, kFileMode, O_RDONLY | O_CREAT | O_EXCL);
+  if (created) return finish_new(call, created->entry, times);
+  if (created.error().number != EEXIST) return nfs_fail(nfs_status_of(created.error().number));
+  const auto existing = store_.lookup(directory.number(), name);
+  if (!existing) return nfs_fail(nfs_status_of(existing.error().number));
+  const struct stat& attributes = existing->attributes;
+  if (S_ISREG(attributes.st_mode) && attributes.st_size == 0 && has_times(attributes, times)) return *existing;
+  store_.forget(existing->number, 1);
+  return nfs_fail(NfsStatus::exist);
+}
+
+void NfsService::mkdir(NfsCall& call) {
+  const std::string_view handle = call.arguments.opaque(kNfsHandleMax);
+  const std::string_view name = call.arguments.opaque(kNfsNameMax);
+  const SetAttributes changes = read_set_attributes(call.arguments);
+  make(call, NfsProcedure::mkdir, handle, name, [&](const NfsFile& directory) {
+    const mode_t mode = changes.mode.value_or(kDirectoryMode);
+    return finish_new(call, store_.mkdir(*call.caller, directory.number(), name, mode), without_mode(changes));
+  });
+}
+
+void NfsService::symlink(NfsCall& call) {
+  const std::string_view handle = call.arguments.opaque(kNfsHandleMax);
+  const std::string_view name = call.arguments.opaque(kNfsNameMax);
+  SetAttributes changes = read_set_attributes(call.arguments);
+  const std::string_view target = call.arguments.opaque(kNfsPathMax);
+  changes.size.reset();
+  make(call, NfsProcedure::symlink, handle, name, [&](const NfsFile& directory) {
+    return finish_new(call, store_.symlink(*call.caller, directory.number(), name, target), without_mode(changes));
+  });
+}
+
+void NfsService::mknod(NfsCall& call) {
+  const std::string_view handle = call.arguments.opaque(kNfsHandleMax);
+  const std::string_view name = call.arguments.opaque(kNfsNameMax);
+  const uint32_t type = call.arguments.u32();
+  SetAttributes changes;
+  mode_t kind = 0;
+  dev_t device = 0;
+  switch (type) {
+    case kBlock:
+    case kCharacter: {
+      kind = type == kBlock ? S_IFBLK : S_IFCHR;
+      changes = read_set_attributes(call.arguments);
+      const uint32_t major_number = call.arguments.u32();
+      const uint32_t minor_number = call.arguments.u32();
+      device = makedev(major_number, minor_number);
+      break;
+    }
+    case kSocket:
+    case kFifo:
+      kind = type == kSocket ? S_IFSOCK : S_IFIFO;
+      changes = read_set_attributes(call.arguments);
+      break;
+    default: break;
+  }
+  changes.size.reset();
+  make(call, NfsProcedure::mknod, handle, name, [&](const NfsFile& directory) -> NfsResult<Entry> {
+    if (kind == 0) return nfs_fail(NfsStatus::badtype);
+    // The kernel lets root make devices whatever else it may; a thread that acts for root has lost none of that.
+    if ((kind == S_IFBLK || kind == S_IFCHR) && call.caller->uid != 0) return nfs_fail(NfsStatus::perm);
+    const mode_t mode = kind | changes.mode.value_or(kFileMode);
+    return finish_new(call, store_.mknod(*call.caller, directory.number(), name, mode, device), without_mode(changes));
+  });
+}
+
+// ---- entries that go, move, or are linked ----
+
+void NfsService::remove(NfsCall& call) {
+  remove_entry(call, NfsProcedure::remove);
+}
+
+void NfsService::rmdir(NfsCall& call) {
+  remove_entry(call, NfsProcedure::rmdir);
+}
+
+void NfsService::remove_entry(NfsCall& call, NfsProcedure procedure) {
+  const std::string_view handle = call.arguments.opaque(kNfsHandleMax);
+  const std::string_view name = call.arguments.opaque(kNfsNameMax);
+  const auto directory = changeable(call, handle);
+  if (!directory) return fail(call, procedure, directory.error());
+  const InodeNumber number = (*directory)->number();
+  Observed observed;
+  NfsResult<> removed;
+  store_.observe(
+      std::span(&number, 1),
+      [&] {
+        const auto entry = store_.lookup(number, name);
+        const auto outcome = procedure == NfsProcedure::remove ? store_.unlink(*call.caller, number, name)
+                                                               : store_.rmdir(*call.caller, number, name);
+        if (outcome) {
+          removed = sync_names(call, **directory);
+        } else {
+          removed = nfs_fail(nfs_status_of(outcome.error().number));
+        }
+        if (!entry) return;
+        if (outcome) files_.close(entry->number);
+        call.announcements.push_back({entry->number, {}});
+        store_.forget(entry->number, 1);
+      },
+      std::span(&observed, 1));
+  call.announcements.push_back({number, std::string(name)});
+  call.reply.u32(static_cast<uint32_t>(removed ? NfsStatus::ok : removed.error()));
+  write_wcc(call, observed);
+}
+
+void NfsService::rename(NfsCall& call) {
+  const std::string_view handle = call.arguments.opaque(kNfsHandleMax);
+  const std::string_view name = call.arguments.opaque(kNfsNameMax);
+  const std::string_view new_handle = call.arguments.opaque(kNfsHandleMax);
+  const std::string_view new_name = call.arguments.opaque(kNfsNameMax);
+  const auto from = changeable(call, handle);
+  if (!from) return fail(call, NfsProcedure::rename, from.error());
+  const auto to = changeable(call, new_handle);
+  if (!to) return fail(call, NfsProcedure::rename, to.error());
+  const InodeNumber numbers[2] = {(*from)->number(), (*to)->number()};
+  Observed observed[2];
+  NfsResult<> renamed;
+  store_.observe(
+      numbers,
+      [&] {
+        if (is_dots(name) || is_dots(new_name) || new_name.empty()) {
+          renamed = nfs_fail(NfsStatus::inval);
+          return;
+        }
+        const auto replaced = store_.lookup(numbers[1], new_name);
+        const auto outcome = store_.rename(*call.caller, numbers[0], name, numbers[1], new_name, 0);
+        if (!outcome) {
+          renamed = nfs_fail(nfs_status_of(outcome.error().number));
+        } else {
+          renamed = sync_names(call, **to);
+          if (renamed && numbers[0] != numbers[1]) renamed = sync_names(call, **from);
+        }
+        if (!replaced) return;
+        if (outcome) files_.close(replaced->number);
+        call.announcements.push_back({replaced->number, {}});
+        store_.forget(replaced->number, 1);
+      },
+      observed);
+  call.announcements.push_back({numbers[0], std::string(name)});
+  call.announcements.push_back({numbers[1], std::string(new_name)});
+  call.reply.u32(static_cast<uint32_t>(renamed ? NfsStatus::ok : renamed.error()));
+  write_wcc(call, observed[0]);
+  write_wcc(call, observed[1]);
+}
+
+void NfsService::link(NfsCall& call) {
+  const std::string_view handle = call.arguments.opaque(kNfsHandleMax);
+  const std::string_view directory_handle = call.arguments.opaque(kNfsHandleMax);
+  const std::string_view name = call.arguments.opaque(kNfsNameMax);
+  const auto file = changeable(call, handle);
+  if (!file) return fail(call, NfsProcedure::link, file.error());
+  const auto directory = changeable(call, directory_handle);
+  if (!directory) return fail(call, NfsProcedure::link, directory.error());
+  const InodeNumber number = (*directory)->number();
+  Observed observed;
+  NfsResult<> linked;
+  store_.observe(
+      std::span(&number, 1),
+      [&] {
+        const auto entry = store_.link(*call.caller, (*file)->number(), number, name);
+        if (!entry) {
+          linked = nfs_fail(nfs_status_of(entry.error().number));
+          return;
+        }
+        store_.forget(entry->number, 1);
+        linked = sync_names(call, **directory);
+      },
+      std::span(&observed, 1));
+  call.announcements.push_back({(*file)->number(), {}});
+  call.announcements.push_back({number, std::string(name)});
+  call.reply.u32(static_cast<uint32_t>(linked ? NfsStatus::ok : linked.error()));
+  write_post(call, attributes_of(**file));
+  write_wcc(call, observed);
+}
+
+}  // namespace sluice

@@ -1,0 +1,97 @@
+// NfsSession is one client's connection: records in, calls run, replies out as they are ready, which need not be the
+// order of the calls.
+//
+// What is known is answered at once, on the loop's thread; a READ's data come from the cache or the disk without a
+// thread waiting for them; everything else runs on the pool.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "net/connection.h"
+#include "net/nfs/service.h"
+#include "net/nfs/worker.h"
+#include "net/peer_address.h"
+
+namespace sluice {
+
+class NfsSession final : public Connection {
+ public:
+  // `options` is null for a client that may not use the export.
+  NfsSession(NfsWorker* worker, UniqueFd socket, const PeerAddress& peer, const NfsClientOptions* options);
+
+  void drain();  // answer the calls under way, then close
+
+ private:
+  // A READ that may have to be made again, because its file changed before its reply began.
+  struct ReadCall {
+    uint32_t xid = 0;
+    std::string arguments;
+    std::shared_ptr<const Caller> caller;
+    uint32_t attempts = 0;
+  };
+  // One reply under way: of so many calls, or of a READ.
+  struct SentReply {
+    uint32_t calls = 0;
+    std::optional<ReadCall> read;
+  };
+  class Ticket;
+
+  size_t on_input(std::string_view bytes) override;
+  void on_input_end() override;
+  void on_reply_sent() override;
+  void on_reply_lost(int error, bool begun) override;
+  void on_progress() override;
+  void on_timeout() override;
+  void on_closed() override;
+
+  std::string_view take_record(std::string_view bytes, size_t* consumed);
+  bool may_take_more() const;
+  void handle(std::string_view record);
+  void refuse(uint32_t xid, RpcError error, uint32_t version = 0);
+  // False: refused.
+  bool identify(const RpcCall& call);
+  void handle_mount(const RpcCall& call);
+  void handle_nfs(const RpcCall& call);
+  bool try_known(NfsProcedure procedure, const RpcCall& call);
+  template <typename Procedure>
+  void run_elsewhere(Procedure procedure, const RpcCall& call);
+  void answer_null(const RpcCall& call);
+
+  // READ.
+  void begin_read(ReadCall call);
+  void begin_read_elsewhere(ReadCall call);
+  struct PendingRead;
+  void read(ReadCall call, NfsReadTarget target);
+  void send_read(PendingRead& read, Result<FileSlice> slice);
+  void fail_read(const ReadCall& call, const NfsReadFailure& failure);
+  NfsCall prepare(std::string_view arguments, std::shared_ptr<const Caller> caller) const;
+
+  void answer(std::string reply);  // of one call
+  void flush();
+  void give(SentReply what, Reply reply);
+  void call_ended(uint64_t calls);
+
+  NfsWorker* const worker_;
+  NfsShared& shared_;
+  const PeerAddress peer_;
+  const NfsClientOptions* const options_;
+  std::string record_;           // fragments so far, of a call in several
+  uint64_t calls_ = 0;           // taken, and not answered in full
+  uint64_t argument_bytes_ = 0;  // of those that are elsewhere
+  bool draining_ = false;
+  bool in_input_loop_ = false;
+  std::string credential_;  // of the last call, and who that is
+  std::shared_ptr<const Caller> caller_;
+  std::string ready_;  // replies to be sent together
+  uint32_t ready_calls_ = 0;
+  std::deque<SentReply> sent_;              // given to the send path, in its order
+  std::chrono::nanoseconds progress_at_{};  // of the first of them
+};
+
+}  // namespace sluice

@@ -1,0 +1,100 @@
+#include "net/nfs/worker.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "cache/assert.h"
+#include "net/nfs/session.h"
+
+namespace sluice {
+namespace {
+
+constexpr std::chrono::seconds kSweepInterval{1};  // how late a timeout can come
+
+}  // namespace
+
+Result<std::unique_ptr<NfsWorker>> NfsWorker::create(NfsShared* shared, UniqueFd listening, const SendOptions& send) {
+  auto loop = TRY(EventLoop::create({.backend = shared->options.backend, .clock = shared->options.clock}));
+  return std::unique_ptr<NfsWorker>(new NfsWorker(shared, std::move(loop), std::move(listening), send));
+}
+
+NfsWorker::NfsWorker(NfsShared* shared, std::unique_ptr<EventLoop> loop, UniqueFd listening, const SendOptions& send)
+    : shared_(shared),
+      loop_(std::move(loop)),
+      send_context_(loop_.get(), send),
+      listener_(loop_.get(), std::move(listening), [this](UniqueFd socket) { accept(std::move(socket)); }) {
+  loop_->post([this] { start(); });
+}
+
+NfsWorker::~NfsWorker() {
+  ASSERT(sessions_.empty());
+}
+
+void NfsWorker::run() {
+  loop_->run();
+}
+
+void NfsWorker::start() {
+  listener_.open();
+  sweep();
+}
+
+void NfsWorker::accept(UniqueFd socket) {
+  NfsCounters::count(shared_->counters.accepted);
+  const PeerAddress peer = peer_of(socket.get());
+  const NfsClientOptions* const options = shared_->options.rules.find(peer, peer_port_of(socket.get()));
+  auto session = std::make_shared<NfsSession>(this, std::move(socket), peer, options);
+  sessions_.insert(session);
+  open_.store(sessions_.size(), std::memory_order_relaxed);
+  session->start();
+  const size_t limit = std::max<size_t>(1, shared_->options.connections_max / shared_->options.threads);
+  if (sessions_.size() >= limit && std::exchange(accepting_, false)) listener_.pause();
+}
+
+void NfsWorker::went_away(const std::shared_ptr<NfsSession>& session) {
+  if (leaving_.empty()) loop_->post([this] { leaving_.clear(); });
+  leaving_.push_back(session);
+  sessions_.erase(session);
+  open_.store(sessions_.size(), std::memory_order_relaxed);
+  if (draining_) {
+    if (sessions_.empty()) loop_->stop();
+  } else if (!std::exchange(accepting_, true)) {
+    listener_.resume();
+  }
+}
+
+void NfsWorker::sweep() {
+  const std::vector<std::shared_ptr<NfsSession>> sessions(sessions_.begin(), sessions_.end());
+  for (const auto& session : sessions) session->check_deadline();
+  shared_->pool->submit([shared = shared_] {
+    const BackingCall call(shared->options.health, BackingUser::nfs, BackingUse::change);
+    shared->service.files().close_idle();
+  });
+  loop_->call_after(kSweepInterval, [this] { sweep(); });
+}
+
+void NfsWorker::drain(std::chrono::nanoseconds timeout) {
+  loop_->post([this, timeout] { begin_drain(timeout); });
+}
+
+void NfsWorker::begin_drain(std::chrono::nanoseconds timeout) {
+  if (std::exchange(draining_, true)) return;
+  listener_.close();
+  if (timeout.count() <= 0) return close_all();
+  const std::vector<std::shared_ptr<NfsSession>> sessions(sessions_.begin(), sessions_.end());
+  for (const auto& session : sessions) session->drain();
+  if (sessions_.empty()) {
+    loop_->stop();
+  } else {
+    loop_->call_after(timeout, [this] { close_all(); });
+  }
+}
+
+// With a reset, so that the kernel lets go of pages that wait to be sent.
+void NfsWorker::close_all() {
+  while (!sessions_.empty()) (*sessions_.begin())->close(true);
+  loop_->stop();
+}
+
+}  // namespace sluice
