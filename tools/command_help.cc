@@ -38,7 +38,9 @@ std::string help_of(Command command) {
     case Command::status: return fmt::format("sluice status [OPTIONS] [TARGET]\n\n{}", options_help(command));
     case Command::sim:
       return fmt::format("sluice sim --cache-blocks N[,N...] [OPTIONS] TRACE\n\n{}", options_help(command));
-    case Command::bench: return fmt::format("sluice bench [OPTIONS] cache|fuse\nsluice bench ceiling FILE MOUNTPOINT\n\n{}", options_help(command));
+    case Command::bench:
+      return fmt::format("sluice bench [OPTIONS] cache|fuse\nsluice bench ceiling FILE MOUNTPOINT\n\n{}",
+                         options_help(command));
     case Command::umount: return "sluice umount MOUNTPOINT\n";
     case Command::cache:
       return "sluice cache warm|pin|unpin|evict PATH...\nsluice cache drop [TARGET]\nsluice cache resize SIZE "

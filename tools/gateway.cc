@@ -11,6 +11,7 @@
 #include <functional>
 #include <memory>
 #include <thread>
+#include <utility>
 
 #include "cache/block_cache.h"
 #include "cache/clock.h"
@@ -26,11 +27,9 @@
 #include "fs/store/identity.h"
 #include "fs/store/store.h"
 #include "fs/store/watched_disk.h"
-#include "net/http/page_server.h"
-#include "net/http/server.h"
-#include "net/send_path.h"
 #include "tools/cache_request.h"
 #include "tools/control.h"
+#include "tools/exports.h"
 #include "tools/metrics.h"
 #include "tools/service_manager.h"
 #include "tools/signals.h"
@@ -114,10 +113,6 @@ uint64_t readahead_window(const Options& options, uint64_t cache_size_bytes) {
   return std::min(options.readahead_bytes, cache_size_bytes / 32);
 }
 
-uint64_t send_pinned_max(const Options& options, uint64_t cache_size_bytes) {
-  return options.send_pinned_max_bytes.value_or(cache_size_bytes / 4);
-}
-
 // What the kernel reads by one request when it reads ahead.
 constexpr uint64_t kSmallFileMax = 128 << 10;
 
@@ -152,78 +147,6 @@ Checked<std::unique_ptr<Store>> make_store(const GatewayPlan& plan, BlockCache* 
   }
   if (!store) return complain("SOURCE '{}': {}", plan.source, error_text(store.error().number));
   return std::move(*store);
-}
-
-Checked<SendMethod> choose_send_method(const std::string& wanted) {
-  if (wanted == "auto") return SendMethod::automatic;
-  if (wanted == "copy") return SendMethod::copy;
-  const SendSupport support = probe_send_methods();
-  if (wanted == "vmsplice" && support.vmsplice) return SendMethod::vmsplice;
-  if (wanted == "zerocopy" && support.zerocopy) return SendMethod::zerocopy;
-  return complain("--send-method: {} does not work on this system; use auto", wanted);
-}
-
-tl::unexpected<Complaint> cannot_listen(std::string_view option, const std::string& address, int error) {
-  switch (error) {
-    case EADDRINUSE: return complain("{}: {} is in use; choose another port", option, address);
-    case EADDRNOTAVAIL:
-      return complain("{}: {} is not an address of this machine; 'ip address' lists them", option, address);
-    case EACCES: return complain("{}: {} is for root; choose a port above 1023", option, address);
-    default: return complain("{}: cannot listen on {}: {}", option, address, error_text(error));
-  }
-}
-
-// None without --access-log.
-Checked<std::unique_ptr<AccessLog>> make_access_log(const std::string& path) {
-  if (path.empty()) return nullptr;
-  auto log = AccessLog::open(path);
-  if (log) return std::move(*log);
-  return complain("--access-log: cannot write '{}': {}; give a file in a directory that you may write", path,
-                  error_text(log.error().number));
-}
-
-Checked<std::unique_ptr<HttpServer>> make_http(const GatewayPlan& plan, Store* store, BackingHealth* health,
-                                               AccessLog* access_log) {
-  const Options& options = plan.options;
-  // Of the other half the store takes a quarter for what it keeps for reuse, which gives way, and what HTTP has open.
-  const auto connections_share = static_cast<uint32_t>(std::clamp<uint64_t>(descriptor_limit() / 2, 16, 65536));
-  const uint32_t connections_max = options.http_connections_max.value_or(connections_share);
-  const HttpOptions http = {
-      .address = *options.http,
-      .threads = options.http_threads,
-      .caller = {.uid = plan.http_user.uid, .gid = plan.http_user.gid, .groups = plan.http_user.groups},
-      .urls = {.prefix = options.http_prefix, .dotfiles = options.http_dotfiles},
-      .cache_control = options.http_cache_control,
-      .index_names = options.http_index,
-      .listing = options.http_listing,
-      .send_method = TRY(choose_send_method(options.send_method)),
-      .pinned_max_bytes = send_pinned_max(options, options.cache_size_bytes),
-      .connections_max = connections_max,
-      .connections_per_address_max =
-          options.http_connections_per_address_max.value_or(std::max(connections_max / 2, 1U)),
-      .allowed = options.http_allow.empty() ? AddressRanges() : *AddressRanges::parse(options.http_allow),
-      .pipes_max = std::min(connections_share / 16, 256U),
-      .access_log = access_log,
-      .health = health,
-  };
-  auto server = HttpServer::start(store, http);
-  if (server) return std::move(*server);
-  return cannot_listen("--http", http.address, server.error().number);
-}
-
-Checked<std::unique_ptr<PageServer>> make_metrics(const std::string& address, std::function<std::string()> page) {
-  auto server = PageServer::start({.address = address,
-                                   .path = "metrics",
-                                   .content_type = "text/plain; version=0.0.4; charset=utf-8",
-                                   .page = std::move(page)});
-  if (server) return std::move(*server);
-  return cannot_listen("--metrics", address, server.error().number);
-}
-
-// Where it listens in fact: the system may have chosen the port.
-std::string bound_address(const std::string& wanted, uint16_t port) {
-  const std::string host = wanted.substr(0, wanted.rfind(':'));
-  return fmt::format("{}:{}", host.empty() ? "127.0.0.1" : host, port);
 }
 
 std::vector<std::string> mount_flags(const Options& options) {
@@ -308,6 +231,7 @@ class Gateway {
       access_log_ = TRY(make_access_log(plan_.options.access_log));
       http_ = TRY(make_http(plan_, store_.get(), &health_, access_log_.get()));
     }
+    if (plan_.options.nfs) nfs_ = TRY(make_nfs(plan_, store_.get(), &health_));
     if (!plan_.mountpoint.empty()) fuse_ = TRY(make_fuse(plan_, store_.get(), &health_));
     resize_ = std::make_unique<CacheResize>(cache_.get(), [this](uint64_t size_bytes) { follow_size(size_bytes); });
     if (plan_.options.metrics)
@@ -327,6 +251,7 @@ class Gateway {
   // Drains, flushes, unmounts; the control socket answers to the end. Returns the exit code.
   int stop() {
     if (http_) http_->stop(plan_.options.drain_timeout);
+    if (nfs_) nfs_->stop(plan_.options.drain_timeout);
     if (fuse_) fuse_->stop();
     if (fuse_thread_.joinable()) fuse_thread_.join();
     {
@@ -339,6 +264,7 @@ class Gateway {
     resize_.reset();
     fuse_.reset();
     http_.reset();
+    nfs_.reset();
     access_log_.reset();
     scrubber_.reset();
     warm_restart_.reset();
@@ -378,10 +304,11 @@ class Gateway {
 
   std::string greeting() const {
     std::string text = plan_.source;
-    if (fuse_) text += fmt::format(" is mounted at {}", plan_.mountpoint);
-    if (http_)
-      text +=
-          fmt::format("{} exported at http://{}/{}", fuse_ ? " and" : " is", http_address(), plan_.options.http_prefix);
+    const char* joint = " is";
+    const auto add = [&](const std::string& what) { text += fmt::format("{} {}", std::exchange(joint, " and"), what); };
+    if (fuse_) add(fmt::format("mounted at {}", plan_.mountpoint));
+    if (http_) add(fmt::format("exported at http://{}/{}", http_address(), plan_.options.http_prefix));
+    if (nfs_) add(fmt::format("exported by NFS at {}", nfs_address()));
     return text;
   }
 
@@ -396,6 +323,7 @@ class Gateway {
   void follow_size(uint64_t cache_size_bytes) {
     store_->set_readahead_window(readahead_window(plan_.options, cache_size_bytes));
     if (http_) http_->set_pinned_max(send_pinned_max(plan_.options, cache_size_bytes));
+    if (nfs_) nfs_->set_pinned_max(send_pinned_max(plan_.options, cache_size_bytes));
   }
 
   void start_scrubber() {
@@ -457,6 +385,10 @@ class Gateway {
       status.http_address = http_address();
       if (access_log_) status.access_log = access_log_->stats();
     }
+    if (nfs_) {
+      status.nfs = nfs_->stats();
+      status.nfs_address = nfs_address();
+    }
     return status;
   }
 
@@ -467,6 +399,7 @@ class Gateway {
     return whole;
   }
 
+  std::string nfs_address() const { return bound_address(*plan_.options.nfs, nfs_->port()); }
   std::string http_address() const { return bound_address(*plan_.options.http, http_->port()); }
 
   const GatewayPlan plan_;
@@ -482,6 +415,7 @@ class Gateway {
   std::unique_ptr<WarmRestart> warm_restart_;
   std::unique_ptr<AccessLog> access_log_;
   std::unique_ptr<HttpServer> http_;
+  std::unique_ptr<NfsServer> nfs_;
   std::unique_ptr<FuseSession> fuse_;
   std::unique_ptr<CacheResize> resize_;
   std::unique_ptr<PageServer> metrics_;

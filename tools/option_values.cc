@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "net/listener.h"
+#include "net/nfs/export_rules.h"
 #include "net/peer_address.h"
 
 namespace sluice {
@@ -130,6 +131,17 @@ Checked<std::string> parse_header_value(std::string_view text) {
 Checked<std::string> parse_ranges(std::string_view text) {
   if (!AddressRanges::parse(text))
     return complain("'{}' is no list of networks; write for example 192.0.2.0/24,2001:db8::/32,::1", text);
+  return std::string(text);
+}
+
+Checked<std::string> parse_nfs_rules(std::string_view text) {
+  std::string wrong;
+  if (text.empty() || !NfsExportRules::parse(text, {}, &wrong)) {
+    return complain(
+        "'{}' is neither a network nor a word for what its clients may; write for example "
+        "192.0.2.0/24:rw:no_root_squash,2001:db8::/32:ro",
+        wrong);
+  }
   return std::string(text);
 }
 

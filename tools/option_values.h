@@ -24,6 +24,7 @@ Checked<std::vector<std::string>> parse_names(std::string_view text);  // of fil
 Checked<std::string> parse_prefix(std::string_view text);              // "/a/b" is "a/b/", "/" is ""
 Checked<std::string> parse_header_value(std::string_view text);        // of an HTTP field
 Checked<std::string> parse_ranges(std::string_view text);              // of AddressRanges::parse
+Checked<std::string> parse_nfs_rules(std::string_view text);           // of NfsExportRules::parse
 Checked<std::string> parse_address(std::string_view text);
 
 std::string format_size(uint64_t bytes);          // exact and parseable: "256M", "1000B"

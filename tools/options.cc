@@ -25,6 +25,7 @@ constexpr OptionKind kNames = OptionKind::names;
 constexpr OptionKind kPrefix = OptionKind::prefix;
 constexpr OptionKind kRanges = OptionKind::ranges;
 constexpr OptionKind kHeader = OptionKind::header;
+constexpr OptionKind kNfsRules = OptionKind::nfs_rules;
 constexpr unsigned kMount = command_bit(Command::mount);
 constexpr unsigned kStatus = command_bit(Command::status);
 constexpr unsigned kUmount = command_bit(Command::umount);
@@ -130,7 +131,7 @@ const std::vector<OptionSpec>& option_table() {
        kGateway, 0, 0, [](Options& o, Value v) { o.http_allow = v.text; }},
       {"access-log", 0, kString, "FILE|-", "off", "a line for each HTTP request; - is the standard output", kGateway,
        0, 0, [](Options& o, Value v) { o.access_log = v.text == "off" ? "" : v.text; }},
-      {"drain-timeout", 0, kDuration, "DURATION", "10s", "how long a gateway that ends waits for HTTP replies under way",
+      {"drain-timeout", 0, kDuration, "DURATION", "10s", "how long a gateway that ends waits for replies under way",
        kGateway, 0, 0, [](Options& o, Value v) { o.drain_timeout = v.duration; }},
       {"metrics", 0, kAddress, "ADDR:PORT", "off",
        "numbers for Prometheus, at /metrics; PORT alone means the loopback", kGateway, 0, 0,
@@ -141,6 +142,24 @@ const std::vector<OptionSpec>& option_table() {
       {"send-pinned-max", 0, kSize, "SIZE", "",
        "cache memory that slow clients can hold before bytes are copied (default a quarter of it)", kGateway, 0, 0,
        [](Options& o, Value v) { o.send_pinned_max_bytes = v.number; }},
+
+      {"nfs", 0, kAddress, "ADDR:PORT", "off",
+       "export the files by NFS version 3 here; PORT alone means the loopback", kGateway, 0, 0,
+       [](Options& o, Value v) { o.nfs = v.text.empty() ? std::nullopt : std::optional(v.text); }},
+      {"nfs-allow", 0, kNfsRules, "CIDR[:WORD...][,...]", "",
+       "NFS clients, and what they may, as in exports(5) (default this machine)", kGateway, 0, 0,
+       [](Options& o, Value v) { o.nfs_allow = v.text; }},
+      {"nfs-squash", 0, kChoice, "root|all|none", "root", "which users of NFS clients become the anonymous one",
+       kGateway, 0, 0, [](Options& o, Value v) { o.nfs_squash = v.text; }},
+      {"nfs-anonuid", 0, kInteger, "N", "65534", "the anonymous user", kGateway, 0, kIdMax,
+       [](Options& o, Value v) { o.nfs_anonuid = static_cast<uid_t>(v.number); }},
+      {"nfs-anongid", 0, kInteger, "N", "65534", "its group", kGateway, 0, kIdMax,
+       [](Options& o, Value v) { o.nfs_anongid = static_cast<gid_t>(v.number); }},
+      {"nfs-threads", 0, kInteger, "N", "2", "event loops of the NFS server", kGateway, 1, 256,
+       [](Options& o, Value v) { o.nfs_threads = static_cast<uint32_t>(v.number); }},
+      {"state-dir", 0, kString, "DIR", "",
+       "what must outlive the gateway: keys of NFS handles (default /var/lib/sluice, or your own)", kGateway, 0, 0,
+       [](Options& o, Value v) { o.state_dir = v.text; }},
 
       {"allow-other", 0, kBool, "", "", "let other users in (default true for root, else false)", kMount, 0, 0,
        [](Options& o, Value v) { o.allow_other = v.truth; }},
@@ -289,6 +308,7 @@ Checked<OptionValue> parse_value(const OptionSpec& spec, std::string_view text) 
     case OptionKind::header:
       if (text != "off") parsed = store_into(value.text, parse_header_value(text));
       break;
+    case OptionKind::nfs_rules: parsed = store_into(value.text, parse_nfs_rules(text)); break;
     case OptionKind::ranges:
       if (text != "all") parsed = store_into(value.text, parse_ranges(text));
       break;

@@ -55,6 +55,15 @@ struct Options {
   std::string send_method = "auto";
   std::optional<uint64_t> send_pinned_max_bytes;  // nothing: a quarter of the cache
 
+  // NFS.
+  std::optional<std::string> nfs;  // nothing: off
+  std::string nfs_allow;           // rules; empty: this machine
+  std::string nfs_squash = "root";
+  uid_t nfs_anonuid = 65534;
+  gid_t nfs_anongid = 65534;
+  uint32_t nfs_threads = 2;
+  std::string state_dir;  // empty: see default_state_dir
+
   // The mount.
   std::optional<bool> allow_other;  // nothing: when root
   std::optional<uid_t> uid;         // shown instead of the backing's; see FuseOptions
@@ -113,7 +122,8 @@ enum class OptionKind {
   names,
   prefix,
   header,
-  ranges
+  ranges,
+  nfs_rules
 };
 
 struct OptionValue {  // the member that the option's kind says

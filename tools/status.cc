@@ -107,7 +107,12 @@ Json backing_json(const GatewayStatus& status) {
 }
 
 Json send_json(const GatewayStatus& status) {
-  const SendStats sent = status.http ? status.http->sent : SendStats();
+  SendStats sent = status.http ? status.http->sent : SendStats();
+  if (status.nfs) {
+    sent.copy_bytes += status.nfs->sent.copy_bytes;
+    sent.vmsplice_bytes += status.nfs->sent.vmsplice_bytes;
+    sent.zerocopy_bytes += status.nfs->sent.zerocopy_bytes;
+  }
   return {
       {"copy_bytes", sent.copy_bytes}, {"vmsplice_bytes", sent.vmsplice_bytes}, {"zerocopy_bytes", sent.zerocopy_bytes},
       {"method", status.send_method},  {"release_proof", status.release_proof},
@@ -151,6 +156,25 @@ Json http_json(const GatewayStatus& status) {
       {"broken_off", http.broken_off},
       {"access_log_lines", status.access_log.lines},
       {"access_log_dropped", status.access_log.dropped},
+  };
+}
+
+Json nfs_json(const GatewayStatus& status) {
+  const NfsStats& nfs = *status.nfs;
+  return {
+      {"address", status.nfs_address},
+      {"connections_open", nfs.connections_open},
+      {"connections_accepted", nfs.connections_accepted},
+      {"calls", nfs.calls},
+      {"reads", nfs.reads},
+      {"read_bytes", nfs.read_bytes},
+      {"writes", nfs.writes},
+      {"write_bytes", nfs.write_bytes},
+      {"errors", nfs.errors},
+      {"denied", nfs.denied},
+      {"repeated_calls", nfs.repeated_calls},
+      {"files", nfs.files},
+      {"open_files", nfs.open_files},
   };
 }
 
@@ -287,6 +311,13 @@ std::string http_line(const Json& http) {
                      number_at(http, "connections_open"));
 }
 
+std::string nfs_line(const Json& nfs) {
+  return fmt::format("{}, {} calls ({} malformed, {} denied, {} repeated); {} read, {} written, {} connections open",
+                     text_at(nfs, "address"), number_at(nfs, "calls"), number_at(nfs, "errors"),
+                     number_at(nfs, "denied"), number_at(nfs, "repeated_calls"), bytes_at(nfs, "read_bytes"),
+                     bytes_at(nfs, "write_bytes"), number_at(nfs, "connections_open"));
+}
+
 std::string fuse_line(const Json& fuse) {
   const bool io_uring = fuse.value("io_uring", false);
   return fmt::format("{} requests{}, {} errors; {} read, {} written, {} files open", number_at(fuse, "requests"),
@@ -322,7 +353,7 @@ std::string status_json(const GatewayStatus& status) {
       {"send", send_json(status)},
       {"fuse", status.fuse ? fuse_json(*status.fuse) : Json()},
       {"http", status.http ? http_json(status) : Json()},
-      {"nfs", nullptr},
+      {"nfs", status.nfs ? nfs_json(status) : Json()},
       {"trace", status.trace ? trace_json(*status.trace, status.trace_file) : Json()},
   };
   // Paths may hold any bytes; JSON may not.
@@ -358,10 +389,10 @@ Checked<std::string> status_table(std::string_view json) {
   add("metadata", metadata_line(object_at(*status, "store")));
   if (const Json& backing = object_at(*status, "backing"); !backing.empty()) add("backing", backing_line(backing));
   if (!mountpoint.empty()) add("fuse", fuse_line(object_at(*status, "fuse")));
-  if (!object_at(*status, "http").empty()) {
-    add("http", http_line(object_at(*status, "http")));
+  if (!object_at(*status, "http").empty()) add("http", http_line(object_at(*status, "http")));
+  if (!object_at(*status, "nfs").empty()) add("nfs", nfs_line(object_at(*status, "nfs")));
+  if (!object_at(*status, "http").empty() || !object_at(*status, "nfs").empty())
     add("send", send_line(object_at(*status, "send")));
-  }
   if (!object_at(*status, "trace").empty()) add("trace", trace_line(object_at(*status, "trace")));
   return table;
 }

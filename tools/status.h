@@ -16,6 +16,7 @@
 #include "fs/store/backing_health.h"
 #include "fs/store/store.h"
 #include "net/http/server.h"
+#include "net/nfs/server.h"
 #include "tools/complaint.h"
 
 namespace sluice {
@@ -37,6 +38,8 @@ struct GatewayStatus {
   std::optional<FuseStats> fuse;  // nothing: no mount
   std::optional<HttpStats> http;  // nothing: no export
   std::string http_address;
+  std::optional<NfsStats> nfs;  // nothing: no export
+  std::string nfs_address;
   AccessLogStats access_log;
   std::string metrics_address;  // empty: none
   std::string send_method;

@@ -132,6 +132,11 @@ TEST_CASE("options: the table's defaults are those of Options", "[tools][options
   CHECK(set.http == plain.http);
   CHECK(set.http_threads == plain.http_threads);
   CHECK(set.send_method == plain.send_method);
+  CHECK(set.nfs == plain.nfs);
+  CHECK(set.nfs_squash == plain.nfs_squash);
+  CHECK(set.nfs_anonuid == plain.nfs_anonuid);
+  CHECK(set.nfs_anongid == plain.nfs_anongid);
+  CHECK(set.nfs_threads == plain.nfs_threads);
   CHECK(set.read_only == plain.read_only);
   CHECK(set.entry_timeout == plain.entry_timeout);
   CHECK(set.attr_timeout == plain.attr_timeout);

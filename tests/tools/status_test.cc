@@ -77,6 +77,21 @@ TEST_CASE("status: JSON has an object per subject", "[tools][status]") {
   CHECK(json["nfs"].is_null());
 }
 
+TEST_CASE("status: an export by NFS has its numbers, and its bytes count as sent", "[tools][status]") {
+  GatewayStatus status = fake_status();
+  status.nfs = NfsStats{.calls = 9, .denied = 2, .sent = {.copy_bytes = 10, .vmsplice_bytes = 20, .zerocopy_bytes = 30}};
+  status.nfs_address = "127.0.0.1:2049";
+  const std::string text = status_json(status);
+  const auto json = nlohmann::json::parse(text);
+  CHECK(json["nfs"]["calls"] == 9);
+  CHECK(json["nfs"]["denied"] == 2);
+  CHECK(json["nfs"]["address"] == "127.0.0.1:2049");
+  CHECK(json["send"]["copy_bytes"] == 11);
+  CHECK(json["send"]["vmsplice_bytes"] == 22);
+  CHECK(json["send"]["zerocopy_bytes"] == 33);
+  CHECK(status_table(text)->find("127.0.0.1:2049, 9 calls (0 malformed, 2 denied") != std::string::npos);
+}
+
 TEST_CASE("status: without a mount and without an export", "[tools][status]") {
   GatewayStatus status = fake_status();
   status.mountpoint.clear();
