@@ -1,0 +1,59 @@
+#!/bin/bash
+# Who a caller is: root is nobody by default, everybody is with --nfs-squash all, and nobody else is somebody else. ACCESS, what
+# then succeeds and whom new files belong to agree.
+source "$(dirname "$0")/lib.sh"
+source "$E2E/lib_nfs.sh"
+need_root
+
+mkdir "$WORK/source"
+cat >"$WORK/checks.py" <<'PYTHON'
+import os, sys
+from lib_nfs import *
+
+NOBODY = 65534
+squashed = {"none": [], "root": [0], "all": [0, 1000]}[sys.argv[3]]
+
+def callers_are_who_they_are_taken_for(place):
+    for user in (0, 1000):
+        is_nobody = user in squashed
+        true_user = NOBODY if is_nobody else user
+        client = Client(place.port, user, user, [3456])
+        name = b"made by %d" % user
+        made = expect(client.create(place.handle, name, GUARDED, mode=0o640), "OK")
+        found = os.stat(place.at(name))
+        assert (found.st_uid, found.st_gid) == (true_user, true_user), found
+        assert made.attributes.user == true_user
+        for owner in (0, 1000, NOBODY):
+            file = place.file(f"of {owner} for {user}", b"private", 0o600, owner, owner)
+            may = owner == true_user or true_user == 0
+            granted = expect(client.access(file), "OK").granted
+            assert granted & ACCESS_READ == (ACCESS_READ if may else 0), (user, owner, granted)
+            assert granted & ACCESS_MODIFY == (ACCESS_MODIFY if may else 0), (user, owner, granted)
+            expect(client.read(file, 0, 10), "OK" if may else "ACCES")
+            expect(client.write(file, 0, b"PRIVATE"), "OK" if may else "ACCES")
+            expect(client.setattr(file, mode=0o640), "OK" if may else "PERM")
+            expect(client.setattr(file, user=1234), "OK" if true_user == 0 else "PERM")
+        # Groups go with the user.
+        shared = place.file(f"shared with {user}", b"shared", 0o640, 77, 3456)
+        expect(client.read(shared, 0, 10), "ACCES" if is_nobody else "OK")
+        closed = place.folder(f"closed for {user}", 0o700, 77, 77)
+        expect(client.lookup(closed, b"x"), "NOENT" if true_user == 0 else "ACCES")
+
+def a_group_of_root_is_none(place):
+    """Who claims group 0 has not root's group where root is nobody."""
+    if squashed:
+        file = place.file("file", b"for wheel", 0o640, 77, 0)
+        expect(Client(place.port, 0, 0, [0]).read(file, 0, 10), "ACCES")
+
+run(dict(globals()), int(sys.argv[1]), sys.argv[2])
+PYTHON
+
+for squash in default none root all; do
+  options=()
+  [[ $squash == default ]] || options=(--nfs-squash "$squash")
+  choose_nfs_port
+  start_nfs_server "${options[@]}" "$WORK/source" "$NFS_PORT"
+  run_python "$WORK/checks.py" "$NFS_PORT" "$WORK/source" "${squash/default/root}" || fail "squashing is not as it should be"
+  stop_gateway
+  rm -r "${WORK:?}/source"/*
+done
