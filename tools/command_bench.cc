@@ -9,6 +9,7 @@
 #include "tools/bench/contender.h"
 #include "tools/bench/fuse_bench.h"
 #include "tools/bench/memory_fs.h"
+#include "tools/bench/nfs_bench.h"
 #include "tools/text_file.h"
 
 namespace sluice {
@@ -26,6 +27,18 @@ int bench_fuse(const Options& options) {
     return EXIT_FAILURE;
   }
   fmt::print("{}", options.json ? fuse_bench_json(*rows).dump(2) + "\n" : fuse_bench_table(*rows));
+  return EXIT_SUCCESS;
+}
+
+int bench_nfs(const Options& options, const std::string& address) {
+  const Checked<NfsUrl> url = parse_nfs_url(address);
+  const auto rows = url ? run_nfs_bench({.url = *url, .filter = options.bench_filter, .seconds = seconds_of(options)})
+                        : tl::unexpected(url.error());
+  if (!rows) {
+    tell(rows.error());
+    return EXIT_FAILURE;
+  }
+  fmt::print("{}", options.json ? nfs_bench_json(*rows).dump(2) + "\n" : nfs_bench_table(*rows));
   return EXIT_SUCCESS;
 }
 
@@ -55,6 +68,7 @@ int bench_cache(const Options& options) {
 
 int run_bench(const CommandLine& line) {
   if (line.action == "ceiling") return mount_ceiling(line.paths[0], line.paths[1]);
+  if (line.action == "nfs") return bench_nfs(line.options, line.paths[0]);
   return line.action == "fuse" ? bench_fuse(line.options) : bench_cache(line.options);
 }
 

@@ -28,7 +28,7 @@ Operands operands_of(Command command) {
     case Command::status: return {0, 1, "[TARGET]"};
     case Command::cache: return {1, SIZE_MAX, "an action and what it needs"};
     case Command::sim: return {1, 1, "TRACE"};
-    case Command::bench: return {1, 3, "WHAT (cache, fuse, or ceiling FILE MOUNTPOINT)"};
+    case Command::bench: return {1, 3, "WHAT (cache, fuse, nfs URL, or ceiling FILE MOUNTPOINT)"};
     case Command::help: return {0, 1, "[COMMAND]"};
     case Command::version: return {0, 0, "no operands"};
   }
@@ -204,9 +204,9 @@ Checked<> take_operands(CommandLine& line, const std::vector<std::string>& given
     case Command::bench:
       line.action = operands[0];
       line.paths.assign(operands.begin() + 1, operands.end());
-      if (line.action != "cache" && line.action != "fuse" && line.action != "ceiling")
-        return complain("bench does not measure '{}'; it knows: cache, fuse, ceiling", line.action);
-      if (line.paths.size() != (line.action == "ceiling" ? 2 : 0))
+      if (line.action != "cache" && line.action != "fuse" && line.action != "nfs" && line.action != "ceiling")
+        return complain("bench does not measure '{}'; it knows: cache, fuse, nfs, ceiling", line.action);
+      if (line.paths.size() != (line.action == "ceiling" ? 2 : line.action == "nfs" ? 1 : 0))
         return complain("bench takes {}; see 'sluice help bench'", wanted.text);
       if (line.options.bench_time.count() == 0) return complain("--seconds: nothing can be measured in no time");
       break;
