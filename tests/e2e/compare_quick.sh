@@ -59,6 +59,7 @@ mounts = {"sluice", "backing", "bindfs", "rclone"}
 wanted = {
     "mount": [mounts] * 6 + [{"sluice", "ceiling", "bindfs", "rclone"}] * 3 + [mounts] * 9,
     "http": [{"sluice", "nginx"}] * 4 + [{"sluice", "nginx", "nginx-direct"}] * 11 + [{"sluice", "nginx"}] * 5,
+    "nfs": [{"sluice", "ganesha"}] * 6,
     "cache": [{"sluice", "page-cache"}] * 8,
 }
 assert set(told["suites"]) == set(wanted), told["suites"].keys()

@@ -1,4 +1,4 @@
-"""The clients: fio and mount_client.py for mounts, wrk and curl for HTTP. Each run returns a Result."""
+"""The clients: fio and mount_client.py for mounts, wrk and curl for HTTP, Sluice's own for NFS. Each run returns a Result."""
 
 import json
 import sys
@@ -123,6 +123,15 @@ def curl(url, body_size, times):
         raise Failed(f"curl got {output.split()} for {url}, not {body_size} bytes")
     seconds = sum(float(taken) for _, taken in transfers)
     return Result(seconds=seconds, operations=times, bytes=body_size * times, client=used)
+
+
+def nfs(sluice, url, workload, seconds):
+    command = [sluice, "bench", "--json", "--filter", f"^{workload}$", "--seconds", str(seconds), "nfs", url]
+    output, used = run_client(command, PATIENCE_SECONDS + seconds)
+    told = json.loads(output)[0]
+    return Result(seconds=told["seconds"], operations=told["operations"], bytes=told["bytes"],
+                  client=replace(used, cpu_seconds=told["client_cpu_seconds"]),
+                  latency_us={"p50": told["p50_us"], "p99": told["p99_us"]})
 
 
 def http_client(kind, port, *words):

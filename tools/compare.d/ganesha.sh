@@ -1,0 +1,17 @@
+#!/bin/bash
+# Runs nfs-ganesha in the foreground: ganesha.sh CONFIGURATION PIDFILE. It does not start without a portmapper to register with,
+# so it gets one that only it can reach: in a mount namespace of its own (the caller's part), on a socket below its own /run.
+set -euo pipefail
+mount -t tmpfs none /run
+mkdir -p /run/rpcbind /run/ganesha
+! id _rpc >/dev/null 2>&1 || chown _rpc /run/rpcbind
+# A portmapper that knows of no network opens no port.
+grep '^local' /etc/netconfig >/run/netconfig
+mount --bind /run/netconfig /etc/netconfig
+setpriv --pdeathsig TERM rpcbind -f </dev/null >/dev/null 2>&1 &
+for ((i = 0; i < 500; i++)); do
+  [[ ! -S /run/rpcbind.sock ]] || break
+  sleep 0.01
+done
+umount /etc/netconfig
+exec ganesha.nfsd -F -L /dev/stderr -f "$1" -p "$2"
