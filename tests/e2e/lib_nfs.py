@@ -481,7 +481,10 @@ class Place:
         return self.find(name)
 
     def find(self, name):
-        return expect(self.client.lookup(self.handle, os.fsencode(name)), "OK").handle
+        handle = self.handle
+        for part in os.fsencode(name).split(b"/"):
+            handle = expect(self.client.lookup(handle, part), "OK").handle
+        return handle
 
     def read(self, name):
         with open(self.at(name), "rb") as file:

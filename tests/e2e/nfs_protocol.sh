@@ -7,7 +7,7 @@ need_root
 
 mkdir "$WORK/source"
 choose_nfs_port
-start_nfs_server --nfs-squash none "$WORK/source" "$NFS_PORT"
+start_nfs_server --watch --nfs-squash none "$WORK/source" "$NFS_PORT"
 cat >"$WORK/checks.py" <<'PYTHON'
 import os, socket, stat, sys, time
 from lib_nfs import *
