@@ -5,6 +5,9 @@
 #   start_nfs_server [OPTION...] "$WORK/source" "$NFS_PORT"
 #   kill_nfs_server                                   # as a crash would; the same port can be taken again at once
 
+# What the test itself changes in the backing is seen by the next call.
+NFS_AT_ONCE=(--attr-timeout 0 --entry-timeout 0)
+
 # A port that is kept over a restart has to be known before.
 choose_nfs_port() {
   NFS_PORT=$("$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')

@@ -16,7 +16,7 @@ touch "$WORK/source/many/"{1..3000}
 chmod -R a+rwX "$WORK/source"  # whoever calls is squashed
 
 choose_nfs_port
-start_nfs_server "$WORK/source" "$NFS_PORT"
+start_nfs_server "${NFS_AT_ONCE[@]}" "$WORK/source" "$NFS_PORT"
 # libnfs mounts the directory itself, or the file's: what precedes the last slash. So a file at the top needs two of them.
 url() { echo "nfs://127.0.0.1/$1?version=3&nfsport=$NFS_PORT&mountport=$NFS_PORT"; }
 

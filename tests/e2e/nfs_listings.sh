@@ -7,7 +7,7 @@ need_root
 
 mkdir "$WORK/source"
 choose_nfs_port
-start_nfs_server --watch --nfs-squash none "$WORK/source" "$NFS_PORT"
+start_nfs_server "${NFS_AT_ONCE[@]}" --nfs-squash none "$WORK/source" "$NFS_PORT"
 cat >"$WORK/checks.py" <<'PYTHON'
 import os, random, stat, subprocess, sys
 from lib_nfs import *
@@ -200,7 +200,7 @@ exec 6<&"${CHECKS[0]}" 7>&"${CHECKS[1]}"
 if read -r -t 60 <&6; then
   equal "what the checks ask for" "$REPLY" restart
   kill_nfs_server
-  start_nfs_server --watch --nfs-squash none "$WORK/source" "$NFS_PORT"
+  start_nfs_server "${NFS_AT_ONCE[@]}" --nfs-squash none "$WORK/source" "$NFS_PORT"
   echo restarted >&7
 fi
 wait "$process" || fail "not as RFC 1813 says"

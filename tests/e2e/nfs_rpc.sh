@@ -7,7 +7,7 @@ need_root
 
 mkdir "$WORK/source"
 choose_nfs_port
-start_nfs_server --watch --nfs-squash none "$WORK/source" "$NFS_PORT"
+start_nfs_server "${NFS_AT_ONCE[@]}" --nfs-squash none "$WORK/source" "$NFS_PORT"
 cat >"$WORK/checks.py" <<'PYTHON'
 import os, random, socket, stat, struct, sys
 from lib_nfs import *

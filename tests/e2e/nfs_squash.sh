@@ -52,7 +52,7 @@ for squash in default none root all; do
   options=()
   [[ $squash == default ]] || options=(--nfs-squash "$squash")
   choose_nfs_port
-  start_nfs_server "${options[@]}" "$WORK/source" "$NFS_PORT"
+  start_nfs_server "${NFS_AT_ONCE[@]}" "${options[@]}" "$WORK/source" "$NFS_PORT"
   run_python "$WORK/checks.py" "$NFS_PORT" "$WORK/source" "${squash/default/root}" || fail "squashing is not as it should be"
   stop_gateway
   rm -r "${WORK:?}/source"/*
