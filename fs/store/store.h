@@ -128,6 +128,12 @@ struct Observed {
   std::optional<struct stat> before, after;
 };
 
+// An inode as it was at some moment.
+struct SeenInode {
+  InodeNumber number = 0;
+  uint32_t changes = 0;
+};
+
 // Something that a front end changed and others have told their clients' caches.
 struct Announcement {
   InodeNumber number = 0;
@@ -184,6 +190,12 @@ class Store {
   // What is known without asking the backing, which may block; no older than attr_timeout.
   virtual std::optional<Attributes> known_getattr(InodeNumber number) = 0;
   virtual bool is_known_to_permit(const Caller& caller, InodeNumber number, int mode) = 0;
+  // For front ends that keep what they were told: whoever remembers an inode, and what is learnt of it afterwards, can
+  // ask later whether that may have changed, through the store or as it has heard. References must be held as long.
+  virtual SeenInode remember(InodeNumber number) = 0;
+  virtual bool unchanged(std::span<const SeenInode> inodes) = 0;
+  // How long what was learnt is good even where nothing is heard of others' changes.
+  virtual std::chrono::nanoseconds lifetime() const = 0;
   // Runs `change` on the calling thread, and asks the backing for attributes before and after. `before` is left out
   // where another front end may have changed the same inode meanwhile; of others' changes nothing is known. As many
   // numbers as places for results, at most 4.

@@ -8,6 +8,7 @@
 // be allowed to do runs under ActAs. No lock of the store is held across a system call.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <optional>
@@ -67,6 +68,9 @@ class StoreImpl final : public Store, private OutsideWatch::Listener {
   Result<Entry> find_persistent(const std::string& handle) override;
   std::optional<Attributes> known_getattr(InodeNumber number) override;
   bool is_known_to_permit(const Caller& caller, InodeNumber number, int mode) override;
+  SeenInode remember(InodeNumber number) override;
+  bool unchanged(std::span<const SeenInode> inodes) override;
+  std::chrono::nanoseconds lifetime() const override { return std::min(options_.attr_timeout, options_.entry_timeout); }
   void observe(std::span<const InodeNumber> numbers, const std::function<void()>& change,
                std::span<Observed> observed) override;
   Result<void> sync(InodeNumber number) override;

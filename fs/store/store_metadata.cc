@@ -64,6 +64,17 @@ bool StoreImpl::is_known_to_permit(const Caller& caller, InodeNumber number, int
   return is_known_grant(caller, number, mode, options_.attr_timeout);
 }
 
+SeenInode StoreImpl::remember(InodeNumber number) {
+  return {number, metadata_.changes().of(change_key(number))};
+}
+
+bool StoreImpl::unchanged(std::span<const SeenInode> inodes) {
+  if (watch_ != nullptr) watch_->catch_up();
+  const ChangeCounts& changes = metadata_.changes();
+  return std::ranges::all_of(
+      inodes, [&](const SeenInode& seen) { return changes.of(change_key(seen.number)) == seen.changes; });
+}
+
 void StoreImpl::drop_metadata() {
   metadata_.changes().count_all();  // answers on their way are not kept either
   metadata_.clear();

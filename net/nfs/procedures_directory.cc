@@ -51,7 +51,7 @@ void NfsService::readdir(NfsCall& call) {
   const size_t count = std::min<size_t>(call.arguments.u32(), kReplyMax);
   const auto directory = file_of(call, handle);
   if (!directory) return fail(call, NfsProcedure::readdir, directory.error());
-  list(call, NfsProcedure::readdir, **directory, {.cookie = cookie, .bytes_max = count, .names_max = count});
+  list(call, *directory, {.cookie = cookie, .bytes_max = count, .names_max = count});
 }
 
 void NfsService::readdirplus(NfsCall& call) {
@@ -62,54 +62,81 @@ void NfsService::readdirplus(NfsCall& call) {
   const size_t count = std::min<size_t>(call.arguments.u32(), kReplyMax);
   const auto directory = file_of(call, handle);
   if (!directory) return fail(call, NfsProcedure::readdirplus, directory.error());
-  list(call, NfsProcedure::readdirplus, **directory, {.cookie = cookie, .bytes_max = count, .names_max = names});
+  // Who may read the names but not go through them is told no more than the names.
+  const bool shows_files = permit(call, **directory, X_OK).has_value();
+  list(call, *directory,
+       {.cookie = cookie, .bytes_max = count, .names_max = names, .has_files = true, .shows_files = shows_files});
 }
 
-void NfsService::list(NfsCall& call, NfsProcedure procedure, const NfsFile& directory, const ListOptions& options) {
-  const auto attributes = attributes_of(directory);
+void NfsService::list(NfsCall& call, const NfsFileRef& directory, const ListOptions& options) {
+  const auto attributes = ask_attributes(directory);
   const auto refuse = [&](NfsStatus status) {
     call.reply.u32(static_cast<uint32_t>(status));
-    write_post(call, attributes);
+    write_post(call, attributes ? std::optional(*attributes) : std::nullopt);
   };
-  if (!attributes || attributes->st_nlink == 0) return refuse(NfsStatus::stale);
+  if (!attributes) return refuse(attributes.error());
   if (!S_ISDIR(attributes->st_mode)) return refuse(NfsStatus::notdir);
-  auto opened = store_.open_directory(*call.caller, directory.number());
-  if (!opened) return refuse(nfs_status_of(opened.error().number));
+  if (const auto permitted = permit(call, *directory, R_OK); !permitted) return refuse(permitted.error());
   if (options.bytes_max <= kHeadSize + kEndSize) return refuse(NfsStatus::toosmall);
 
-  const bool plus = procedure == NfsProcedure::readdirplus;
-  // Who may read the names but not go through them is told no more than the names.
-  const bool shows_files = plus && permit(call, directory, X_OK);
+  const NfsListingKey key{.directory = directory->number(),
+                          .cookie = options.cookie,
+                          .bytes_max = options.bytes_max,
+                          .names_max = options.names_max,
+                          .has_files = options.has_files,
+                          .shows_files = options.shows_files};
   const size_t begin = call.reply.size();
-  call.reply.reserve(std::min<size_t>(options.bytes_max, 64 << 10));
   succeed(call);
-  write_post(call, attributes);
+  write_post(call, *attributes);
   call.reply.u64(0);  // the verifier
-  Page page{call.reply, begin + options.bytes_max - kEndSize};
+  if (const auto known = listings_.find(key)) {
+    call.reply.raw(known->bytes);
+    return;
+  }
+  NfsListing listing;
+  listing.good_until = clock_.monotonic() + store_.lifetime();
+  listing.seen.push_back(store_.remember(directory->number()));
+  listing.files.push_back(directory);
+  const size_t entries = call.reply.size();
+  if (const auto written = write_entries(call, *directory, options, &listing); !written) {
+    call.reply.truncate(begin);
+    return refuse(written.error());
+  }
+  if (listing.good_until <= clock_.monotonic()) return;
+  listing.bytes = call.reply.bytes().substr(entries);
+  listings_.insert(key, std::move(listing));
+}
+
+NfsResult<> NfsService::write_entries(NfsCall& call, const NfsFile& directory, const ListOptions& options,
+                                      NfsListing* listing) {
+  const auto opened = store_.open_directory(*call.caller, directory.number());
+  if (!opened) return nfs_fail(nfs_status_of(opened.error().number));
+  const auto own = attributes_of(directory);
+  call.reply.reserve(call.reply.size() + std::min<size_t>(options.bytes_max, 64 << 10));
+  Page page{call.reply, call.reply.size() - kHeadSize + options.bytes_max - kEndSize};
   size_t names = 0;
   const auto read = (*opened)->read(options.cookie, [&](const DirectoryEntry& entry) {
     const size_t at = call.reply.size();
-    const bool is_root_parent = entry.name == ".." && directory.number() == kRootInode;
-    write_entry(call.reply, entry, is_root_parent ? attributes->st_ino : entry.ino);
+    const bool is_root_parent = entry.name == ".." && directory.number() == kRootInode && own;
+    write_entry(call.reply, entry, is_root_parent ? own->st_ino : entry.ino);
     names += call.reply.size() - at;
     if (names > options.names_max && page.entries > 0) {
       call.reply.truncate(at);
       page.is_full = true;
       return false;
     }
-    if (plus) write_entry_file(call, directory, shows_files ? entry.name : "");
+    if (options.has_files) write_entry_file(call, directory, options.shows_files ? entry.name : "", listing);
     return page.keep(at);
   });
-  if (!read || (page.is_full && page.entries == 0)) {
-    call.reply.truncate(begin);
-    return refuse(read ? NfsStatus::toosmall : nfs_status_of(read.error().number));
-  }
+  if (!read) return nfs_fail(nfs_status_of(read.error().number));
+  if (page.is_full && page.entries == 0) return nfs_fail(NfsStatus::toosmall);
   call.reply.boolean(false);
   call.reply.boolean(!page.is_full);
+  return {};
 }
 
 // Attributes and handle; nothing of what went meanwhile, lies on another file system, or is not to be shown ("").
-void NfsService::write_entry_file(NfsCall& call, const NfsFile& directory, std::string_view name) {
+void NfsService::write_entry_file(NfsCall& call, const NfsFile& directory, std::string_view name, NfsListing* listing) {
   std::optional<struct stat> attributes;
   NfsResult<NfsFileRef> file = nfs_fail(NfsStatus::noent);
   if (!name.empty()) {
@@ -117,6 +144,15 @@ void NfsService::write_entry_file(NfsCall& call, const NfsFile& directory, std::
       attributes = entry->attributes;
       file = file_of_entry(*entry);
     }
+  }
+  if (file) {
+    // What is known from now on changes with the inode's count. What is not known is not to be kept.
+    listing->seen.push_back(store_.remember((*file)->number()));
+    listing->files.push_back(*file);
+    const auto known = store_.known_getattr((*file)->number());
+    const auto now = clock_.monotonic();
+    listing->good_until = std::min(listing->good_until, known ? now - known->age + store_.lifetime() : now);
+    if (known) attributes = known->values;
   }
   write_post(call, attributes);
   call.reply.boolean(file.has_value());

@@ -51,7 +51,7 @@ class Server final : public NfsServer {
     for (const auto& worker : workers_) worker->drain(drain_timeout);
     for (std::thread& thread : threads_) thread.join();
     threads_.clear();
-    shared_.service.files().clear();
+    shared_.service.stop();
   }
 
   void set_pinned_max(uint64_t bytes) override {

@@ -11,11 +11,22 @@
 namespace sluice {
 
 NfsService::NfsService(Store* store, const NfsExportKey& key, NfsFileTableOptions files)
-    : store_(*store), handles_(key), fsid_(key.export_id), files_(store, [&] {
-        files.on_lost = [this] { renew_verifier(); };
-        return std::move(files);
-      }()) {
+    : store_(*store),
+      handles_(key),
+      fsid_(key.export_id),
+      clock_(*files.clock),
+      files_(store,
+             [&] {
+               files.on_lost = [this] { renew_verifier(); };
+               return std::move(files);
+             }()),
+      listings_(store, kListedEntriesMax, &clock_) {
   renew_verifier();
+}
+
+void NfsService::stop() {
+  listings_.clear();
+  files_.clear();
 }
 
 NfsService::Handler NfsService::handler_of(NfsProcedure procedure) {

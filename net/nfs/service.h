@@ -24,6 +24,7 @@
 #include "net/nfs/export_rules.h"
 #include "net/nfs/file_table.h"
 #include "net/nfs/handles.h"
+#include "net/nfs/listing_cache.h"
 #include "net/nfs/protocol.h"
 #include "net/nfs/rpc.h"
 #include "net/nfs/xdr.h"
@@ -76,6 +77,7 @@ class NfsService {
 
   NfsFileTable& files() { return files_; }
   const NfsFileTable& files() const { return files_; }
+  void stop();  // closes everything and lets go of the store's inodes; no calls come any more
   uint64_t write_verifier() const { return write_verifier_.load(); }
 
  private:
@@ -120,9 +122,12 @@ class NfsService {
     uint64_t cookie = 0;   // of the entry before the first
     size_t bytes_max = 0;  // of the reply
     size_t names_max = 0;  // of its names and what belongs to them
+    bool has_files = false;
+    bool shows_files = false;
   };
-  void list(NfsCall& call, NfsProcedure procedure, const NfsFile& directory, const ListOptions& options);
-  void write_entry_file(NfsCall& call, const NfsFile& directory, std::string_view name);
+  void list(NfsCall& call, const NfsFileRef& directory, const ListOptions& options);
+  NfsResult<> write_entries(NfsCall& call, const NfsFile& directory, const ListOptions& options, NfsListing* listing);
+  void write_entry_file(NfsCall& call, const NfsFile& directory, std::string_view name, NfsListing* listing);
 
   // What all procedures share.
   NfsResult<NfsFileRef> file_of(NfsCall& call, std::string_view handle);
@@ -157,7 +162,10 @@ class NfsService {
   Store& store_;
   const NfsHandles handles_;
   const uint64_t fsid_;
+  const Clock& clock_;
   NfsFileTable files_;
+  static constexpr size_t kListedEntriesMax = 65536;
+  NfsListingCache listings_;
   std::atomic<uint64_t> write_verifier_{0};
 
   struct MountEntry {  // for DUMP only: it says nothing of who may use handles

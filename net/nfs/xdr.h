@@ -40,6 +40,10 @@ class XdrWriter {
   XdrWriter& boolean(bool value) { return u32(value ? 1 : 0); }
   XdrWriter& fixed(std::string_view bytes);
   XdrWriter& opaque(std::string_view bytes);
+  XdrWriter& raw(std::string_view words) {
+    bytes_.append(words);
+    return *this;
+  }
   // In place of what `u32` wrote at this position.
   void patch(size_t position, uint32_t value);
   // Forgets what was written after this position.

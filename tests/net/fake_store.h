@@ -337,6 +337,9 @@ class FakeStore final : public Store {
   Result<Entry> find_persistent(const std::string&) override { return fail(ENOSYS); }
   std::optional<Attributes> known_getattr(InodeNumber) override { return std::nullopt; }
   bool is_known_to_permit(const Caller&, InodeNumber, int) override { return false; }
+  SeenInode remember(InodeNumber number) override { return {number, 0}; }
+  bool unchanged(std::span<const SeenInode>) override { return false; }
+  std::chrono::nanoseconds lifetime() const override { return {}; }
   void observe(std::span<const InodeNumber>, const std::function<void()>& change, std::span<Observed>) override {
     change();
   }

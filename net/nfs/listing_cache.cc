@@ -1,0 +1,62 @@
+#include "net/nfs/listing_cache.h"
+
+#include <utility>
+
+namespace sluice {
+
+size_t NfsListingCache::Hash::operator()(const NfsListingKey& key) const {
+  const uint64_t flags = (key.has_files ? 1U : 0U) | (key.shows_files ? 2U : 0U);
+  uint64_t hash = 0;
+  for (const uint64_t word : {key.directory, key.cookie, key.bytes_max << 2 | flags, key.names_max})
+    hash = (hash ^ word) * 0x9e3779b97f4a7c15;
+  return hash ^ hash >> 32;
+}
+
+std::shared_ptr<const NfsListing> NfsListingCache::find(const NfsListingKey& key) {
+  std::shared_ptr<const NfsListing> listing;
+  {
+    MutexLock lock(&mutex_);
+    const auto found = index_.find(key);
+    if (found == index_.end()) return nullptr;
+    listing = found->second->listing;
+  }
+  if (clock_.monotonic() < listing->good_until && store_.unchanged(listing->seen)) return listing;
+  drop(key, listing.get());
+  return nullptr;
+}
+
+void NfsListingCache::drop(const NfsListingKey& key, const NfsListing* listing) {
+  Items gone;
+  MutexLock lock(&mutex_);
+  const auto found = index_.find(key);
+  if (found != index_.end() && found->second->listing.get() == listing) erase(found->second, gone);
+}
+
+void NfsListingCache::insert(const NfsListingKey& key, NfsListing listing) {
+  if (listing.seen.size() > entries_max_) return;
+  Items gone;
+  auto shared = std::make_shared<const NfsListing>(std::move(listing));
+  MutexLock lock(&mutex_);
+  if (const auto found = index_.find(key); found != index_.end()) erase(found->second, gone);
+  entries_ += shared->seen.size();
+  items_.push_back({key, std::move(shared)});
+  index_.emplace(key, std::prev(items_.end()));
+  while (entries_ > entries_max_) erase(items_.begin(), gone);
+}
+
+// The files' references go when no lock is held.
+void NfsListingCache::erase(Items::iterator item, Items& gone) {
+  entries_ -= item->listing->seen.size();
+  index_.erase(item->key);
+  gone.splice(gone.end(), items_, item);
+}
+
+void NfsListingCache::clear() {
+  Items gone;
+  MutexLock lock(&mutex_);
+  index_.clear();
+  gone.swap(items_);
+  entries_ = 0;
+}
+
+}  // namespace sluice
