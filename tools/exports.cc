@@ -95,10 +95,9 @@ Checked<std::unique_ptr<HttpServer>> make_http(const GatewayPlan& plan, Store* s
 
 Checked<std::unique_ptr<NfsServer>> make_nfs(const GatewayPlan& plan, Store* store, BackingHealth* health) {
   const Options& options = plan.options;
-  const std::string state_dir = options.state_dir.empty() ? default_state_dir() : options.state_dir;
   NfsOptions nfs;
   nfs.address = *options.nfs;
-  nfs.key = TRY(load_nfs_key(state_dir, plan.source));
+  nfs.key = TRY(load_nfs_key(state_dir_of(options), plan.source));
   nfs.rules = nfs_rules(options);
   nfs.threads = options.nfs_threads;
   nfs.send_method = TRY(choose_send_method(options.send_method));

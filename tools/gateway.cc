@@ -33,6 +33,7 @@
 #include "tools/metrics.h"
 #include "tools/service_manager.h"
 #include "tools/signals.h"
+#include "tools/state_dir.h"
 #include "tools/status.h"
 #include "tools/stop_guard.h"
 #include "tools/version.h"
@@ -134,6 +135,7 @@ Checked<std::unique_ptr<Store>> make_store(const GatewayPlan& plan, BlockCache* 
       .open_cache = plan.options.open_cache,
       .metadata_cache_bytes = plan.options.metadata_cache_bytes,
       .watch = plan.options.watch,
+      .place_table = plan.options.nfs ? place_table_path(state_dir_of(plan.options), plan.source) : std::string(),
       .health = health,
   };
   auto store = Store::open(options, cache, disk, &system_clock());

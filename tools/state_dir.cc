@@ -39,6 +39,10 @@ bool read_hex(std::string_view text, Bytes* bytes) {
          length == sizeof *bytes;
 }
 
+std::string path_of(const std::string& state_dir, const std::string& source, std::string_view kind) {
+  return fmt::format("{}/nfs-{:016x}.{}", state_dir, ::XXH3_64bits(source.data(), source.size()), kind);
+}
+
 // The value of the line "name = value".
 std::string_view value_of(std::string_view text, std::string_view name) {
   const std::string begin = fmt::format("\n{} = ", name);
@@ -76,12 +80,17 @@ Result<void> write_new(const std::string& directory, const std::string& path, st
 
 }  // namespace
 
-std::string default_state_dir() {
+std::string state_dir_of(const Options& options) {
+  if (!options.state_dir.empty()) return options.state_dir;
   if (::geteuid() == 0) return "/var/lib/sluice";
   const char* state = ::getenv("XDG_STATE_HOME");
   if (state != nullptr && *state == '/') return fmt::format("{}/sluice", state);
   const char* home = ::getenv("HOME");
   return fmt::format("{}/.local/state/sluice", home != nullptr ? home : "");
+}
+
+std::string place_table_path(const std::string& state_dir, const std::string& source) {
+  return path_of(state_dir, source, "files");
 }
 
 Checked<NfsExportKey> load_nfs_key(const std::string& state_dir, const std::string& source) {
@@ -91,7 +100,7 @@ Checked<NfsExportKey> load_nfs_key(const std::string& state_dir, const std::stri
     return complain("--state-dir: cannot make '{}': {}; give a directory that you may write", state_dir,
                     error_text(error.value()));
   }
-  const std::string path = fmt::format("{}/nfs-{:016x}.key", state_dir, ::XXH3_64bits(source.data(), source.size()));
+  const std::string path = path_of(state_dir, source, "key");
   auto text = read_text_file(path);
   if (!text && text.error().number == ENOENT) {
     const NfsExportKey key = NfsExportKey::random();

@@ -5,11 +5,14 @@
 
 #include "net/nfs/handles.h"
 #include "tools/complaint.h"
+#include "tools/options.h"
 
 namespace sluice {
 
-// /var/lib/sluice for root, else sluice in $XDG_STATE_HOME or ~/.local/state.
-std::string default_state_dir();
+// That of --state-dir; else /var/lib/sluice for root, sluice in $XDG_STATE_HOME or ~/.local/state for others.
+std::string state_dir_of(const Options& options);
+// Where the store keeps what it finds files of `source` by whose file system has no handles.
+std::string place_table_path(const std::string& state_dir, const std::string& source);
 
 // The key that signs the NFS handles of `source`, a real path; made and written to the disk when there is none. Makes
 // the directory, too.

@@ -247,6 +247,12 @@ void InodeTable::clear_place(const InodeRef& inode, const InodeRef& parent, std:
   if (inode->place->parent == parent && inode->place->name == name) inode->place.reset();
 }
 
+std::optional<Place> InodeTable::place_of(const InodeRef& inode) const {
+  MutexLock lock(&mutex_);
+  if (inode->place == nullptr) return std::nullopt;
+  return *inode->place;
+}
+
 InodeRef InodeTable::parent_of(const InodeRef& inode) const {
   MutexLock lock(&mutex_);
   return inode->place == nullptr ? nullptr : inode->place->parent;

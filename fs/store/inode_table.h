@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_set>
@@ -120,6 +121,7 @@ class InodeTable {
   // The names that path_of goes down by, the file's own first; as far as they are known.
   std::vector<std::pair<InodeNumber, std::string>> names_on_way_to(const InodeRef& inode) const;
   InodeRef parent_of(const InodeRef& inode) const;
+  std::optional<Place> place_of(const InodeRef& inode) const;  // where it was last seen
   void set_place(const InodeRef& inode, const InodeRef& parent, std::string_view name);
   void clear_place(const InodeRef& inode, const InodeRef& parent, std::string_view name);
 

@@ -126,6 +126,7 @@ void StoreImpl::housekeep() {
   open_files_.tick();
   for (const InodeRef& inode : table_.sweep(kSweptInodesMax)) let_go(inode);
   metadata_.expire();
+  sync_places();
   give_back_memory();
 }
 
@@ -203,6 +204,7 @@ void StoreImpl::forget(InodeNumber number, uint64_t references) {
 
 // The inode left the table: nobody will ask for its number again.
 void StoreImpl::let_go(const InodeRef& inode) {
+  forget_place(inode->number);
   descriptors_.remove(inode->number);
   open_files_.forget(inode->number);
 }

@@ -47,6 +47,9 @@ struct StoreOptions {
   uint64_t metadata_cache_bytes = 0;
   // Changes by others are heard of at once (outside_watch.h). Store::open fails where that is not possible.
   bool watch = false;
+  // Where persistent handles of files without short file handles are kept: a file, made when it is needed. Empty:
+  // nowhere.
+  std::string place_table;
   bool watch_self = false;  // for tests: of changes that this process makes past the store, too
   // False: do without, even where the backing and our rights allow it. For tests and for backings that fail at it.
   bool clone_mount = true;          // a private clone of the mount as root; else mounts below the source answer EXDEV
@@ -183,7 +186,9 @@ class Store {
                               std::string_view new_name, unsigned flags) = 0;
 
   // For front ends whose clients name files by handles of ours (NFS).
-  // What the file can be found by at any later time, also by another process. Empty: the backing has no such handles.
+  // What the file can be found by at any later time, also by another process; not longer than kPersistentHandleMax.
+  // Errors: EOPNOTSUPP, the backing has no such handles and there is no table of places.
+  static constexpr size_t kPersistentHandleMax = 48;
   virtual Result<std::string> persistent_handle(InodeNumber number) = 0;
   // One more reference. Errors: ESTALE.
   virtual Result<Entry> find_persistent(const std::string& handle) = 0;

@@ -1,4 +1,5 @@
-// The one Store. Its parts: store.cc start, housekeeping, descriptors; store_lookup.cc finding files; store_names.cc
+// The one Store. Its parts: store.cc start, housekeeping, descriptors; store_lookup.cc finding files; store_handles.cc
+// finding them again in another process; store_names.cc
 // what changes directories; store_content.cc what is cached of files; store_recovery.cc a source that has gone;
 // store_attributes.cc what reads and changes one inode; store_open.cc opens; store_listing.cc listings by path;
 // store_finish.cc the end; store_metadata.cc what is known without asking the backing, and store_watch.cc what others
@@ -14,6 +15,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -25,6 +27,7 @@
 #include "fs/store/open_file.h"
 #include "fs/store/open_files.h"
 #include "fs/store/outside_watch.h"
+#include "fs/store/place_table.h"
 #include "fs/store/root.h"
 #include "fs/store/root_identity.h"
 #include "fs/store/store.h"
@@ -166,6 +169,16 @@ class StoreImpl final : public Store, private OutsideWatch::Listener {
                     const MetadataCache::Look& look);
   Result<Entry> look_up_dots(const Subject& directory, std::string_view name);
   Result<Entry> entry_of(const Subject& file);
+
+  // Numbers of files without handles.
+  Result<PlaceTable*> places();
+  Result<PlaceTable::Id> place_id(const InodeRef& inode);
+  Result<PlaceTable::Place> place_now(const InodeRef& inode);
+  Result<Entry> find_by_place(PlaceTable::Id id);
+  void note_move(const InodeRef& inode);  // it is in another place now
+  void forget_place(InodeNumber number);
+  void drop_place(const InodeRef& inode);  // it is gone
+  void sync_places();
   FileHandle handle_of(int fd) const;
   // The directory's entry if it is known already; empty also when it does not exist.
   std::optional<Subject> known_entry(const Subject& directory, const EntryName& name);
@@ -250,6 +263,10 @@ class StoreImpl final : public Store, private OutsideWatch::Listener {
   std::shared_ptr<const std::function<void(InodeNumber, const std::string&)>> name_listener_
       GUARDED_BY(listener_mutex_);
   std::shared_ptr<const AnnouncementListener> announcement_listener_ GUARDED_BY(listener_mutex_);
+
+  Mutex places_mutex_;                                            // leaf, but for opening the table
+  std::unique_ptr<PlaceTable> places_ GUARDED_BY(places_mutex_);  // once it was needed; then it stays
+  std::unordered_map<InodeNumber, PlaceTable::Id> place_ids_ GUARDED_BY(places_mutex_);
 
   Mutex unsettled_mutex_;  // leaf
   std::unordered_set<InodeNumber> unsettled_ GUARDED_BY(unsettled_mutex_);

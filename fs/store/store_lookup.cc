@@ -146,25 +146,6 @@ void StoreImpl::observe(std::span<const InodeNumber> numbers, const std::functio
   }
 }
 
-Result<std::string> StoreImpl::persistent_handle(InodeNumber number) {
-  const InodeRef inode = table_.find(number);
-  if (inode == nullptr) return fail(ESTALE);
-  return inode->handle.bytes();
-}
-
-Result<Entry> StoreImpl::find_persistent(const std::string& bytes) {
-  act_as_gateway();
-  const FileHandle handle = root_.has_handles() ? FileHandle::from_bytes(bytes) : FileHandle();
-  if (handle.empty()) return fail(ESTALE);
-  TRY(context_.admit(BackingUse::look));
-  UniqueFd fd = TRY(with_spare_descriptors([&] { return root_.open_handle(handle); }));
-  const Statx attributes = TRY(read_statx(fd.get()));
-  const InodeRef inode = table_.intern({attributes, handle, nullptr, ""}, 1);
-  descriptors_.put(inode->number, std::make_shared<const UniqueFd>(std::move(fd)));
-  note(inode, attributes);
-  return Entry{inode->number, to_stat(attributes)};
-}
-
 Result<Statx> StoreImpl::statx(InodeNumber number) {
   const Subject file = TRY(subject(number));
   Statx attributes = TRY(read_statx(file.get()));

@@ -122,6 +122,7 @@ Result<void> StoreImpl::remove(const Caller& caller, InodeNumber parent, std::st
 void StoreImpl::after_removal(const Subject& file) {
   const auto attributes = read_statx(file.get());
   if (attributes && attributes->stx_nlink > 0 && !S_ISDIR(attributes->stx_mode)) return;
+  drop_place(file.inode);
   const bool in_use = table_.retire(file.inode);
   if (in_use && descriptors_.pinned() < options_.descriptors_max) {
     descriptors_.pin(file.inode->number, file.fd);  // until the inode leaves the table
@@ -152,10 +153,14 @@ Result<void> StoreImpl::rename(const Caller& caller, InodeNumber parent, std::st
   }));
   // Two names of one file: renaming one to the other does nothing.
   if (moved && target && moved->inode == target->inode) return {};
-  if (moved) table_.set_place(moved->inode, new_directory.inode, to.view());
+  if (moved) {
+    table_.set_place(moved->inode, new_directory.inode, to.view());
+    note_move(moved->inode);
+  }
   if (!target) return {};
   if ((flags & RENAME_EXCHANGE) != 0) {
     table_.set_place(target->inode, directory.inode, from.view());
+    note_move(target->inode);
   } else {
     table_.clear_place(target->inode, new_directory.inode, to.view());
     after_removal(*target);

@@ -31,6 +31,7 @@ class NfsHandles {
 
   static constexpr size_t kOverhead = 14;
   static constexpr size_t kStoreHandleMax = kNfsHandleMax - kOverhead;
+  static_assert(Store::kPersistentHandleMax <= kStoreHandleMax);
 
   // `store_handle` is no longer than kStoreHandleMax.
   std::string seal(std::string_view store_handle) const;

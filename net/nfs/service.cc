@@ -97,12 +97,9 @@ NfsResult<NfsFileRef> NfsService::changeable(NfsCall& call, std::string_view han
 NfsResult<NfsFileRef> NfsService::file_of_entry(const Entry& entry) {
   const auto store_handle =
       entry.number == kRootInode ? Result<std::string>("") : store_.persistent_handle(entry.number);
-  if (store_handle && (entry.number == kRootInode || !store_handle->empty()) &&
-      store_handle->size() <= NfsHandles::kStoreHandleMax) {
-    return files_.insert(handles_.seal(*store_handle), entry.number);
-  }
+  if (store_handle) return files_.insert(handles_.seal(*store_handle), entry.number);
   store_.forget(entry.number, 1);
-  return nfs_fail(store_handle ? NfsStatus::notsupp : nfs_status_of(store_handle.error().number));
+  return nfs_fail(nfs_status_of(store_handle.error().number));
 }
 
 // The backing answers for a file without a name as long as a descriptor is kept somewhere; a client must not see that.
