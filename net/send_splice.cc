@@ -12,6 +12,7 @@
 #include <cerrno>
 
 #include "cache/assert.h"
+#include "net/lending.h"
 #include "net/send_path.h"
 
 namespace sluice {
@@ -22,7 +23,7 @@ bool SendPath::push_vmsplice() {
   std::vector<iovec>& iovecs = context_->iovecs_;
   iovecs.clear();
   slice_->pages.append_iovecs(slice_->skip, slice_->length, iovecs);
-  slice_->pages.mark_lent(slice_->skip, slice_->length);
+  if constexpr (kKeepsLentMemory) slice_->pages.mark_lent(slice_->skip, slice_->length);
   const ssize_t lent = ::vmsplice(pipe->write_end.get(), iovecs.data(), iovecs.size(), SPLICE_F_NONBLOCK);
   if (lent <= 0) {  // ENOMEM, or a filter that appeared after the probe
     context_->pipes_.give_back(std::move(*pipe));

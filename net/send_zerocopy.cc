@@ -2,6 +2,7 @@
 // and outlives the connection.
 #include <cerrno>
 
+#include "net/lending.h"
 #include "net/send_path.h"
 
 namespace sluice {
@@ -25,7 +26,7 @@ bool SendPath::push_zerocopy() {
   auto transmission = std::make_unique<ZeroCopySend>();
   slice_->pages.append_iovecs(slice_->skip, slice_->length, transmission->iovecs);
   const uint64_t length = slice_->length;
-  transmission->pages = std::move(slice_->pages);
+  if constexpr (kKeepsLentMemory) transmission->pages = std::move(slice_->pages);
   slice_.reset();
   transmission->sent = [ticket = ticket_](Result<size_t> sent) {
     if (ticket->path != nullptr) ticket->path->zerocopy_sent(sent);

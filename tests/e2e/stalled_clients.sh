@@ -1,6 +1,6 @@
 #!/bin/bash
 # 150 clients that ask for much and stop reading hold no more memory than --send-pinned-max (a quarter of the cache) beside
-# the cache, by every send method, nor keep it from a smaller size for longer than they hold it.
+# the cache, by every send method, nor keep it from a smaller size for longer than they hold it. Beyond it they get copies.
 source "$(dirname "$0")/lib.sh"
 
 readonly kMiB=$((1 << 20))
@@ -38,6 +38,11 @@ for method in auto copy vmsplice zerocopy; do
   background stall "$WORK/ready" "$WORK/end"
   clients=$JOB
   wait_until 30 test -e "$WORK/ready" || fail "$method: the clients were not served"
+  # More than that was sent, so the rest was copied.
+  sent=$(status send)
+  lent=$(($(field vmsplice_bytes <<<"$sent") + $(field zerocopy_bytes <<<"$sent")))
+  at_least "$method: bytes that were copied" "$(field copy_bytes <<<"$sent")" $((16 * kMiB))
+  [[ $method == zerocopy ]] || at_most "$method: bytes that went by reference" "$lent" $((16 * kMiB))
   # Others need memory meanwhile.
   run_python "$E2E/lib_pattern.py" check "$WORK/mount/big" $((600 * kMiB)) 1 || fail "$method: wrong bytes"
   at_most "$method: charged beside stalled clients" "$(memory_now)" $((64 * kMiB + kOther))
