@@ -4,9 +4,11 @@
 #include <strings.h>
 
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <utility>
+
+#include "net/http/authority.h"
+#include "net/http/characters.h"
 
 namespace sluice {
 namespace {
@@ -15,27 +17,14 @@ bool equals_ignoring_case(std::string_view a, std::string_view b) {
   return a.size() == b.size() && ::strncasecmp(a.data(), b.data(), a.size()) == 0;
 }
 
-constexpr std::array<bool, 256> kTokenCharacters = [] {
-  std::array<bool, 256> table{};
-  for (const char c : std::string_view("!#$%&'*+-.^_`|~")) table[static_cast<unsigned char>(c)] = true;
-  for (int c = '0'; c <= '9'; ++c) table[c] = true;
-  for (int c = 'a'; c <= 'z'; ++c) table[c] = table[c - 'a' + 'A'] = true;
-  return table;
-}();
-
 bool is_token(std::string_view text) {
-  return !text.empty() &&
-         std::all_of(text.begin(), text.end(), [](char c) { return kTokenCharacters[static_cast<unsigned char>(c)]; });
+  return !text.empty() && std::all_of(text.begin(), text.end(), is_token_character);
 }
 
 std::string_view trimmed(std::string_view text) {
   const size_t first = text.find_first_not_of(" \t");
   if (first == std::string_view::npos) return {};
   return text.substr(first, text.find_last_not_of(" \t") - first + 1);
-}
-
-bool is_host(std::string_view text) {
-  return text.find_first_of(" \t/\\@?#<>\"{}^`|,") == std::string_view::npos;
 }
 
 struct RequestLine {
@@ -53,9 +42,8 @@ HttpResult<RequestLine> parse_request_line(std::string_view head) {
   if (!is_token(result.method) || result.target.empty() || result.target.find(' ') != std::string_view::npos) {
     return refuse_with(HttpStatus::bad_request);
   }
-  const auto digit = [](char c) { return c >= '0' && c <= '9'; };
-  if (version.size() != 8 || !version.starts_with("HTTP/") || !digit(version[5]) || version[6] != '.' ||
-      !digit(version[7])) {
+  if (version.size() != 8 || !version.starts_with("HTTP/") || !is_digit(version[5]) || version[6] != '.' ||
+      !is_digit(version[7])) {
     return refuse_with(HttpStatus::bad_request);
   }
   if (version != "HTTP/1.1" && version != "HTTP/1.0") return refuse_with(HttpStatus::version_not_supported);
@@ -91,7 +79,7 @@ void Collector::field(std::string_view value) {
     case 4:
       if (is("host")) {
         ++hosts;
-        bad |= !is_host(value);
+        bad |= !is_authority(value);
       }
       break;
     case 5:

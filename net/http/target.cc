@@ -2,23 +2,21 @@
 
 #include <vector>
 
+#include "net/http/authority.h"
+#include "net/http/characters.h"
 #include "net/http/request.h"
 
 namespace sluice {
 namespace {
 
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
-// The path and query of "http://host/path?query".
-std::string_view without_authority(std::string_view target) {
+// The path and query of "http://host/path?query", whose host must be one.
+HttpResult<std::string_view> without_authority(std::string_view target) {
   for (const std::string_view scheme : {"http://", "https://"}) {
     if (target.size() < scheme.size() || ::strncasecmp(target.data(), scheme.data(), scheme.size()) != 0) continue;
     const size_t path = target.find_first_of("/?", scheme.size());
+    const std::string_view authority = target.substr(0, path).substr(scheme.size());
+    const bool is_named = !authority.empty() && authority.front() != ':';
+    if (!is_named || !is_authority(authority)) return refuse_with(HttpStatus::bad_request);
     return path == std::string_view::npos ? "/" : target.substr(path);
   }
   return target;
@@ -73,7 +71,9 @@ HttpResult<std::string> path_of_target(std::string_view target) {
     const auto byte = static_cast<unsigned char>(c);
     if (byte <= ' ' || byte == 0x7f || byte == '#') return refuse_with(HttpStatus::bad_request);
   }
-  target = without_authority(target);
+  const HttpResult<std::string_view> local = without_authority(target);
+  if (!local) return refuse_with(local.error());
+  target = *local;
   const std::string_view path = target.substr(0, target.find('?'));
   if (target.starts_with('?')) return std::string();  // "http://host?query"
   if (path.empty() || path.front() != '/') return refuse_with(HttpStatus::bad_request);

@@ -99,6 +99,80 @@ TEST_CASE("http request: what two servers could read in two ways is refused", "[
   }
 }
 
+TEST_CASE("http request: a host is a name, an address or a literal, with a port or none", "[net][http]") {
+  const auto in_field = [](const std::string& host) { return verdict("GET / HTTP/1.1\r\nHost: " + host + "\r\n\r\n"); };
+  const auto in_target = [](const std::string& host) {
+    return verdict("GET http://" + host + "/ HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  };
+  for (const char* host : {
+           "www.abcd-ef.g02.xyz",
+           "abcd-ef.g02.xyz:8080",
+           "www.abcd-ef.g02.xyz.",
+           "abcd-ef.g02.xyz.:88",
+           "AbC-d93.0.34ZhGt-s.nk.Ru:88",
+           "under_score",
+           "h:",
+           "h:65535",
+           "%41b",
+           "123.40.56.78",
+           "123.49.0.78:987",
+           "[abcd::ef98:0:7654:321]",
+           "[abcd::ef98:0:7654:321]:80",
+           "[::]:",
+           "[::ffff:12.30.67.89]",
+           "[::123.45.67.89]:4321",
+           "[v0123456789aBcDeF.!$&'()*+,;=-._~AbCdEfGhIjKlMnOpQrStUvWxYz0123456789:]",
+       }) {
+    INFO(host);
+    CHECK(in_field(host) == 0);
+    CHECK(in_target(host) == 0);
+  }
+  for (const char* host : {
+           "a,b",
+           "user@host",
+           "user:word@host",
+           "..examp-LE.com",
+           "com.exa-m.45..:",
+           "example.com\\:552",
+           "[abcd::e\\f98:0:7654:321]",
+           "[abcd::ef98:0:7654:321]..:98",
+           "[ab..cd::ef98:0:7654:321]",
+           "[abcd::ef98:0:7654:321",
+           "abcd::ef98:0:7654:321",
+           "[]",
+           "[1]",
+           "[v.x]",
+           "[v1.]",
+           "[::1]x",
+           "[::1]80",
+           "123.40.56.78:9000:80",
+           "h:65536",
+           "h:-1",
+           "h:8o",
+           "%4",
+           "%zz",
+           "h\xc3\xa4",
+           "a|b",
+           "a\"b",
+       }) {
+    INFO(host);
+    CHECK(in_field(host) == 400);
+    CHECK(in_target(host) == 400);
+  }
+  CHECK(in_field("") == 0);  // of a target that has none
+  CHECK(in_target("") == 400);
+  CHECK(in_target(":80") == 400);
+  CHECK(in_field("example.com/\\:552") == 400);
+  CHECK(in_field("localhost\x02") == 400);
+  CHECK(in_field("localhost\r\nHost: localhost") == 400);
+  CHECK(in_field("localhost\nHost: again") == 400);
+  // An absolute target is what counts; the field must still be there, once, and a host.
+  CHECK(verdict("GET http://a/ HTTP/1.1\r\nHost: b\r\n\r\n") == 0);
+  CHECK(verdict("GET http://a/ HTTP/1.1\r\n\r\n") == 400);
+  CHECK(verdict("GET http://a/ HTTP/1.1\r\nHost: b,c\r\n\r\n") == 400);
+  CHECK(verdict("GET http://a/ HTTP/1.0\r\n\r\n") == 0);
+}
+
 TEST_CASE("http request: what is valid and not ours has its own status", "[net][http]") {
   CHECK(verdict("BREW / HTTP/1.1\r\nHost: h\r\n\r\n") == 501);
   CHECK(verdict(get("Transfer-Encoding: gzip, chunked\r\n")) == 501);
