@@ -41,7 +41,8 @@ class Connection : private SocketHandler, protected SendOwner, public std::enabl
   virtual void on_input_end() = 0;  // the peer closed its side
   void on_reply_sent() override = 0;
   void on_reply_lost(int error, bool begun) override = 0;
-  virtual void on_progress() = 0;  // the client took some bytes
+  virtual void on_progress() = 0;              // the socket took some bytes
+  virtual void on_waits(bool for_client) = 0;  // see SendOwner::on_send_waits
   virtual void on_timeout() = 0;
   virtual void on_closed() = 0;  // the last call; do not destroy in it
 
@@ -49,6 +50,7 @@ class Connection : private SocketHandler, protected SendOwner, public std::enabl
   bool waits_for_client() const { return send_.waits_for_client(); }
   bool waits_for_file() const { return send_.waits_for_file(); }
   uint64_t sent_bytes() const { return send_.sent_bytes(); }
+  uint64_t taken_bytes() const { return send_.taken_bytes(); }
   void give_up_file(int error) { send_.give_up(error); }
   bool has_input() const { return !input_.empty(); }
   bool input_ended() const { return input_ended_; }
@@ -64,6 +66,7 @@ class Connection : private SocketHandler, protected SendOwner, public std::enabl
   void on_writable() final;
   void on_send_failed(int error) final;
   void on_send_progress() final { on_progress(); }
+  void on_send_waits(bool for_client) final { on_waits(for_client); }
   void keep(std::string_view rest);
   void balance_input();
 

@@ -1,7 +1,9 @@
 #include "net/send_path.h"
 
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -158,6 +160,7 @@ bool SendPath::wait_socket() {
   slice_.reset();
   waiting_ = Waiting::socket;
   context_->loop().wait_writable(id_);
+  owner_->on_send_waits(true);
   return false;
 }
 
@@ -225,6 +228,7 @@ bool SendPath::ask_slice() {
     file.read(offset, length, std::move(arrived));
   }
   asking_ = false;
+  if (waiting_ == Waiting::slice) owner_->on_send_waits(false);
   return waiting_ == Waiting::nothing;
 }
 
@@ -234,6 +238,18 @@ void SendPath::take_slice(uint64_t asked, Result<FileSlice> slice) {
   if (slice->length != asked || reply().watch->touched({reply().offset, reply().offset + reply().length}))
     return lost(ESTALE);
   slice_ = std::move(*slice);
+}
+
+uint64_t SendPath::taken_bytes() const {
+  const uint64_t sent = sent_bytes();
+  return sent - std::min(sent, queued_bytes());
+}
+
+// In the socket: not sent, or not acknowledged.
+uint64_t SendPath::queued_bytes() const {
+  int queued = 0;
+  if (::ioctl(fd_, SIOCOUTQ, &queued) != 0) return 0;
+  return static_cast<uint64_t>(queued);
 }
 
 void SendPath::give_up(int error) {

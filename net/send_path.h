@@ -128,6 +128,8 @@ class SendOwner {
   // the reply is forgotten.
   virtual void on_reply_lost(int error, bool begun) = 0;
   virtual void on_send_progress() = 0;  // the socket took some bytes
+  // Nothing more can be sent until the client takes some, or the file's bytes come.
+  virtual void on_send_waits(bool for_client) = 0;
 
  protected:
   ~SendOwner() = default;
@@ -153,6 +155,8 @@ class SendPath {
   // While it waits for the file: as if that had failed with `error`. What the file says later is thrown away.
   void give_up(int error);
   uint64_t sent_bytes() const { return advanced_bytes_ - parked_; }  // of all replies, handed to the socket
+  // ... and which the client's system has acknowledged. Asks the socket.
+  uint64_t taken_bytes() const;
   bool waits_for_file() const { return waiting_ == Waiting::slice; }
   bool waits_for_client() const { return waiting_ == Waiting::socket || waiting_ == Waiting::release; }
 
@@ -180,6 +184,7 @@ class SendPath {
   bool push_head();
   bool push_vmsplice();  // send_splice.cc
   bool drain_pipe();
+  uint64_t queued_bytes() const;
   void note_spliced();
   void set_spliced_held(uint64_t bytes);
   bool push_zerocopy();                          // send_zerocopy.cc

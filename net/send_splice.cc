@@ -5,8 +5,6 @@
 // A full socket leaves bytes in the pipe. They are the next bytes of this connection, so it keeps the pipe until it
 // is drained; a connection that dies takes its pipe with it. A pipe with bytes in it never goes back to the pool.
 #include <fcntl.h>
-#include <linux/sockios.h>
-#include <sys/ioctl.h>
 #include <sys/uio.h>
 
 #include <cerrno>
@@ -62,9 +60,7 @@ bool SendPath::drain_pipe() {
 // acknowledged it. What a peer on this machine has acknowledged and not read is not seen here; the arena sees it, when
 // it tests what cools.
 void SendPath::note_spliced() {
-  int queued = 0;
-  if (::ioctl(fd_, SIOCOUTQ, &queued) != 0) queued = 0;
-  set_spliced_held(parked_ + static_cast<uint64_t>(queued));
+  set_spliced_held(parked_ + queued_bytes());
 }
 
 void SendPath::set_spliced_held(uint64_t bytes) {

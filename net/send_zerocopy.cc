@@ -21,6 +21,7 @@ bool SendPath::push_zerocopy() {
   if (waits_for_release(slice_->length)) {
     slice_.reset();
     waiting_ = Waiting::release;
+    owner_->on_send_waits(true);
     return false;
   }
   auto transmission = std::make_unique<ZeroCopySend>();

@@ -80,6 +80,7 @@ Checked<std::unique_ptr<HttpServer>> make_http(const GatewayPlan& plan, Store* s
       .listing = options.http_listing,
       .send_method = TRY(choose_send_method(options.send_method)),
       .pinned_max_bytes = send_pinned_max(options, options.cache_size_bytes),
+      .min_rate_bytes = options.http_min_rate_bytes,
       .connections_max = connections_max,
       .connections_per_address_max =
           options.http_connections_per_address_max.value_or(std::max(connections_max / 2, 1U)),

@@ -50,6 +50,7 @@ struct Options {
   std::string http_cache_control;      // empty: none
   uint32_t http_threads = 2;
   std::optional<uint32_t> http_connections_max;
+  uint64_t http_min_rate_bytes = 0;
   std::optional<uint32_t> http_connections_per_address_max;  // 0: no limit; nothing: half of all
   std::string http_allow;                                    // networks; empty: everybody
   std::string send_method = "auto";

@@ -87,6 +87,7 @@ class PageConnection final : public Connection {
   }
   void on_reply_lost(int, bool) override { close(); }
   void on_progress() override {}
+  void on_waits(bool) override {}
   void on_timeout() override { close(true); }
   void on_closed() override { gone_(this); }
 

@@ -40,6 +40,7 @@ struct HttpOptions {
   std::chrono::nanoseconds header_timeout = std::chrono::seconds(10);  // for a whole request head
   std::chrono::nanoseconds idle_timeout = std::chrono::seconds(75);    // between requests
   std::chrono::nanoseconds send_timeout = std::chrono::seconds(60);    // without the client taking a byte
+  uint64_t min_rate_bytes = 100;             // that clients must send of bodies and take of answers, per second. 0: any
   uint32_t connections_max = 8192;           // beyond: the one that is idle longest gives way, or clients wait
   uint32_t connections_per_address_max = 0;  // beyond: 503; see AddressCounts. 0: no limit
   AddressRanges allowed = {};                // others: 403. Empty: all are

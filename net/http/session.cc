@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "net/http/worker.h"
 
@@ -9,7 +10,8 @@ namespace sluice {
 namespace {
 
 constexpr size_t kInputMax = 64 << 10;          // pipelined requests kept here; more stays in the socket
-constexpr uint64_t kSkippedBodyMax = 64 << 10;  // a longer body of a GET costs the connection
+constexpr uint64_t kSkippedBodyMax = 64 << 10;  // a longer body of a request costs the connection
+constexpr int kLooksPerTimeout = 4;             // at what a client takes
 
 }  // namespace
 
@@ -26,9 +28,11 @@ void HttpSession::drain() {
 size_t HttpSession::on_input(std::string_view bytes) {
   size_t consumed = 0;
   while (state_ != State::answering && !closed()) {
-    const uint64_t skipped = std::min<uint64_t>(body_left_, bytes.size() - consumed);
-    body_left_ -= skipped;
-    consumed += skipped;
+    if (state_ == State::body) {
+      if (consumed == bytes.size()) break;
+      consumed += skip_body(bytes.substr(consumed));
+      continue;
+    }
     // Empty lines before a request are tolerated, as RFC 9112 asks.
     while (scanned_ == 0 && bytes.substr(consumed).starts_with("\r\n")) consumed += 2;
     const std::string_view rest = bytes.substr(consumed);
@@ -55,17 +59,55 @@ void HttpSession::handle(std::string_view head) {
     return;
   }
   request_ = std::make_unique<HttpRequest>(std::move(*parsed));
-  enter(State::answering);
   attempts_ = 1;
   has_status_ = false;
   keep_alive_ = request_->keep_alive && !worker_->draining();
   body_left_ = request_->body_bytes;
   // With Expect we answer before the client decided whether to send the body, so what comes next is ambiguous.
-  if (request_->chunked || request_->body_bytes > kSkippedBodyMax || !request_->expect.empty()) {
+  if (request_->body_bytes > kSkippedBodyMax || !request_->expect.empty()) {
+    keep_alive_ = false;
+    close_gently_ = true;
+  } else if (request_->chunked) {  // only its end tells whether it was well-formed, and the answer may have to be 400
+    chunks_ = std::make_unique<ChunkedBody>(kSkippedBodyMax);
+    return enter(State::body);
+  }
+  enter(State::answering);
+  answer_request();
+}
+
+// Returns how many of these bytes are of the body.
+size_t HttpSession::skip_body(std::string_view bytes) {
+  const HttpResult<size_t> skipped = chunks_ != nullptr ? chunks_->skip(bytes) : std::min(body_left_, bytes.size());
+  if (!skipped) {
+    refuse_framing(skipped.error(), std::string(head_));
+    return 0;
+  }
+  body_taken_ += *skipped;
+  if (chunks_ == nullptr) {
+    body_left_ -= *skipped;
+    body_left_ > 0 ? wait_for_body() : enter(State::idle);
+    return *skipped;
+  }
+  if (!chunks_->done() && !chunks_->too_long()) {
+    wait_for_body();
+    return *skipped;
+  }
+  if (chunks_->too_long()) {
     keep_alive_ = false;
     close_gently_ = true;
   }
+  enter(State::answering);
   answer_request();
+  return *skipped;
+}
+
+// As long as a head may take, and longer for what comes at the least rate.
+void HttpSession::wait_for_body() {
+  const HttpOptions& options = worker_->shared().options;
+  const std::chrono::nanoseconds earned =
+      options.min_rate_bytes > 0 ? std::chrono::nanoseconds(body_taken_ * 1'000'000'000 / options.min_rate_bytes)
+                                 : options.idle_timeout;
+  set_deadline(body_began_at_ + options.header_timeout + earned - loop().now());
 }
 
 // Where the next request starts is not known any more.
@@ -89,8 +131,15 @@ void HttpSession::enter(State state) {
       set_deadline(options.idle_timeout);
       break;
     case State::reading: set_deadline(options.header_timeout); break;
+    case State::body:
+      scanned_ = 0;
+      body_taken_ = 0;
+      body_began_at_ = loop().now();
+      wait_for_body();
+      break;
     case State::answering:
       scanned_ = 0;
+      chunks_.reset();
       set_deadline(kNever);  // until it waits for something
       break;
   }
@@ -103,9 +152,39 @@ void HttpSession::on_progress() {
 // From now on, for the client or for the backing.
 void HttpSession::wait_for_progress() {
   progress_at_ = loop().now();
+  if (watched_since_ != kNever) return;
   const HttpOptions& options = worker_->shared().options;
   const auto io_timeout = options.health != nullptr ? options.health->io_timeout() : std::chrono::nanoseconds{};
   set_deadline(io_timeout.count() > 0 ? std::min(options.send_timeout, io_timeout) : options.send_timeout);
+}
+
+void HttpSession::on_waits(bool for_client) {
+  if (!for_client) {
+    watched_since_ = kNever;
+    return wait_for_progress();
+  }
+  if (watched_since_ != kNever) return;
+  watched_since_ = took_at_ = loop().now();
+  watched_from_bytes_ = took_bytes_ = taken_bytes();
+  set_deadline(worker_->shared().options.send_timeout / kLooksPerTimeout);
+}
+
+// By what its system has acknowledged, not by what the socket takes of us: that takes half a megabyte at a time, for
+// which an honest client can need minutes.
+void HttpSession::judge_client() {
+  const HttpOptions& options = worker_->shared().options;
+  const auto now = loop().now();
+  const uint64_t taken = taken_bytes();
+  if (std::exchange(took_bytes_, taken) != taken) took_at_ = now;
+  if (now - took_at_ >= options.send_timeout) return close(true);
+  if (now - watched_since_ >= options.send_timeout) {
+    const auto seconds =
+        static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(now - watched_since_).count());
+    if (taken - watched_from_bytes_ < options.min_rate_bytes * seconds) return close(true);
+    watched_since_ = now;
+    watched_from_bytes_ = taken;
+  }
+  set_deadline(options.send_timeout / kLooksPerTimeout);
 }
 
 void HttpSession::on_input_end() {
@@ -117,6 +196,8 @@ void HttpSession::on_timeout() {
     on_slow_answer();
   } else if (state_ == State::reading && has_input()) {
     refuse_framing(HttpStatus::request_timeout, {});
+  } else if (state_ == State::body && chunks_ != nullptr) {
+    refuse_framing(HttpStatus::request_timeout, std::string(head_));
   } else {
     close();
   }
@@ -125,10 +206,7 @@ void HttpSession::on_timeout() {
 void HttpSession::on_slow_answer() {
   const HttpOptions& options = worker_->shared().options;
   const auto waited = loop().now() - progress_at_;
-  if (waits_for_client()) {
-    if (waited >= options.send_timeout) return close(true);
-    return set_deadline(options.send_timeout - waited);
-  }
+  if (waits_for_client()) return judge_client();
   const bool times_out = options.health != nullptr && options.health->io_timeout().count() > 0;
   if (times_out && waited >= options.health->io_timeout()) return give_up_backing();
   set_deadline(times_out ? options.health->io_timeout() - waited : options.send_timeout);

@@ -11,6 +11,7 @@
 
 #include "fs/store/store.h"
 #include "net/connection.h"
+#include "net/http/chunked.h"
 #include "net/http/directory_page.h"
 #include "net/http/multipart.h"
 #include "net/http/request.h"
@@ -40,21 +41,26 @@ class HttpSession final : public Connection {
   List::iterator place;  // in the worker's list, for the worker
 
  private:
-  enum class State : uint8_t { idle, reading, answering };
+  // body: what is left of a request is skipped; in chunks before its answer, else after it.
+  enum class State : uint8_t { idle, reading, body, answering };
 
   size_t on_input(std::string_view bytes) override;
   void on_input_end() override;
   void on_reply_sent() override;
   void on_reply_lost(int error, bool begun) override;
   void on_progress() override;
+  void on_waits(bool for_client) override;
   void on_timeout() override;
   void on_closed() override;
 
   void handle(std::string_view head);
+  size_t skip_body(std::string_view bytes);
+  void wait_for_body();
   void refuse_framing(HttpStatus status, std::string_view head);
   void log_access();
   void wait_for_progress();
   void on_slow_answer();
+  void judge_client();
   void give_up_backing();
   void enter(State state);
 
@@ -82,8 +88,12 @@ class HttpSession final : public Connection {
   HttpWorker* const worker_;
   const PeerAddress peer_;
   State state_ = State::reading;
-  size_t scanned_ = 0;      // of the head that is arriving
-  uint64_t body_left_ = 0;  // of the last request, to be skipped
+  size_t scanned_ = 0;  // of the head that is arriving
+  // The body of the last request, to be skipped.
+  uint64_t body_left_ = 0;
+  std::unique_ptr<ChunkedBody> chunks_;  // null: it is not in chunks
+  uint64_t body_taken_ = 0;
+  std::chrono::nanoseconds body_began_at_{};
   bool keep_alive_ = true;
   bool close_gently_ = false;  // the client may still be sending what nobody will read
 
@@ -96,6 +106,12 @@ class HttpSession final : public Connection {
   uint64_t head_end_bytes_ = 0;  // of sent_bytes(), when its head is sent
   bool has_begun_ = false;       // some of the answer was handed to the socket
   std::chrono::nanoseconds progress_at_{};
+  // What the client takes of the answer, while the socket is full: since it was looked at first, and when it last took
+  // any.
+  std::chrono::nanoseconds watched_since_ = kNever;  // kNever: it is not watched
+  uint64_t watched_from_bytes_ = 0;
+  std::chrono::nanoseconds took_at_{};
+  uint64_t took_bytes_ = 0;
   uint64_t tasks_ = 0;  // begun elsewhere; only the last one counts
   bool is_elsewhere_ = false;
   // What the answer still has to send, piece by piece. Null: nothing.

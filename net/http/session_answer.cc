@@ -89,6 +89,7 @@ void HttpSession::elsewhere(Work work, Done done) {
         });
   };
   is_elsewhere_ = true;
+  watched_since_ = kNever;
   wait_for_progress();
   worker_->loop().hold();
   if (worker_->shared().pool->submit(std::move(task))) return;
@@ -264,11 +265,12 @@ void HttpSession::finish_answer() {
   page_.reset();
   request_.reset();
   has_begun_ = false;
+  watched_since_ = kNever;
   if (!keep_alive_) {
     close_gently_ ? close_gently() : close();
     return;
   }
-  enter(State::idle);
+  enter(body_left_ > 0 ? State::body : State::idle);
   consume_input();
   if (input_ended() && state_ != State::answering) close();
 }

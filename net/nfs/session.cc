@@ -488,6 +488,7 @@ void NfsSession::on_progress() {
 
 void NfsSession::on_timeout() {
   if (calls_ == 0) return close();
+  if (taken_bytes() != std::exchange(taken_bytes_, taken_bytes())) progress_at_ = loop().now();
   if (waits_for_client() && loop().now() - progress_at_ >= shared_.options.send_timeout) return close(true);
   set_deadline(shared_.options.send_timeout);
 }

@@ -47,6 +47,7 @@ class NfsSession final : public Connection {
   void on_reply_sent() override;
   void on_reply_lost(int error, bool begun) override;
   void on_progress() override;
+  void on_waits(bool) override {}
   void on_timeout() override;
   void on_closed() override;
 
@@ -91,7 +92,8 @@ class NfsSession final : public Connection {
   std::string ready_;  // replies to be sent together
   uint32_t ready_calls_ = 0;
   std::deque<SentReply> sent_;              // given to the send path, in its order
-  std::chrono::nanoseconds progress_at_{};  // of the first of them
+  std::chrono::nanoseconds progress_at_{};  // of the first of them: when the client took some of it last,
+  uint64_t taken_bytes_ = 0;                // and how much it had taken then
 };
 
 }  // namespace sluice

@@ -64,6 +64,11 @@ class Client {
     parse_head(std::string_view(head).substr(0, head.size() - 2), response);
     return response;
   }
+  // Waits for that many bytes of a body, and drops them. Less: the connection ended.
+  size_t read_some(size_t count) {
+    have(count);
+    return take(std::min(count, input_.size())).size();
+  }
   std::string read_to_end() {
     while (more()) {
     }

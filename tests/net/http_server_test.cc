@@ -378,17 +378,49 @@ TEST_CASE("http server: a request's body is skipped when small, else it ends the
   CHECK(response.fields["Connection"] == "close");
   CHECK(client.ended());
 
-  Client chunked(server->port());
-  chunked.write(
-      "GET /a.txt HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /a.txt HTTP/1.1\r\nHost: "
-      "h\r\n\r\n");
-  CHECK(chunked.read().status == 200);
-  CHECK(chunked.ended());
-
   Client expecting(server->port());
   expecting.write("GET /a.txt HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
   CHECK(expecting.read().status == 200);
   CHECK(expecting.ended());
+}
+
+TEST_CASE("http server: a body in chunks is skipped before the answer, and a bad or long one ends the connection",
+          "[net][http]") {
+  FakeStore store;
+  sample_store(store);
+  auto server = start(&store);
+  const std::string head = "GET /a.txt HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
+  const std::string body = "5;x=y\r\nhello\r\n0\r\nName: value\r\n\r\n";
+  Client client(server->port());
+  for (const size_t piece : {size_t{1}, size_t{4}, size_t{1000}}) {
+    const std::string both = head + body + "GET /empty HTTP/1.1\r\nHost: h\r\n\r\n";
+    for (size_t at = 0; at < both.size(); at += piece) client.write(both.substr(at, piece));
+    CHECK(client.read().body == store.content("a.txt"));
+    CHECK(client.read().fields["Content-Length"] == "0");
+  }
+  client.write("POST /a.txt HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n" + body);
+  CHECK(client.read().status == 405);
+  CHECK(client.get("/a.txt").status == 200);
+
+  client.write(head + "5\r\nhelloGET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n");
+  Response response = client.read();
+  CHECK(response.status == 400);
+  CHECK(response.fields["Connection"] == "close");
+  CHECK(client.ended());
+
+  Client longer(server->port());
+  longer.write(head + "10001\r\nGET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n");
+  response = longer.read();
+  CHECK(response.status == 200);
+  CHECK(response.whole);
+  CHECK(response.fields["Connection"] == "close");
+  CHECK(longer.ended());
+
+  Client expecting(server->port());
+  expecting.write("GET /a.txt HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n");
+  CHECK(expecting.read().status == 200);
+  CHECK(expecting.ended());
+  CHECK(server->stats().requests == 11);
 }
 
 TEST_CASE("http server: pipelined requests are answered in order, wherever the stream is cut", "[net][http]") {
@@ -636,6 +668,66 @@ TEST_CASE("http server: slow heads, idle connections and clients that stop readi
   clock.advance(std::chrono::seconds(76));
   turn();
   CHECK(idle.ended());
+}
+
+TEST_CASE("http server: a body must come at the least rate", "[net][http]") {
+  FakeStore store;
+  sample_store(store);
+  ManualClock clock;
+  auto server = start(&store, {.threads = 1, .min_rate_bytes = 10, .clock = &clock});
+  const auto turn = [&] {
+    Client other(server->port());
+    CHECK(other.get("/a.txt", "Connection: close\r\n").status == 200);
+  };
+  Client sipping(server->port());
+  sipping.write("GET /a.txt HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n100\r\n");
+  Client steady(server->port());
+  steady.write("GET /a.txt HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n100\r\n");
+  Client answered(server->port());
+  answered.write("GET /a.txt HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n");
+  CHECK(answered.read().status == 200);
+  turn();
+  for (int second = 0; second < 12; second += 4) {
+    clock.advance(std::chrono::seconds(4));
+    sipping.write("x");
+    steady.write(std::string(64, 'x'));
+    turn();
+  }
+  CHECK(sipping.read().status == 408);
+  CHECK(sipping.ended());
+  CHECK(answered.ended());
+  steady.write(std::string(64, 'x') + "\r\n0\r\n\r\n");
+  CHECK(steady.read().status == 200);
+}
+
+TEST_CASE("http server: an answer must be taken at the least rate, which does not count while the file is waited for",
+          "[net][http]") {
+  FakeStore store(48);
+  sample_store(store);
+  store.add("huge", {.size = 60 << 20});
+  for (const SendMethod method : {SendMethod::copy, SendMethod::vmsplice, SendMethod::zerocopy}) {
+    for (const uint64_t rate : {0U, 1000U, 1U << 20}) {
+      CAPTURE(static_cast<int>(method), rate);
+      ManualClock clock;
+      auto server = start(&store, {.threads = 1, .send_method = method, .min_rate_bytes = rate, .clock = &clock});
+      const auto turn = [&] {
+        Client other(server->port());
+        CHECK(other.get("/a.txt", "Connection: close\r\n").status == 200);
+      };
+      Client slow(server->port(), 1 << 20);
+      slow.write("GET /huge HTTP/1.1\r\nHost: h\r\n\r\n");
+      CHECK(slow.read_head().status == 200);
+      // 3 MiB in each minute: more than a thousand bytes per second, less than a million.
+      bool ended = false;
+      for (int quarter = 0; quarter < 10 && !ended; ++quarter) {
+        turn();
+        clock.advance(std::chrono::seconds(16));
+        turn();
+        ended = slow.read_some(768 << 10) < 768 << 10;
+      }
+      CHECK(ended == (rate > 1000));
+    }
+  }
 }
 
 TEST_CASE("http server: when it is full the longest idle connection gives way", "[net][http]") {

@@ -70,6 +70,7 @@ class Channel final : public SocketHandler, public SendOwner {
   void on_reply_sent() override { ++sent_; }
   void on_send_failed(int error) override { error_ = error; }
   void on_send_progress() override {}
+  void on_send_waits(bool) override {}
   void on_reply_lost(int error, bool begun) override {
     error_ = error;
     lost_unsent_ += !begun;
