@@ -445,7 +445,8 @@ int run_gateway(const GatewayPlan& plan, StartReport& report) {
   manager.ready(gateway.greeting());
   log(LogLevel::info, "{}", gateway.greeting());
   int signal = wait_for_stop_signal();
-  while (signal == SIGHUP && gateway.reopen_logs()) signal = wait_for_stop_signal();
+  // It does not end a service either, so that `systemctl reload` is harmless whatever is configured.
+  while (signal == SIGHUP && (gateway.reopen_logs() || manager.is_there())) signal = wait_for_stop_signal();
   log(LogLevel::info, "{}: stopping ({})", plan.source, ::strsignal(signal));
   manager.stopping("replies under way are finished");
   const StopGuard guard(

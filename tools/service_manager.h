@@ -12,6 +12,7 @@ class ServiceManager {
   // Takes the socket's name from the environment, so that no child finds it there. Before the first thread.
   static ServiceManager from_environment();
 
+  bool is_there() const { return !socket_.empty(); }
   void ready(std::string_view status) const;  // one line for `systemctl status`
   void stopping(std::string_view status) const;
 

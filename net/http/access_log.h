@@ -26,11 +26,11 @@ namespace sluice {
 struct AccessRecord {
   PeerAddress peer;
   std::chrono::nanoseconds time{};  // since 1970
-  std::string_view request_line;
+  std::string_view request_line = {};
   unsigned status = 0;
   uint64_t body_bytes = 0;  // handed to the socket
-  std::string_view referer;
-  std::string_view user_agent;
+  std::string_view referer = {};
+  std::string_view user_agent = {};
 };
 std::string format_access(const AccessRecord& record);  // with its newline
 

@@ -44,11 +44,11 @@ void HttpWorker::accept(UniqueFd socket) {
   const PeerAddress peer = peer_of(socket.get());
   if (!shared_->options.allowed.empty() && !shared_->options.allowed.contain(peer)) {
     denied_.fetch_add(1, std::memory_order_relaxed);
-    return turn_away(std::move(socket), HttpStatus::forbidden);
+    return turn_away(std::move(socket), peer, HttpStatus::forbidden);
   }
   if (!shared_->addresses.enter(peer)) {
     refused_.fetch_add(1, std::memory_order_relaxed);
-    return turn_away(std::move(socket), HttpStatus::unavailable);
+    return turn_away(std::move(socket), peer, HttpStatus::unavailable);
   }
   auto session = std::make_shared<HttpSession>(this, std::move(socket), peer);
   session->place = busy_.insert(busy_.end(), session);
@@ -59,11 +59,16 @@ void HttpWorker::accept(UniqueFd socket) {
 }
 
 // At once, without reading what it asks: a connection that is refused must cost nothing. The answer fits any socket's
-// queue, and reaches the client before our reset of what it sends after.
-void HttpWorker::turn_away(UniqueFd socket, HttpStatus status) {
+// queue, and reaches the client before our reset of what it sends after. The log shows "-" where the request would be.
+void HttpWorker::turn_away(UniqueFd socket, const PeerAddress& peer, HttpStatus status) {
   const std::string answer = refusal({.date = date(), .keep_alive = false}, {.status = status});
   ::send(socket.get(), answer.data(), answer.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
   ::shutdown(socket.get(), SHUT_WR);
+  if (shared_->options.access_log == nullptr) return;
+  shared_->options.access_log->write({.peer = peer,
+                                      .time = shared_->options.clock->realtime(),
+                                      .status = static_cast<unsigned>(status),
+                                      .body_bytes = answer.size() - (answer.find("\r\n\r\n") + 4)});
 }
 
 // Full: the connection that is idle longest gives way; if none is idle, clients wait in the backlog.

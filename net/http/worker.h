@@ -59,7 +59,7 @@ class HttpWorker {
 
   void start();
   void accept(UniqueFd socket);
-  void turn_away(UniqueFd socket, HttpStatus status);
+  void turn_away(UniqueFd socket, const PeerAddress& peer, HttpStatus status);
   void make_room();
   void sweep();
   void begin_drain(std::chrono::nanoseconds timeout);

@@ -48,4 +48,12 @@ start_serve --access-log - "$WORK/source"
 http_code "$HTTP/file" >/dev/null
 wait_until 5 grep -q '"GET /file HTTP/1.1" 200' "${LOG_OF[$GATEWAY]}" || fail "no line on the standard output"
 stop_gateway
+
+# Who is turned away has a line too, of a request that nobody read.
+start_serve --http-allow 192.0.2.1 --access-log "$WORK/denied.log" "$WORK/source"
+equal "status of a client that is not allowed" "$(http_code "$HTTP/file")" 403
+wait_until 5 has_lines "$WORK/denied.log" 1 || fail "no line of a client that is not allowed"
+empty "lines that are not of the combined format" "$(grep -vE "$kCombined" "$WORK/denied.log")"
+grep -qF '] "-" 403 14 "-" "-"' "$WORK/denied.log" || fail "of a client that is not allowed: $(cat "$WORK/denied.log")"
+stop_gateway
 refuses 1 'access-log' serve --http 127.0.0.1:0 --access-log "$WORK/none/log" "$WORK/source"

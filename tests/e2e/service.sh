@@ -28,6 +28,13 @@ try:
     ready = listener.recv(4096).decode()
     with open(f"{mount}/file") as file:
         print(ready.replace("\n", "|") + file.read().strip())
+    gateway.send_signal(signal.SIGHUP)  # systemctl reload: nothing to reopen here, and no reason to end
+    listener.settimeout(0.3)
+    try:
+        print("after a reload:", listener.recv(4096).decode())
+    except TimeoutError:
+        pass
+    listener.settimeout(30)
     gateway.send_signal(signal.SIGTERM)
     print(listener.recv(4096).decode().replace("\n", "|"))
 finally:
