@@ -53,6 +53,7 @@ void EventLoop::run() {
   block_sigpipe();
   prepare_run();
   while (!stopping_.load(std::memory_order_acquire) || holds_ > 0) {
+    ++turn_;
     wait(until_next());
     run_tasks();
     run_timers();

@@ -89,6 +89,7 @@ class EventLoop {
   void post(Callback<void()> task);  // any thread; in order; runs in the next turn
   bool in_thread() const;
   std::chrono::nanoseconds now() const { return now_; }  // monotonic, of this turn
+  uint64_t turn() const { return turn_; }                // counts them
   virtual std::string_view name() const = 0;             // "io_uring" or "epoll"
 
   // Work under way elsewhere will post back: the loop must not end before.
@@ -155,6 +156,7 @@ class EventLoop {
 
   // Of the loop's thread.
   std::chrono::nanoseconds now_;
+  uint64_t turn_ = 0;
   std::vector<Callback<void()>> ready_;
   std::map<std::pair<std::chrono::nanoseconds, TimerId>, Callback<void()>> timers_;
   std::map<TimerId, std::chrono::nanoseconds> timer_times_;

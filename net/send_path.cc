@@ -17,7 +17,7 @@ namespace sluice {
 namespace {
 
 constexpr uint64_t kSliceMax = PipePool::kPipeSize;
-constexpr uint64_t kTurnBytes = 2 << 20;  // then other connections of the loop have their turn
+constexpr uint64_t kBulkBytes = 256 << 10;  // a reply with more to go than this shares the turns of the loop
 // Bytes between two looks at the arena, which takes its mutex, or at all sockets that were lent to, a call for each.
 constexpr uint64_t kLookInterval = 4 << 20;
 // The send buffer grows as the system likes (tcp_wmem, usually to 4 MiB): a fixed SO_SNDBUF would cap long fat
@@ -119,6 +119,12 @@ void SendPath::on_writable() {
   pump();
 }
 
+void SendPath::on_turn() {
+  ASSERT(waiting_ == Waiting::turn);
+  waiting_ = Waiting::nothing;
+  pump();
+}
+
 void SendPath::pump() {
   if (pumping_) return;
   pumping_ = true;
@@ -138,8 +144,9 @@ bool SendPath::step() {
     owner_->on_reply_sent();
     return true;
   }
-  if (turn_bytes_ >= kTurnBytes) return yield();
-  if (body_left() && !slice_) return ask_slice();
+  // Many small replies to one client are large, too.
+  if (turn_bytes_ >= SendTurns::kTurnBytes) return yield();
+  if (body_left() && !slice_) return is_bulk() && context_->turns_->used_up() ? yield() : ask_slice();
   switch (choose()) {
     case SendMethod::vmsplice: return in_head() ? push_head() : push_vmsplice();
     case SendMethod::zerocopy: return in_head() ? push_head() : push_zerocopy();
@@ -149,7 +156,12 @@ bool SendPath::step() {
   return false;
 }
 
+bool SendPath::is_bulk() const {
+  return reply().size() - position_ > kBulkBytes;
+}
+
 bool SendPath::advanced(size_t bytes) {
+  context_->turns_->sent(bytes);
   position_ += bytes;
   turn_bytes_ += bytes;
   advanced_bytes_ += bytes;
@@ -167,12 +179,8 @@ bool SendPath::wait_socket() {
 bool SendPath::yield() {
   slice_.reset();
   waiting_ = Waiting::turn;
-  if (!ticket_) ticket_ = std::make_shared<Ticket>(Ticket{this});
-  context_->loop().post([ticket = ticket_] {
-    if (ticket->path == nullptr) return;
-    ticket->path->waiting_ = Waiting::nothing;
-    ticket->path->pump();
-  });
+  if (!ticket_) ticket_ = std::make_shared<SendTicket>(SendTicket{this});
+  context_->turns_->wait(ticket_);
   return false;
 }
 
@@ -203,7 +211,7 @@ bool SendPath::ask_slice() {
   const bool again = done < asked_end_;
   if (again) length = std::min(length, asked_end_ - done);
   asked_end_ = std::max(asked_end_, done + length);
-  if (!ticket_) ticket_ = std::make_shared<Ticket>(Ticket{this});
+  if (!ticket_) ticket_ = std::make_shared<SendTicket>(SendTicket{this});
   auto arrived = [ticket = ticket_, loop = &context_->loop(), length](Result<FileSlice> slice) mutable {
     if (loop->in_thread() && ticket->path != nullptr && ticket->path->asking_) {
       loop->unhold();

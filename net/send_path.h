@@ -32,6 +32,7 @@
 #include "fs/store/store.h"
 #include "net/event_loop.h"
 #include "net/pipe_pool.h"
+#include "net/send_turns.h"
 
 namespace sluice {
 
@@ -83,7 +84,11 @@ class SendPath;
 class SendContext {
  public:
   SendContext(EventLoop* loop, const SendOptions& options)
-      : loop_(loop), options_(options), pinned_max_bytes_(options.pinned_max_bytes), pipes_(options.pipes_max) {}
+      : loop_(loop),
+        options_(options),
+        pinned_max_bytes_(options.pinned_max_bytes),
+        pipes_(options.pipes_max),
+        turns_(std::make_shared<SendTurns>(loop)) {}
 
   EventLoop& loop() { return *loop_; }
   const SendOptions& options() const { return options_; }
@@ -107,6 +112,7 @@ class SendContext {
   const SendOptions options_;
   std::atomic<uint64_t> pinned_max_bytes_;
   PipePool pipes_;
+  const std::shared_ptr<SendTurns> turns_;
   std::vector<iovec> iovecs_;  // scratch
   bool too_much_cooling_ = false;
   uint64_t sent_since_look_ = 0;
@@ -151,6 +157,7 @@ class SendPath {
   // May send, and call the owner, before it returns. The owner may `send` and `close` from its calls, not destroy.
   void send(Reply reply);
   void on_writable();
+  void on_turn();
   void close();  // before the socket's descriptor
   // While it waits for the file: as if that had failed with `error`. What the file says later is thrown away.
   void give_up(int error);
@@ -163,12 +170,9 @@ class SendPath {
  private:
   friend class SendContext;
   enum class Waiting : uint8_t { nothing, socket, slice, zerocopy, release, turn };
-  struct Ticket {  // what asynchronous work holds instead of the path
-    SendPath* path;
-  };
-
   void pump();
   bool step();  // false: nothing more to do now
+  bool is_bulk() const;
   bool advanced(size_t bytes);
   bool wait_socket();
   bool yield();
@@ -216,7 +220,7 @@ class SendPath {
   uint64_t parked_ = 0;         // bytes in the pipe
   uint64_t spliced_held_ = 0;   // there and in the socket, when looked at last
   uint64_t zerocopy_held_ = 0;  // bytes sent by zerocopy and not released yet
-  std::shared_ptr<Ticket> ticket_;
+  std::shared_ptr<SendTicket> ticket_;
 };
 
 }  // namespace sluice

@@ -37,6 +37,7 @@ class Channel final : public SocketHandler, public SendOwner {
   void send(Reply reply) {
     thread_->call([&] { path_->send(std::move(reply)); });
   }
+  void send_in_thread(Reply reply) { path_->send(std::move(reply)); }
   void close() {
     if (!pair_.server) return;
     thread_->call([&] {
@@ -300,6 +301,37 @@ TEST_CASE("send path: slices that come from the disk's thread are sent when they
   while (channel.sent() == 0) store.run_parked();
   reader.join();
   CHECK(received == expected);
+}
+
+TEST_CASE("send path: many large replies that begin at once share the turns of the loop, a small one does not wait",
+          "[net][send]") {
+  constexpr uint64_t size = 16 << 20;
+  for (const SendMethod method : kMethods) {
+    CAPTURE(static_cast<int>(method));
+    FakeStore store(32);
+    store.add("large", {.size = size});
+    store.add("small", {.size = 64 << 10});
+    LoopThread thread;
+    SendContext context(&thread.loop(), options_for(method));
+    std::vector<std::unique_ptr<Channel>> channels;
+    for (int i = 0; i < 20; ++i) channels.push_back(std::make_unique<Channel>(&thread, &context));
+    Channel small(&thread, &context);
+    const auto total = [&] {
+      const SendStats stats = context.stats();
+      return stats.copy_bytes + stats.vmsplice_bytes + stats.zerocopy_bytes;
+    };
+    thread.call([&] {  // in one turn
+      for (const auto& channel : channels) channel->send_in_thread(reply_of(store, "large", 0, size));
+      CHECK(total() <= SendTurns::kTurnBytes + (1 << 20));
+      const uint64_t before = total();
+      small.send_in_thread(reply_of(store, "small", 0, 64 << 10));
+      if (method != SendMethod::zerocopy) CHECK(total() > before);
+    });
+    const std::string expected = "head of large\n" + store.content("large");
+    for (const auto& channel : channels) REQUIRE(read_bytes(channel->client(), expected.size()) == expected);
+    small.until_sent(1);
+    for (const auto& channel : channels) channel->until_sent(1);
+  }
 }
 
 TEST_CASE("send path: a slice that comes after the connection has gone is dropped", "[net][send]") {
