@@ -700,8 +700,7 @@ TEST_CASE("http server: a body must come at the least rate", "[net][http]") {
   CHECK(steady.read().status == 200);
 }
 
-TEST_CASE("http server: an answer must be taken at the least rate, which does not count while the file is waited for",
-          "[net][http]") {
+TEST_CASE("http server: an answer must be taken at the least rate, by every method", "[net][http]") {
   FakeStore store(48);
   sample_store(store);
   store.add("huge", {.size = 60 << 20});

@@ -305,7 +305,7 @@ TEST_CASE("send path: slices that come from the disk's thread are sent when they
 
 TEST_CASE("send path: many large replies that begin at once share the turns of the loop, a small one does not wait",
           "[net][send]") {
-  constexpr uint64_t size = 16 << 20;
+  constexpr uint64_t size = 4 << 20;
   for (const SendMethod method : kMethods) {
     CAPTURE(static_cast<int>(method));
     FakeStore store(32);
