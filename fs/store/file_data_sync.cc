@@ -2,8 +2,9 @@
 // the PageCache is written back.
 //
 // On a file system of this machine any descriptor asks for the whole file. It is the same one each time, since the
-// kernel tells every descriptor of an error once, and we tell all opens by ourselves. Behind a network or a FUSE server
-// the descriptors that wrote are asked: there what was written through one may wait for that one's fsync or close.
+// kernel tells every descriptor of an error once, and we tell all opens by ourselves. One asks after the other: the next
+// finds all well, and must not say so before the error is noted. Behind a network or a FUSE server the descriptors that
+// wrote are asked: there what was written through one may wait for that one's fsync or close.
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
@@ -58,14 +59,13 @@ Result<void> FileDataImpl::sync_changes(bool data_only) {
   for (const SharedFd& fd : fds) {
     if (!fd) return fail(EBADF);
     TRY(context_.admit(BackingUse::change));
-    if ((data_only ? ::fdatasync(fd->get()) : ::fsync(fd->get())) != 0) error = errno;
+    MutexLock turn(&asking_mutex_);
+    if ((data_only ? ::fdatasync(fd->get()) : ::fsync(fd->get())) == 0) continue;
+    error = errno;
+    note_write_error(error);
   }
   MutexLock lock(&mutex_);
-  if (error != 0) {
-    write_errors_.note(error);
-  } else {
-    synced_changes_ = changes;
-  }
+  if (error == 0) synced_changes_ = changes;
   return {};
 }
 
@@ -119,6 +119,7 @@ void FileDataImpl::flush_changes() {
     fds = write_fds();
   }
   for (const SharedFd& fd : fds) {
+    MutexLock turn(&asking_mutex_);
     if (const int error = close_a_copy(fd->get())) note_write_error(error);
   }
   MutexLock lock(&mutex_);
@@ -160,8 +161,10 @@ void FileDataImpl::write_back_residue() {
 void FileDataImpl::write_back(int fd, const ByteRange& bytes) {
   constexpr unsigned kWriteAndWait = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
   const auto offset = static_cast<off_t>(bytes.offset);
-  // Whoever is told of an error is the only one.
-  if (::sync_file_range(fd, offset, length_of(bytes), kWriteAndWait) != 0) note_write_error(errno);
+  {
+    MutexLock turn(&asking_mutex_);  // whoever is told of an error is the only one
+    if (::sync_file_range(fd, offset, length_of(bytes), kWriteAndWait) != 0) note_write_error(errno);
+  }
   ::posix_fadvise(fd, offset, length_of(bytes), POSIX_FADV_DONTNEED);
 }
 
