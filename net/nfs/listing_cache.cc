@@ -1,8 +1,18 @@
 #include "net/nfs/listing_cache.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace sluice {
+namespace {
+
+// A reply of names alone has no files.
+size_t entries_of(const NfsListing& listing) {
+  constexpr size_t kEntryBytes = 256;
+  return std::max(listing.seen.size(), listing.bytes.size() / kEntryBytes);
+}
+
+}  // namespace
 
 size_t NfsListingCache::Hash::operator()(const NfsListingKey& key) const {
   const uint64_t flags = (key.has_files ? 1U : 0U) | (key.shows_files ? 2U : 0U);
@@ -33,12 +43,12 @@ void NfsListingCache::drop(const NfsListingKey& key, const NfsListing* listing) 
 }
 
 void NfsListingCache::insert(const NfsListingKey& key, NfsListing listing) {
-  if (listing.seen.size() > entries_max_) return;
+  if (entries_of(listing) > entries_max_) return;
   Items gone;
   auto shared = std::make_shared<const NfsListing>(std::move(listing));
   MutexLock lock(&mutex_);
   if (const auto found = index_.find(key); found != index_.end()) erase(found->second, gone);
-  entries_ += shared->seen.size();
+  entries_ += entries_of(*shared);
   items_.push_back({key, std::move(shared)});
   index_.emplace(key, std::prev(items_.end()));
   while (entries_ > entries_max_) erase(items_.begin(), gone);
@@ -46,9 +56,14 @@ void NfsListingCache::insert(const NfsListingKey& key, NfsListing listing) {
 
 // The files' references go when no lock is held.
 void NfsListingCache::erase(Items::iterator item, Items& gone) {
-  entries_ -= item->listing->seen.size();
+  entries_ -= entries_of(*item->listing);
   index_.erase(item->key);
   gone.splice(gone.end(), items_, item);
+}
+
+size_t NfsListingCache::entries() const {
+  MutexLock lock(&mutex_);
+  return entries_;
 }
 
 void NfsListingCache::clear() {

@@ -3,7 +3,7 @@
 //
 // A piece is good as long as neither its directory nor one of its files changed (Store::unchanged), and what was learnt
 // of them is not too old. It holds references of its files, so that a change of theirs is always heard of. Bounded by
-// entries; what was learnt first goes. Thread-safe.
+// entries (256 bytes of reply count as one); what was learnt first goes. Thread-safe.
 #pragma once
 
 #include <chrono>
@@ -46,6 +46,7 @@ class NfsListingCache {
   std::shared_ptr<const NfsListing> find(const NfsListingKey& key);
   void insert(const NfsListingKey& key, NfsListing listing);
   void clear();
+  size_t entries() const;  // kept
 
  private:
   struct Hash {
@@ -62,7 +63,7 @@ class NfsListingCache {
   Store& store_;
   const size_t entries_max_;
   const Clock& clock_;
-  Mutex mutex_;  // leaf
+  mutable Mutex mutex_;  // leaf
   Items items_ GUARDED_BY(mutex_);
   std::unordered_map<NfsListingKey, Items::iterator, Hash> index_ GUARDED_BY(mutex_);
   size_t entries_ GUARDED_BY(mutex_) = 0;
