@@ -34,7 +34,7 @@ bool NfsService::run(MountProcedure procedure, NfsCall& call) {
 }
 
 void NfsService::mount(NfsCall& call) {
-  const std::string path(call.arguments.opaque(kNfsPathMax));
+  const std::string path(call.arguments.opaque(kMountPathMax));
   if (!call.arguments.ok()) return;
   const NfsResult<NfsFileRef> file = call.options == nullptr ? nfs_fail(NfsStatus::acces) : go_down(path);
   call.reply.u32(static_cast<uint32_t>(file ? NfsStatus::ok : file.error()));
@@ -72,6 +72,10 @@ NfsResult<NfsFileRef> NfsService::go_down(std::string_view path) {
 }
 
 void NfsService::dump(NfsCall& call) {
+  if (call.options == nullptr) {
+    call.reply.boolean(false);
+    return;
+  }
   MutexLock lock(&mounts_mutex_);
   for (const MountEntry& entry : mounts_) {
     call.reply.boolean(true);
@@ -82,7 +86,7 @@ void NfsService::dump(NfsCall& call) {
 }
 
 void NfsService::unmount(NfsCall& call) {
-  const MountEntry entry{call.peer, std::string(call.arguments.opaque(kNfsPathMax))};
+  const MountEntry entry{call.peer, std::string(call.arguments.opaque(kMountPathMax))};
   if (!call.arguments.ok()) return;
   MutexLock lock(&mounts_mutex_);
   std::erase(mounts_, entry);

@@ -91,7 +91,8 @@ inline constexpr size_t kNfsHandleMax = 64;
 inline constexpr size_t kNfsVerifierSize = 8;
 inline constexpr uint32_t kNfsTransferMax = 1 << 20;  // of READ and WRITE
 inline constexpr size_t kNfsNameMax = 64 << 10;       // decoded, to be refused by the store, which allows 255
-inline constexpr size_t kNfsPathMax = 4096;           // of MOUNT, and targets of symbolic links
+inline constexpr size_t kNfsPathMax = 4096;           // targets of symbolic links
+inline constexpr size_t kMountPathMax = 1024;
 
 // Attributes as fattr3, which takes so many bytes. `fsid` names the export.
 inline constexpr size_t kNfsAttributesSize = 84;
