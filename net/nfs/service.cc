@@ -106,8 +106,10 @@ NfsResult<NfsFileRef> NfsService::file_of_entry(const Entry& entry) {
 NfsResult<struct stat> NfsService::ask_attributes(const NfsFileRef& file) {
   const auto attributes = store_.getattr(file->number());
   if (attributes && attributes->values.st_nlink > 0) return attributes->values;
+  const int error = attributes ? ESTALE : attributes.error().number;
+  if (error != ESTALE && error != ENOENT) return nfs_fail(nfs_status_of(error));  // it may be there still
   files_.erase(file);
-  return nfs_fail(attributes ? NfsStatus::stale : nfs_status_of(attributes.error().number));
+  return nfs_fail(NfsStatus::stale);
 }
 
 std::optional<struct stat> NfsService::attributes_of(const NfsFile& file) {
