@@ -15,10 +15,11 @@ namespace {
 
 constexpr size_t kRecordMax = kNfsTransferMax + (8 << 10);  // a WRITE with the longest credential
 constexpr size_t kInputMax = kRecordMax + (64 << 10);
-constexpr uint64_t kCallsMax = 256;                        // of one connection, at a time
-constexpr uint64_t kArgumentBytesMax = uint64_t{8} << 20;  // ... of their arguments
-constexpr size_t kReadyMax = 64 << 10;                     // then replies are sent though more calls are there
-constexpr uint32_t kCopiedReadMax = 8 << 10;               // data that go with the reply's head into one buffer
+constexpr uint64_t kCallsMax = 256;  // of one connection, at a time
+constexpr uint64_t kHeldBytesMax = uint64_t{8}
+                                   << 20;     // ... of their arguments, and of replies that wait for the client
+constexpr size_t kReadyMax = 64 << 10;        // then replies are sent though more calls are there
+constexpr uint32_t kCopiedReadMax = 8 << 10;  // data that go with the reply's head into one buffer
 constexpr uint32_t kReadAttemptsMax = 3;
 
 // Running it again would do harm, or say what is not so.
@@ -45,6 +46,15 @@ bool is_write(NfsProcedure procedure) {
 }
 bool is_write(MountProcedure) {
   return false;
+}
+
+// Bytes that a reply may take, where that is more than a few. Of a READ they stay in the cache.
+uint64_t reply_room(NfsProcedure procedure) {
+  const bool lists = procedure == NfsProcedure::readdir || procedure == NfsProcedure::readdirplus;
+  return lists ? kNfsTransferMax : 0;
+}
+uint64_t reply_room(MountProcedure procedure) {
+  return procedure == MountProcedure::dump ? kNfsTransferMax : 0;
 }
 
 // What the client hears when nobody has time for it.
@@ -82,17 +92,17 @@ void append_bytes(std::string& to, const FileSlice& slice) {
 // over (another one with the same xid has its reply).
 class NfsSession::Ticket {
  public:
-  Ticket(NfsSession* session, uint64_t argument_bytes)
+  Ticket(NfsSession* session, uint64_t held_bytes)
       : loop_(&session->loop()),
         session_(std::static_pointer_cast<NfsSession>(session->shared_from_this())),
-        argument_bytes_(argument_bytes) {
+        held_bytes_(held_bytes) {
     loop_->hold();
-    session->argument_bytes_ += argument_bytes;
+    session->held_bytes_ += held_bytes;
   }
   Ticket(Ticket&& other) noexcept
       : loop_(std::exchange(other.loop_, nullptr)),
         session_(std::move(other.session_)),
-        argument_bytes_(other.argument_bytes_) {}
+        held_bytes_(other.held_bytes_) {}
   Ticket& operator=(Ticket&&) = delete;
   ~Ticket() {
     if (loop_ != nullptr) back([](NfsSession& session) { session.call_ended(1); });
@@ -101,16 +111,16 @@ class NfsSession::Ticket {
   // On the loop's thread: the call is answered without it.
   void cancel() {
     std::exchange(loop_, nullptr)->unhold();
-    session_->argument_bytes_ -= argument_bytes_;
+    session_->held_bytes_ -= held_bytes_;
     session_.reset();
   }
   // `work` runs on the loop's thread, unless the connection is closed.
   template <typename Work>
   void back(Work work) {
     EventLoop* const loop = std::exchange(loop_, nullptr);
-    loop->post([loop, session = std::move(session_), bytes = argument_bytes_, work = std::move(work)]() mutable {
+    loop->post([loop, session = std::move(session_), bytes = held_bytes_, work = std::move(work)]() mutable {
       loop->unhold();
-      session->argument_bytes_ -= bytes;
+      session->held_bytes_ -= bytes;
       if (!session->closed()) work(*session);
     });
   }
@@ -118,7 +128,7 @@ class NfsSession::Ticket {
  private:
   EventLoop* loop_;
   std::shared_ptr<NfsSession> session_;
-  uint64_t argument_bytes_;
+  uint64_t held_bytes_;
 };
 
 NfsSession::NfsSession(NfsWorker* worker, UniqueFd socket, const PeerAddress& peer, const NfsClientOptions* options)
@@ -136,10 +146,20 @@ void NfsSession::drain() {
 }
 
 bool NfsSession::may_take_more() const {
-  return !closed() && !draining_ && calls_ < kCallsMax && argument_bytes_ < kArgumentBytesMax;
+  return !closed() && !draining_ && calls_ < kCallsMax && held_bytes_ < kHeldBytesMax;
 }
 
 size_t NfsSession::on_input(std::string_view bytes) {
+  size_t consumed = 0;
+  // What is answered at once makes room for more calls, and nobody would show them again.
+  for (size_t taken = 1; taken > 0 && may_take_more();) {
+    taken = take_calls(bytes.substr(consumed));
+    consumed += taken;
+  }
+  return consumed;
+}
+
+size_t NfsSession::take_calls(std::string_view bytes) {
   size_t consumed = 0;
   in_input_loop_ = true;
   while (may_take_more()) {
@@ -268,7 +288,7 @@ bool NfsSession::try_known(NfsProcedure procedure, const RpcCall& call) {
 
 template <typename Procedure>
 void NfsSession::run_elsewhere(Procedure procedure, const RpcCall& call) {
-  auto ticket = std::make_shared<Ticket>(this, call.arguments.size());
+  auto ticket = std::make_shared<Ticket>(this, call.arguments.size() + reply_room(procedure));
   auto send = [ticket](std::string reply) {
     ticket->back([reply = std::move(reply)](NfsSession& session) mutable { session.answer(std::move(reply)); });
   };
@@ -301,7 +321,8 @@ void NfsSession::run_elsewhere(Procedure procedure, const RpcCall& call) {
   auto shared_finish = std::make_shared<decltype(finish)>(std::move(finish));
   auto task = [this_shared = &shared_, procedure, xid = call.xid, arguments = std::string(call.arguments),
                caller = caller_, peer = peer_, options = options_, shared_finish]() mutable {
-    const BackingCall backing(this_shared->options.health, BackingUser::nfs, BackingUse::change);
+    // What changes something says so when it does: a call that only looked must not pass for a change that came back.
+    const BackingCall backing(this_shared->options.health, BackingUser::nfs, BackingUse::look);
     NfsCall run(arguments, options);
     run.caller = std::move(caller);
     run.peer = peer;
@@ -428,7 +449,7 @@ void NfsSession::send_read(PendingRead& read, Result<FileSlice> slice) {
               .watch = read.watch != nullptr ? std::move(read.watch) : target.file->data().watch(),
               .tail = std::string(padding, '\0'),
               .slice = std::move(*slice)};
-  give({.calls = 1, .read = std::move(read.call)}, std::move(reply));
+  give({.calls = 1, .bytes = 0, .read = std::move(read.call)}, std::move(reply));
 }
 
 // ---- replies ----
@@ -447,17 +468,20 @@ void NfsSession::flush() {
   if (ready_calls_ == 0 || closed()) return;
   Reply reply;
   reply.head = std::exchange(ready_, {});
-  give({.calls = std::exchange(ready_calls_, 0), .read = std::nullopt}, std::move(reply));
+  give({.calls = std::exchange(ready_calls_, 0), .bytes = 0, .read = std::nullopt}, std::move(reply));
 }
 
 void NfsSession::give(SentReply what, Reply reply) {
   if (sent_.empty()) progress_at_ = loop().now();
+  what.bytes = reply.head.size();
+  held_bytes_ += what.bytes;
   sent_.push_back(std::move(what));
   send(std::move(reply));
 }
 
 void NfsSession::on_reply_sent() {
   const uint32_t calls = sent_.front().calls;
+  held_bytes_ -= sent_.front().bytes;
   sent_.pop_front();
   call_ended(calls);
 }
@@ -477,6 +501,7 @@ void NfsSession::call_ended(uint64_t calls) {
 void NfsSession::on_reply_lost(int error, bool begun) {
   if (begun) return close(true);
   ReadCall call = std::move(*sent_.front().read);
+  held_bytes_ -= sent_.front().bytes;
   sent_.pop_front();
   if (++call.attempts < kReadAttemptsMax && error == ESTALE) return begin_read_elsewhere(std::move(call));
   fail_read(call, {error == ESTALE ? NfsStatus::jukebox : nfs_status_of(error), {}});

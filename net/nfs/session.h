@@ -38,6 +38,7 @@ class NfsSession final : public Connection {
   // One reply under way: of so many calls, or of a READ.
   struct SentReply {
     uint32_t calls = 0;
+    uint64_t bytes = 0;  // without a READ's data
     std::optional<ReadCall> read;
   };
   class Ticket;
@@ -51,6 +52,7 @@ class NfsSession final : public Connection {
   void on_timeout() override;
   void on_closed() override;
 
+  size_t take_calls(std::string_view bytes);
   std::string_view take_record(std::string_view bytes, size_t* consumed);
   bool may_take_more() const;
   void handle(std::string_view record);
@@ -82,9 +84,9 @@ class NfsSession final : public Connection {
   NfsShared& shared_;
   const PeerAddress peer_;
   const NfsClientOptions* const options_;
-  std::string record_;           // fragments so far, of a call in several
-  uint64_t calls_ = 0;           // taken, and not answered in full
-  uint64_t argument_bytes_ = 0;  // of those that are elsewhere
+  std::string record_;       // fragments so far, of a call in several
+  uint64_t calls_ = 0;       // taken, and not answered in full
+  uint64_t held_bytes_ = 0;  // arguments of those that are elsewhere, room for their replies, and replies that wait
   bool draining_ = false;
   bool in_input_loop_ = false;
   std::string credential_;  // of the last call, and who that is

@@ -152,6 +152,40 @@ def calls_in_heaps(place):
     expect(client.commit(handle), "OK")
     assert place.read("file")[: 200 * 4096] == b"".join(order)
 
+def calls_that_are_answered_at_once(place):
+    """More of them in one piece than a connection may have under way."""
+    client = place.client
+    xids = [client.next_xid() for _ in range(3000)]
+    client.send(b"".join(record(client.message(NULL, xid=xid, cred=credential(AUTH_NONE))) for xid in xids))
+    for xid in xids:
+        reply = client.receive()
+        assert reply[:4] == u32(xid)
+        results_of(reply).finish()
+
+def memory():
+    with open(f"/proc/{sys.argv[3]}/status") as lines:
+        return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmRSS:"))
+
+def listings_that_nobody_reads(place):
+    """They wait in the server, but not all that a client may ask for."""
+    for i in range(5000):
+        open(place.at(b"f%0100d" % i), "x").close()
+    body = opaque(place.handle) + u64(0) + bytes(8) + u32(1 << 20, 1 << 20)
+    assert len(place.client.exchange(place.client.message(READDIRPLUS, body))) > 900_000
+    before = memory()
+    slow = [Client(place.port) for _ in range(2)]
+    for client in slow:
+        for _ in range(90):
+            client.send(record(client.message(READDIRPLUS, body)))
+    for _ in range(500):
+        expect(place.client.getattr(place.handle), "OK")
+        expect(place.client.lookup(place.handle, b"f%0100d" % 7), "OK")
+    grown = memory() - before
+    assert grown < 60 << 20, f"{grown >> 20} MiB for two clients"
+    for client in slow:
+        for _ in range(90):
+            assert results_of(client.receive()).status() == "OK"
+
 def replies_to_who_reads_late(place):
     handle = place.file("file", bytes(1 << 20))
     slow = Client(place.port)
@@ -310,7 +344,7 @@ def many_connections(place):
 run(dict(globals()), int(sys.argv[1]), sys.argv[2])
 PYTHON
 before=$(open_descriptors)
-run_python "$WORK/checks.py" "$NFS_PORT" "$WORK/source" || fail "not as RFC 5531 says"
+run_python "$WORK/checks.py" "$NFS_PORT" "$WORK/source" "$GATEWAY" || fail "not as RFC 5531 says"
 settled() { (($(open_descriptors) <= before + 40)); }  # it may keep some of the last files open
 wait_until 20 settled || fail "connections stay open: $(open_descriptors) descriptors, and $before before"
 stop_gateway
