@@ -3,7 +3,7 @@
 #include <fcntl.h>
 
 #include <algorithm>
-#include <cerrno>
+#include <optional>
 #include <utility>
 
 namespace sluice {
@@ -60,8 +60,7 @@ std::shared_ptr<OpenFile> NfsFileTable::opened(const NfsFile& file, Use use) {
   MutexLock lock(&open_mutex_);
   const auto found = open_.find(file.number());
   if (found == open_.end()) return nullptr;
-  found->second.used_at = options_.clock->monotonic();
-  open_lru_.splice(open_lru_.begin(), open_lru_, found->second.place);
+  note_use(found->second);
   return found->second.uses[static_cast<size_t>(use)];
 }
 
@@ -70,92 +69,147 @@ Result<std::shared_ptr<OpenFile>> NfsFileTable::open(const NfsFile& file, Use us
   const int flags = use == Use::writing ? O_WRONLY : O_RDONLY;
   std::shared_ptr<OpenFile> fresh = TRY(store_.open_file(Caller{}, file.number(), flags));
   std::shared_ptr<OpenFile> result;
-  Closing closing;
+  std::vector<InodeNumber> too_many;
   {
     MutexLock lock(&open_mutex_);
     const auto [found, is_new] = open_.try_emplace(file.number());
     Opened& opened = found->second;
     if (is_new) opened.place = open_lru_.insert(open_lru_.begin(), file.number());
-    opened.used_at = options_.clock->monotonic();
+    note_use(opened);
     std::shared_ptr<OpenFile>& place = opened.uses[static_cast<size_t>(use)];
     if (place == nullptr) {
       place = fresh;
       if (use == Use::writing) opened.told = place->data().known_write_errors();
     }
     result = place;
-    if (open_lru_.size() > options_.open_max) take_out(open_lru_.back(), closing);
+    // More than one, because what is used again before it is closed stays.
+    constexpr size_t kClosedAtOnce = 2;
+    size_t surplus = std::min(kClosedAtOnce, open_lru_.size() - std::min(open_lru_.size(), options_.open_max));
+    for (auto oldest = open_lru_.rbegin(); surplus > 0 && *oldest != file.number(); ++oldest) {
+      if (open_.at(*oldest).users > 0) continue;
+      too_many.push_back(*oldest);
+      --surplus;
+    }
   }
-  close_all(std::move(closing));
+  close(too_many);
   return result;
 }
 
-void NfsFileTable::note_write(const NfsFile& file) {
-  MutexLock lock(&open_mutex_);
-  if (const auto found = open_.find(file.number()); found != open_.end()) ++found->second.writes;
-}
-
-Result<void> NfsFileTable::sync(const NfsFile& file, bool data_only) {
-  const std::shared_ptr<OpenFile> opened = TRY(open(file, Use::writing));
-  WriteErrors::Told told{};
-  uint64_t writes = 0;
-  {
+Result<NfsFileTable::Change> NfsFileTable::begin_change(const NfsFile& file) {
+  while (true) {
+    std::shared_ptr<OpenFile> opened = TRY(open(file, Use::writing));
     MutexLock lock(&open_mutex_);
     const auto found = open_.find(file.number());
-    if (found == open_.end()) return fail(EAGAIN);  // closed meanwhile, and fsynced by that
-    told = found->second.told;
-    writes = found->second.writes;
+    if (found == open_.end() || found->second.writer() != opened.get()) continue;  // closed meanwhile
+    ++found->second.users;
+    ++found->second.changes;
+    return Change(this, file.number(), std::move(opened));
   }
-  const auto synced = opened->data().fsync(data_only, &told);
+}
+
+// Counted once more, because an fsync that began meanwhile may have missed it.
+void NfsFileTable::end_change(InodeNumber number) {
+  MutexLock lock(&open_mutex_);
+  Opened& opened = open_.at(number);
+  --opened.users;
+  ++opened.changes;
+  note_use(opened);
+}
+
+void NfsFileTable::note_use(Opened& opened) {
+  opened.used_at = options_.clock->monotonic();
+  open_lru_.splice(open_lru_.begin(), open_lru_, opened.place);
+}
+
+NfsFileTable::SyncBegin NfsFileTable::begin_sync(InodeNumber number, Opened& opened) {
+  ++opened.users;
+  return {number, opened.uses[static_cast<size_t>(Use::writing)], opened.told, opened.changes};
+}
+
+Result<void> NfsFileTable::finish_sync(SyncBegin begun, bool data_only) {
+  const auto synced = begun.file->data().fsync(data_only, &begun.told);
   if (!synced && options_.on_lost) options_.on_lost();
   MutexLock lock(&open_mutex_);
-  const auto found = open_.find(file.number());
-  if (found == open_.end()) return synced;
-  found->second.told = std::max(found->second.told, told);
-  if (synced) found->second.synced = std::max(found->second.synced, writes);
+  Opened& opened = open_.at(begun.number);
+  --opened.users;
+  opened.told = std::max(opened.told, begun.told);
+  opened.synced = std::max(opened.synced, begun.changes);
   return synced;
 }
 
-void NfsFileTable::take_out(InodeNumber number, Closing& closing) {
-  const auto found = open_.find(number);
-  open_lru_.erase(found->second.place);
-  closing.push_back(std::move(found->second));
-  open_.erase(found);
-}
-
-void NfsFileTable::close_all(Closing closing) {
-  for (Opened& opened : closing) {
-    const auto& writing = opened.uses[static_cast<size_t>(Use::writing)];
-    if (writing == nullptr || opened.synced == opened.writes) continue;
-    if (!writing->data().fsync(true, &opened.told) && options_.on_lost) options_.on_lost();
+Result<void> NfsFileTable::sync(const NfsFile& file, bool data_only) {
+  SyncBegin begun;
+  while (begun.file == nullptr) {
+    const std::shared_ptr<OpenFile> opened = TRY(open(file, Use::writing));
+    MutexLock lock(&open_mutex_);
+    const auto found = open_.find(file.number());
+    if (found != open_.end() && found->second.writer() == opened.get())
+      begun = begin_sync(file.number(), found->second);
   }
+  return finish_sync(std::move(begun), data_only);
 }
 
+NfsFileTable::Opened NfsFileTable::take_out(InodeNumber number) {
+  const auto found = open_.find(number);
+  Opened opened = std::move(found->second);
+  open_lru_.erase(opened.place);
+  open_.erase(found);
+  return opened;
+}
+
+// Unless it is used meanwhile: then somebody else's turn comes.
 void NfsFileTable::close(InodeNumber number) {
-  Closing closing;
+  std::optional<SyncBegin> unsynced;
+  Opened closed;  // with no lock held
   {
     MutexLock lock(&open_mutex_);
-    if (open_.contains(number)) take_out(number, closing);
+    const auto found = open_.find(number);
+    if (found == open_.end() || found->second.users > 0) return;
+    Opened& opened = found->second;
+    if (opened.synced == opened.changes) {
+      closed = take_out(number);
+      return;
+    }
+    unsynced = begin_sync(number, opened);
   }
-  close_all(std::move(closing));
+  const uint64_t changes = unsynced->changes;
+  static_cast<void>(finish_sync(std::move(*unsynced), true));  // `on_lost` has heard of an error
+  MutexLock lock(&open_mutex_);
+  Opened& opened = open_.at(number);
+  if (opened.users == 0 && opened.changes == changes) closed = take_out(number);
+}
+
+void NfsFileTable::close(std::span<const InodeNumber> numbers) {
+  for (const InodeNumber number : numbers) close(number);
+}
+
+std::vector<InodeNumber> NfsFileTable::idle_files() const {
+  std::vector<InodeNumber> idle;
+  MutexLock lock(&open_mutex_);
+  const auto since = options_.clock->monotonic() - options_.open_idle;
+  for (auto oldest = open_lru_.rbegin(); oldest != open_lru_.rend(); ++oldest) {
+    const Opened& opened = open_.at(*oldest);
+    if (opened.used_at > since) break;
+    if (opened.users == 0) idle.push_back(*oldest);
+  }
+  return idle;
+}
+
+bool NfsFileTable::has_idle() const {
+  return !idle_files().empty();
 }
 
 void NfsFileTable::close_idle() {
-  Closing closing;
-  {
-    MutexLock lock(&open_mutex_);
-    const auto since = options_.clock->monotonic() - options_.open_idle;
-    while (!open_lru_.empty() && open_.at(open_lru_.back()).used_at <= since) take_out(open_lru_.back(), closing);
-  }
-  close_all(std::move(closing));
+  close(idle_files());
 }
 
 void NfsFileTable::clear() {
-  Closing closing;
+  std::vector<InodeNumber> all;
   {
     MutexLock lock(&open_mutex_);
-    while (!open_lru_.empty()) take_out(open_lru_.back(), closing);
+    all.assign(open_lru_.begin(), open_lru_.end());
   }
-  close_all(std::move(closing));
+  close(all);
   Lru gone;
   MutexLock lock(&mutex_);
   by_handle_.clear();

@@ -4,7 +4,8 @@
 //
 // Files are opened for reading and for writing as the gateway, once for all clients: who may do what is asked with each
 // call. They stay open while calls come. What was written to one is fsynced before it is closed, if nobody asked for
-// that: so whatever the backing loses is heard of here, and `on_lost` can tell the clients.
+// that: so whatever the backing loses is heard of here, and `on_lost` can tell the clients. Until it has, the file
+// stays in the table, so that no fsync can succeed that knows nothing of the loss.
 //
 // Cost: some 600 bytes per file with what the store knows of it. Thread-safe.
 #pragma once
@@ -14,9 +15,11 @@
 #include <functional>
 #include <list>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "cache/clock.h"
@@ -72,15 +75,36 @@ class NfsFileTable {
   std::shared_ptr<OpenFile> opened(const NfsFile& file, Use use);
   // Blocks. Errors: those of Store::open_file as the gateway.
   Result<std::shared_ptr<OpenFile>> open(const NfsFile& file, Use use);
-  // Of a file open for writing: it is to be written to.
-  void note_write(const NfsFile& file);
-  // fsync(2) of what was written. Calls `on_lost` before it returns an error, so that whoever finds none afterwards has
-  // heard of it.
+
+  // A change of a file's content, which stays open meanwhile. Ends before the table.
+  class Change {
+   public:
+    Change(Change&& other) noexcept
+        : table_(std::exchange(other.table_, nullptr)), number_(other.number_), file_(std::move(other.file_)) {}
+    Change& operator=(Change&&) = delete;
+    ~Change() {
+      if (table_ != nullptr) table_->end_change(number_);
+    }
+    FileData& data() const { return file_->data(); }
+
+   private:
+    friend class NfsFileTable;
+    Change(NfsFileTable* table, InodeNumber number, std::shared_ptr<OpenFile> file)
+        : table_(table), number_(number), file_(std::move(file)) {}
+    NfsFileTable* table_;
+    InodeNumber number_;
+    std::shared_ptr<OpenFile> file_;
+  };
+  // As `open`, for writing.
+  Result<Change> begin_change(const NfsFile& file);
+  // fsync(2) of what was written. Calls `on_lost` before it returns an error, and before anybody's `sync` can succeed
+  // after it: whoever finds none afterwards has heard of it.
   Result<void> sync(const NfsFile& file, bool data_only);
   // These may block, too. The file lost a name, perhaps its last: its space must come back.
   void close(InodeNumber number);
   // Closes what was not used for a while.
   void close_idle();
+  bool has_idle() const;
   void clear();
 
   size_t size() const;
@@ -93,13 +117,25 @@ class NfsFileTable {
     std::chrono::nanoseconds used_at{};
     std::list<InodeNumber>::iterator place;
     WriteErrors::Told told{};  // of the one for writing
-    uint64_t writes = 0;       // begun,
-    uint64_t synced = 0;       // ... before an fsync that succeeded
+    uint64_t changes = 0;      // begun, and ended
+    uint64_t synced = 0;       // ... before an fsync that succeeded, or whose failure was told
+    uint32_t users = 0;        // who are in the middle of something: it is not closed
+    const OpenFile* writer() const { return uses[static_cast<size_t>(Use::writing)].get(); }
   };
-  // To be closed when no lock is held.
-  using Closing = std::vector<Opened>;
-  void take_out(InodeNumber number, Closing& closing) REQUIRES(open_mutex_);
-  void close_all(Closing closing);
+  // What an fsync of one file needs to know from before.
+  struct SyncBegin {
+    InodeNumber number = 0;
+    std::shared_ptr<OpenFile> file;
+    WriteErrors::Told told{};
+    uint64_t changes = 0;
+  };
+  static SyncBegin begin_sync(InodeNumber number, Opened& opened);
+  Result<void> finish_sync(SyncBegin begun, bool data_only);
+  void end_change(InodeNumber number);
+  void note_use(Opened& opened) REQUIRES(open_mutex_);
+  std::vector<InodeNumber> idle_files() const;
+  void close(std::span<const InodeNumber> numbers);
+  Opened take_out(InodeNumber number) REQUIRES(open_mutex_);
 
   Store& store_;
   const NfsFileTableOptions options_;

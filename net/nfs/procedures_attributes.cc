@@ -95,9 +95,9 @@ NfsResult<> NfsService::change_attributes(NfsCall& call, const NfsFile& file, Se
       return nfs_fail(S_ISDIR(attributes->st_mode) ? NfsStatus::isdir : NfsStatus::inval);
     if (*changes.size > INT64_MAX) return nfs_fail(NfsStatus::fbig);
     if (const auto permitted = permit_data(call, file, W_OK); !permitted) return permitted;
-    const auto opened = files_.open(file, NfsFileTable::Use::writing);
-    if (!opened) return nfs_fail(nfs_status_of(opened.error().number));
-    const auto resized = (*opened)->data().truncate(*changes.size, set_id_bits_after_change_by(call.caller->uid));
+    const auto change = files_.begin_change(file);
+    if (!change) return nfs_fail(nfs_status_of(change.error().number));
+    const auto resized = change->data().truncate(*changes.size, set_id_bits_after_change_by(call.caller->uid));
     if (!resized) return nfs_fail(nfs_status_of(resized.error().number));
     changes.size.reset();
   }

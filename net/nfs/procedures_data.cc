@@ -74,6 +74,8 @@ void NfsService::write(NfsCall& call) {
   const auto file = changeable(call, handle);
   if (!file) return fail(call, NfsProcedure::write, file.error());
   const InodeNumber number = (*file)->number();
+  // As it was before: what is lost from now on may be this.
+  const uint64_t verifier = write_verifier();
   Observed observed;
   NfsResult<size_t> written;
   store_.observe(
@@ -95,7 +97,7 @@ void NfsService::write(NfsCall& call) {
   if (!written) return;
   call.reply.u32(static_cast<uint32_t>(*written));
   call.reply.u32(stable);
-  call.reply.u64(write_verifier());
+  call.reply.u64(verifier);
 }
 
 NfsResult<size_t> NfsService::write_data(NfsCall& call, const NfsFile& file, uint64_t offset, std::string_view bytes) {
@@ -104,12 +106,11 @@ NfsResult<size_t> NfsService::write_data(NfsCall& call, const NfsFile& file, uin
   if (!S_ISREG(attributes->st_mode)) return nfs_fail(NfsStatus::inval);
   if (const auto permitted = permit_data(call, file, W_OK); !permitted) return nfs_fail(permitted.error());
   if (offset > INT64_MAX - bytes.size()) return nfs_fail(NfsStatus::fbig);
-  const auto opened = files_.open(file, NfsFileTable::Use::writing);
-  if (!opened) return nfs_fail(nfs_status_of(opened.error().number));
-  files_.note_write(file);
+  const auto change = files_.begin_change(file);
+  if (!change) return nfs_fail(nfs_status_of(change.error().number));
   std::promise<Result<size_t>> done;
-  (*opened)->data().write(offset, bytes, {.set_id = set_id_bits_after_change_by(call.caller->uid)},
-                          [&done](Result<size_t> outcome) { done.set_value(outcome); });
+  change->data().write(offset, bytes, {.set_id = set_id_bits_after_change_by(call.caller->uid)},
+                       [&done](Result<size_t> outcome) { done.set_value(outcome); });
   const Result<size_t> outcome = done.get_future().get();
   if (outcome) return *outcome;
   // What was written before, and is not durable, may have met the same end.
@@ -134,7 +135,6 @@ void NfsService::commit(NfsCall& call) {
   const InodeNumber number = (*file)->number();
   Observed observed;
   NfsResult<> synced;
-  uint64_t verifier = 0;
   store_.observe(
       std::span(&number, 1),
       [&] {
@@ -143,15 +143,15 @@ void NfsService::commit(NfsCall& call) {
           synced = nfs_fail(attributes ? NfsStatus::inval : NfsStatus::stale);
           return;
         }
-        // As it was before: what is lost meanwhile is not covered.
-        verifier = write_verifier();
         synced = permit_data(call, **file, W_OK);
         if (synced) synced = make_durable(**file, false);
       },
       std::span(&observed, 1));
   call.reply.u32(static_cast<uint32_t>(synced ? NfsStatus::ok : synced.error()));
   write_wcc(call, observed);
-  if (synced) call.reply.u64(verifier);
+  // As it is afterwards: another client's COMMIT may have been told of a loss, and the verifier be another, just before
+  // this one found that all is well.
+  if (synced) call.reply.u64(write_verifier());
 }
 
 }  // namespace sluice

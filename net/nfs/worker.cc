@@ -67,11 +67,20 @@ void NfsWorker::went_away(const std::shared_ptr<NfsSession>& session) {
 void NfsWorker::sweep() {
   const std::vector<std::shared_ptr<NfsSession>> sessions(sessions_.begin(), sessions_.end());
   for (const auto& session : sessions) session->check_deadline();
-  shared_->pool->submit([shared = shared_] {
-    const BackingCall call(shared->options.health, BackingUser::nfs, BackingUse::change);
-    shared->service.files().close_idle();
-  });
+  close_idle_files();
   loop_->call_after(kSweepInterval, [this] { sweep(); });
+}
+
+// One at a time: while the backing hangs they must not fill the pool's queue. None that has nothing to do: it would
+// look like a call that came back from the backing.
+void NfsWorker::close_idle_files() {
+  if (!shared_->service.files().has_idle() || shared_->is_closing_idle.exchange(true)) return;
+  const bool taken = shared_->pool->submit([shared = shared_] {
+    const BackingCall call(shared->options.health, BackingUser::nfs, BackingUse::look);
+    shared->service.files().close_idle();
+    shared->is_closing_idle = false;
+  });
+  if (!taken) shared_->is_closing_idle = false;
 }
 
 void NfsWorker::drain(std::chrono::nanoseconds timeout) {

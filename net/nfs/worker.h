@@ -47,6 +47,7 @@ struct NfsShared {
   NfsService service;
   ReplyCache replies;
   NfsCounters counters;
+  std::atomic<bool> is_closing_idle{false};
   std::unique_ptr<WorkerPool> pool;  // for what may block; ends before the rest
 };
 
@@ -73,6 +74,7 @@ class NfsWorker {
   void start();
   void accept(UniqueFd socket);
   void sweep();
+  void close_idle_files();
   void begin_drain(std::chrono::nanoseconds timeout);
   void close_all();
 

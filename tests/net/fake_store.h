@@ -37,7 +37,7 @@ struct FakeFile {
   char byte_at(uint64_t offset) const { return static_cast<char>((offset * 31 + (offset >> 12) * 7 + size) & 0xff); }
 };
 
-class FakeStore final : public Store {
+class FakeStore : public Store {
  public:
   explicit FakeStore(uint32_t slabs = 16)
       : arena_(std::move(*Arena::create({.slabs_max = slabs, .proof = ReleaseProof::replace}))) {}
@@ -60,8 +60,8 @@ class FakeStore final : public Store {
     ASSERT(arena_->allocate(pages, runs) == pages);
     uint64_t offset = 0;
     for (const FrameRun& run : runs) {
-      for (uint32_t i = 0; i < run.count * kPageSize; ++i, ++offset)
-        arena_->address(run.first)[i] = file->byte_at(offset);
+      char* const bytes = arena_->address(run.first);
+      for (uint32_t i = 0; i < run.count * kPageSize; ++i, ++offset) bytes[i] = file->byte_at(offset);
       file->pages.append(run);
     }
     FakeFile& result = *file;
@@ -133,8 +133,8 @@ class FakeStore final : public Store {
   std::atomic<int> open_files{0};
   std::atomic<uint64_t> reads{0};
 
- private:
-  class Data final : public FileData, public std::enable_shared_from_this<Data> {
+ protected:
+  class Data : public FileData, public std::enable_shared_from_this<Data> {
    public:
     Data(FakeStore* store, FakeFile* file) : store_(store), file_(file) {}
     class Watch final : public ChangeWatch {
@@ -206,6 +206,10 @@ class FakeStore final : public Store {
     bool needs_tidy() const override { return false; }
     void drop_idle() override {}
 
+   protected:
+    FakeStore* const store_;
+    FakeFile* const file_;
+
    private:
     Result<FileSlice> slice(uint64_t offset, uint64_t length) {
       if (file_->read_error != 0) return fail(file_->read_error);
@@ -232,11 +236,10 @@ class FakeStore final : public Store {
       }
     }
 
-    FakeStore* const store_;
-    FakeFile* const file_;
     LeftStreams left_streams_;
   };
 
+ private:
   // Files and directories below a path, and those of add_many.
   class Entries final : public PathListing {
    public:
