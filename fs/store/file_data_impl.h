@@ -8,6 +8,7 @@
 #include "cache/mutex.h"
 #include "cache/unique_fd.h"
 #include "fs/store/coroutine.h"
+#include "fs/store/error_asks.h"
 #include "fs/store/file_data.h"
 #include "fs/store/prepared_write.h"
 #include "fs/store/range_lock.h"
@@ -162,7 +163,7 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   std::atomic<uint64_t> looks_{0};
   std::atomic<bool> pinned_{false};
 
-  Mutex asking_mutex_;  // held while the kernel is asked for errors, until they are noted; before mutex_
+  ErrorAsks asks_;
   mutable Mutex mutex_{Mutex::Spins::yes};                     // leaf
   std::unique_ptr<ChangeWatches> watches_ GUARDED_BY(mutex_);  // while there are any, or changes under way
   State state_ GUARDED_BY(mutex_);

@@ -2,9 +2,9 @@
 // the PageCache is written back.
 //
 // On a file system of this machine any descriptor asks for the whole file. It is the same one each time, since the
-// kernel tells every descriptor of an error once, and we tell all opens by ourselves. One asks after the other: the next
-// finds all well, and must not say so before the error is noted. Behind a network or a FUSE server the descriptors that
-// wrote are asked: there what was written through one may wait for that one's fsync or close.
+// kernel tells every descriptor of an error once, and we tell all opens by ourselves. Who finds all well must not say
+// so before others have noted an error (error_asks.h). Behind a network or a FUSE server the descriptors that wrote are
+// asked: there what was written through one may wait for that one's fsync or close.
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
@@ -59,7 +59,7 @@ Result<void> FileDataImpl::sync_changes(bool data_only) {
   for (const SharedFd& fd : fds) {
     if (!fd) return fail(EBADF);
     TRY(context_.admit(BackingUse::change));
-    MutexLock turn(&asking_mutex_);
+    const ErrorAsks::Ask ask(&asks_);
     if ((data_only ? ::fdatasync(fd->get()) : ::fsync(fd->get())) == 0) continue;
     error = errno;
     note_write_error(error);
@@ -119,7 +119,7 @@ void FileDataImpl::flush_changes() {
     fds = write_fds();
   }
   for (const SharedFd& fd : fds) {
-    MutexLock turn(&asking_mutex_);
+    const ErrorAsks::Ask ask(&asks_);
     if (const int error = close_a_copy(fd->get())) note_write_error(error);
   }
   MutexLock lock(&mutex_);
@@ -162,7 +162,7 @@ void FileDataImpl::write_back(int fd, const ByteRange& bytes) {
   constexpr unsigned kWriteAndWait = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
   const auto offset = static_cast<off_t>(bytes.offset);
   {
-    MutexLock turn(&asking_mutex_);  // whoever is told of an error is the only one
+    const ErrorAsks::Ask ask(&asks_);  // whoever is told of an error is the only one
     if (::sync_file_range(fd, offset, length_of(bytes), kWriteAndWait) != 0) note_write_error(errno);
   }
   ::posix_fadvise(fd, offset, length_of(bytes), POSIX_FADV_DONTNEED);
