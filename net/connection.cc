@@ -49,7 +49,7 @@ void Connection::close_gently() {
   }
   ::shutdown(socket_.get(), SHUT_WR);
   lingering_ = true;
-  input_ = {};
+  std::string().swap(input_);
   if (paused_) loop().start(id_);
   set_deadline(kLingerTime);
 }
@@ -88,7 +88,7 @@ void Connection::consume_input() {
     in_input_ = false;
     if (closed() || lingering_) return;
     input_.erase(0, consumed);
-    if (input_.empty()) input_ = {};
+    if (input_.empty()) std::string().swap(input_);  // with its memory
   }
   balance_input();
 }

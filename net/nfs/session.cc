@@ -171,7 +171,7 @@ size_t NfsSession::take_calls(std::string_view bytes) {
       continue;
     }
     handle(record);
-    record_.clear();
+    std::string().swap(record_);  // with its memory: few clients send calls in several fragments
   }
   in_input_loop_ = false;
   flush();
