@@ -91,7 +91,7 @@ Result<std::shared_ptr<OpenFile>> NfsFileTable::open(const NfsFile& file, Use us
       --surplus;
     }
   }
-  close(too_many);
+  for (const InodeNumber number : too_many) close(number);
   return result;
 }
 
@@ -159,6 +159,8 @@ NfsFileTable::Opened NfsFileTable::take_out(InodeNumber number) {
 
 // Unless it is used meanwhile: then somebody else's turn comes.
 void NfsFileTable::close(InodeNumber number) {
+  const auto attributes = store_.getattr(number);
+  const bool has_name = !attributes || attributes->values.st_nlink > 0;  // else nobody can ask for what was written
   std::optional<SyncBegin> unsynced;
   Opened closed;  // with no lock held
   {
@@ -166,7 +168,7 @@ void NfsFileTable::close(InodeNumber number) {
     const auto found = open_.find(number);
     if (found == open_.end() || found->second.users > 0) return;
     Opened& opened = found->second;
-    if (opened.synced == opened.changes) {
+    if (opened.synced == opened.changes || !has_name) {
       closed = take_out(number);
       return;
     }
@@ -179,8 +181,12 @@ void NfsFileTable::close(InodeNumber number) {
   if (opened.users == 0 && opened.changes == changes) closed = take_out(number);
 }
 
-void NfsFileTable::close(std::span<const InodeNumber> numbers) {
-  for (const InodeNumber number : numbers) close(number);
+// Each is a call of its own for who watches the backing: many together would look like one that hangs.
+void NfsFileTable::close_unasked(std::span<const InodeNumber> numbers) {
+  for (const InodeNumber number : numbers) {
+    const BackingCall call(options_.health, BackingUser::nfs, BackingUse::look);
+    close(number);
+  }
 }
 
 std::vector<InodeNumber> NfsFileTable::idle_files() const {
@@ -200,7 +206,7 @@ bool NfsFileTable::has_idle() const {
 }
 
 void NfsFileTable::close_idle() {
-  close(idle_files());
+  close_unasked(idle_files());
 }
 
 void NfsFileTable::clear() {
@@ -209,11 +215,17 @@ void NfsFileTable::clear() {
     MutexLock lock(&open_mutex_);
     all.assign(open_lru_.begin(), open_lru_.end());
   }
-  close(all);
+  close_unasked(all);
   Lru gone;
-  MutexLock lock(&mutex_);
-  by_handle_.clear();
-  gone.swap(lru_);
+  {
+    MutexLock lock(&mutex_);
+    by_handle_.clear();
+    gone.swap(lru_);
+  }
+  for (; !gone.empty(); gone.pop_front()) {
+    const BackingCall call(options_.health, BackingUser::nfs, BackingUse::look);
+    gone.front().reset();
+  }
 }
 
 size_t NfsFileTable::size() const {

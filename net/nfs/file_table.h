@@ -24,6 +24,7 @@
 
 #include "cache/clock.h"
 #include "cache/mutex.h"
+#include "fs/store/backing_health.h"
 #include "fs/store/store.h"
 
 namespace sluice {
@@ -55,7 +56,8 @@ struct NfsFileTableOptions {
   size_t open_max = 1024;
   std::chrono::nanoseconds open_idle = std::chrono::seconds(5);  // after the last call, then a file is closed
   const Clock* clock = &system_clock();
-  std::function<void()> on_lost;  // something that was written is not on the disk. Any thread
+  BackingHealth* health = nullptr;  // watches what is closed by nobody's call. Outlives the table
+  std::function<void()> on_lost;    // something that was written is not on the disk. Any thread
 };
 
 class NfsFileTable {
@@ -100,7 +102,7 @@ class NfsFileTable {
   // fsync(2) of what was written. Calls `on_lost` before it returns an error, and before anybody's `sync` can succeed
   // after it: whoever finds none afterwards has heard of it.
   Result<void> sync(const NfsFile& file, bool data_only);
-  // These may block, too. The file lost a name, perhaps its last: its space must come back.
+  // These may block, too. The file lost a name: if that was its last, its space must come back.
   void close(InodeNumber number);
   // Closes what was not used for a while.
   void close_idle();
@@ -134,7 +136,7 @@ class NfsFileTable {
   void end_change(InodeNumber number);
   void note_use(Opened& opened) REQUIRES(open_mutex_);
   std::vector<InodeNumber> idle_files() const;
-  void close(std::span<const InodeNumber> numbers);
+  void close_unasked(std::span<const InodeNumber> numbers);
   Opened take_out(InodeNumber number) REQUIRES(open_mutex_);
 
   Store& store_;

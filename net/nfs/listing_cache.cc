@@ -1,6 +1,7 @@
 #include "net/nfs/listing_cache.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace sluice {
@@ -59,6 +60,16 @@ void NfsListingCache::erase(Items::iterator item, Items& gone) {
   entries_ -= entries_of(*item->listing);
   index_.erase(item->key);
   gone.splice(gone.end(), items_, item);
+}
+
+void NfsListingCache::drop_directory(InodeNumber directory) {
+  Items gone;
+  MutexLock lock(&mutex_);
+  for (auto item = items_.begin(); item != items_.end();) {
+    const auto next = std::next(item);
+    if (item->key.directory == directory) erase(item, gone);
+    item = next;
+  }
 }
 
 size_t NfsListingCache::entries() const {

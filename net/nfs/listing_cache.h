@@ -45,6 +45,8 @@ class NfsListingCache {
   // Null: none that is good.
   std::shared_ptr<const NfsListing> find(const NfsListingKey& key);
   void insert(const NfsListingKey& key, NfsListing listing);
+  // A name of this directory is gone: its file must not be held on to.
+  void drop_directory(InodeNumber directory);
   void clear();
   size_t entries() const;  // kept
 

@@ -261,14 +261,27 @@ void NfsService::remove_entry(NfsCall& call, NfsProcedure procedure) {
           removed = nfs_fail(nfs_status_of(outcome.error().number));
         }
         if (!entry) return;
-        if (outcome) files_.close(entry->number);
         call.announcements.push_back({entry->number, {}});
-        store_.forget(entry->number, 1);
+        let_go(number, *entry, outcome.has_value());
       },
       std::span(&observed, 1));
   call.announcements.push_back({number, std::string(name)});
   call.reply.u32(static_cast<uint32_t>(removed ? NfsStatus::ok : removed.error()));
   write_wcc(call, observed);
+}
+
+// Takes over the entry's reference. If that was the file's last name, its space comes back when nobody holds it.
+void NfsService::let_go(InodeNumber directory, const Entry& entry, bool lost_name) {
+  const InodeNumber number = entry.number;
+  const auto file = file_of_entry(entry);
+  if (!lost_name) return;
+  listings_.drop_directory(directory);
+  const auto attributes = store_.getattr(number);
+  if (file && attributes && attributes->values.st_nlink == 0) {
+    files_.erase(*file);
+  } else {
+    files_.close(number);
+  }
 }
 
 void NfsService::rename(NfsCall& call) {
@@ -299,9 +312,8 @@ void NfsService::rename(NfsCall& call) {
           if (renamed && numbers[0] != numbers[1]) renamed = sync_names(call, **from);
         }
         if (!replaced) return;
-        if (outcome) files_.close(replaced->number);
         call.announcements.push_back({replaced->number, {}});
-        store_.forget(replaced->number, 1);
+        let_go(numbers[1], *replaced, outcome.has_value());
       },
       observed);
   call.announcements.push_back({numbers[0], std::string(name)});

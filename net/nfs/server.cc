@@ -51,7 +51,6 @@ class Server final : public NfsServer {
     for (const auto& worker : workers_) worker->drain(drain_timeout);
     for (std::thread& thread : threads_) thread.join();
     threads_.clear();
-    const BackingCall call(shared_.options.health, BackingUser::nfs, BackingUse::look);  // files are fsynced
     shared_.service.stop();
   }
 

@@ -108,6 +108,7 @@ class NfsService {
   NfsResult<Entry> make_exclusive(NfsCall& call, const NfsFile& directory, std::string_view name,
                                   std::string_view verifier);
   void remove_entry(NfsCall& call, NfsProcedure procedure);
+  void let_go(InodeNumber directory, const Entry& entry, bool lost_name);
   NfsResult<Entry> finish_new(NfsCall& call, Result<Entry> made, SetAttributes rest);
   // Data.
   void write(NfsCall& call);

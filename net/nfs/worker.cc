@@ -76,7 +76,6 @@ void NfsWorker::sweep() {
 void NfsWorker::close_idle_files() {
   if (!shared_->service.files().has_idle() || shared_->is_closing_idle.exchange(true)) return;
   const bool taken = shared_->pool->submit([shared = shared_] {
-    const BackingCall call(shared->options.health, BackingUser::nfs, BackingUse::look);
     shared->service.files().close_idle();
     shared->is_closing_idle = false;
   });

@@ -38,7 +38,10 @@ struct NfsCounters {
 struct NfsShared {
   NfsShared(Store* exported, NfsOptions chosen)
       : store(*exported),
-        options(std::move(chosen)),
+        options([&] {
+          chosen.files.health = chosen.health;
+          return std::move(chosen);
+        }()),
         service(exported, options.key, options.files),
         replies(options.replies_max, options.reply_lifetime, options.clock) {}
 

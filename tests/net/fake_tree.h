@@ -47,6 +47,8 @@ class FakeTree final : public FakeStore {
     return sum;
   }
 
+  uint64_t references_of(InodeNumber number) { return references_[number]; }
+
   bool knows = false;
   int fsync_error = 0;                 // once
   int write_error = 0;                 // from now on

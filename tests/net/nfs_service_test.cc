@@ -117,6 +117,24 @@ TEST_CASE("nfs service: nothing is left of what clients used", "[net][nfs]") {
   CHECK(place.tree.open_files == 0);
 }
 
+TEST_CASE("nfs service: what is removed is held by nobody", "[net][nfs]") {
+  Place place;
+  const InodeNumber file = place.tree.make(kRootInode, "file", S_IFREG | 0644);
+  place.write(file);
+  place.tree.knows = true;  // so that the listing is kept
+  XdrWriter list;
+  list.opaque(place.handles.seal("")).u64(0).u64(0).u32(4096).u32(4096);
+  CHECK(status_of(place.run(NfsProcedure::readdirplus, std::move(list))) == 0);
+  CHECK(place.tree.references_of(file) > 0);
+  const uint64_t fsyncs = place.tree.fsyncs;
+  XdrWriter arguments;
+  arguments.opaque(place.handles.seal("")).opaque("file");
+  CHECK(status_of(place.run(NfsProcedure::remove, std::move(arguments))) == 0);
+  CHECK(place.tree.references_of(file) == 0);
+  CHECK(place.tree.open_files == 0);
+  CHECK(place.tree.fsyncs == fsyncs);
+}
+
 TEST_CASE("nfs service: only clients that may use the export hear of who mounted it", "[net][nfs]") {
   Place place;
   const auto dump = [&](const NfsClientOptions* options) {
