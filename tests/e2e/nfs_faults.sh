@@ -159,7 +159,7 @@ assert wrote.status == "NOSPC", wrote.status
 assert wrote.wcc.after.size >= at
 expect(one.getattr(file), "OK")
 expect(one.remove(root, b"ballast"), "OK")
-for _ in range(100):  # what was removed is given back a little later
+for _ in range(100):  # the file system gives it back a little later
     again = one.write(file, 1000, data[:100_000], FILE_SYNC)
     if again.status == "OK":
         break
