@@ -8,10 +8,10 @@
 #include "cache/mutex.h"
 #include "cache/unique_fd.h"
 #include "fs/store/coroutine.h"
-#include "fs/store/error_asks.h"
 #include "fs/store/file_data.h"
 #include "fs/store/prepared_write.h"
 #include "fs/store/range_lock.h"
+#include "fs/store/sync_rounds.h"
 
 namespace sluice {
 
@@ -139,6 +139,7 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   // Asking the backing what became of changes.
   std::vector<SharedFd> write_fds() const REQUIRES(mutex_);
   Result<void> sync_changes(bool data_only);
+  void sync_round(bool data_only);
   bool needs_flush() const;
   void flush_changes();
   void note_residue(const ByteRange& bytes, bool may_wait);
@@ -163,7 +164,7 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   std::atomic<uint64_t> looks_{0};
   std::atomic<bool> pinned_{false};
 
-  ErrorAsks asks_;
+  SyncRounds sync_rounds_;
   mutable Mutex mutex_{Mutex::Spins::yes};                     // leaf
   std::unique_ptr<ChangeWatches> watches_ GUARDED_BY(mutex_);  // while there are any, or changes under way
   State state_ GUARDED_BY(mutex_);

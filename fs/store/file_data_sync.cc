@@ -2,9 +2,9 @@
 // the PageCache is written back.
 //
 // On a file system of this machine any descriptor asks for the whole file. It is the same one each time, since the
-// kernel tells every descriptor of an error once, and we tell all opens by ourselves. Who finds all well must not say
-// so before others have noted an error (error_asks.h). Behind a network or a FUSE server the descriptors that wrote are
-// asked: there what was written through one may wait for that one's fsync or close.
+// kernel tells every descriptor of an error once, and we tell all opens by ourselves; one thread at a time asks
+// (sync_rounds.h). Behind a network or a FUSE server the descriptors that wrote are asked: there what was written
+// through one may wait for that one's fsync or close.
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
@@ -47,6 +47,14 @@ std::vector<SharedFd> FileDataImpl::write_fds() const {
 }
 
 Result<void> FileDataImpl::sync_changes(bool data_only) {
+  if (!any_fd()) return fail(EBADF);
+  TRY(context_.admit(BackingUse::change));
+  sync_rounds_.together(data_only, [this](bool only) { sync_round(only); });
+  return {};
+}
+
+// For all who wait, each of whom has the file open.
+void FileDataImpl::sync_round(bool data_only) {
   std::vector<SharedFd> fds;
   uint32_t changes = 0;
   {
@@ -57,16 +65,12 @@ Result<void> FileDataImpl::sync_changes(bool data_only) {
   }
   int error = 0;
   for (const SharedFd& fd : fds) {
-    if (!fd) return fail(EBADF);
-    TRY(context_.admit(BackingUse::change));
-    const ErrorAsks::Ask ask(&asks_);
     if ((data_only ? ::fdatasync(fd->get()) : ::fsync(fd->get())) == 0) continue;
     error = errno;
     note_write_error(error);
   }
   MutexLock lock(&mutex_);
   if (error == 0) synced_changes_ = changes;
-  return {};
 }
 
 Result<void> FileDataImpl::tell_write_error(WriteErrors::Told* told) {
@@ -119,8 +123,9 @@ void FileDataImpl::flush_changes() {
     fds = write_fds();
   }
   for (const SharedFd& fd : fds) {
-    const ErrorAsks::Ask ask(&asks_);
-    if (const int error = close_a_copy(fd->get())) note_write_error(error);
+    sync_rounds_.alone([&] {
+      if (const int error = close_a_copy(fd->get())) note_write_error(error);
+    });
   }
   MutexLock lock(&mutex_);
   flushed_changes_ = changes;
@@ -161,10 +166,9 @@ void FileDataImpl::write_back_residue() {
 void FileDataImpl::write_back(int fd, const ByteRange& bytes) {
   constexpr unsigned kWriteAndWait = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
   const auto offset = static_cast<off_t>(bytes.offset);
-  {
-    const ErrorAsks::Ask ask(&asks_);  // whoever is told of an error is the only one
+  sync_rounds_.alone([&] {
     if (::sync_file_range(fd, offset, length_of(bytes), kWriteAndWait) != 0) note_write_error(errno);
-  }
+  });
   ::posix_fadvise(fd, offset, length_of(bytes), POSIX_FADV_DONTNEED);
 }
 
