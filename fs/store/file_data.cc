@@ -82,7 +82,7 @@ bool FileDataImpl::open_unasked(bool for_writing) {
 
 bool FileDataImpl::open_cached(const Stamp* seen) {
   MutexLock lock(&mutex_);
-  if (!state_.known || state_.stamp.size > kSmallFileMax || cached_->blocks() == 0) return false;
+  if (!state_.known || size_locked() > kSmallFileMax || cached_->blocks() == 0) return false;
   if (seen != nullptr) {
     if (state_.changes_under_way > 0 || *seen != state_.stamp) return false;
     if (!state_.trustworthy || state_.cache_is_doubtful) return false;
@@ -112,11 +112,21 @@ Result<bool> FileDataImpl::open_descriptors(int path_fd, bool for_writing) {
 
 void FileDataImpl::close(bool for_writing) {
   if (for_writing) flush_changes();
+  bool is_useless = false, is_replaced = false;
   SharedFd direct, buffered, reader;  // closed outside the lock
+  {
+    MutexLock lock(&mutex_);
+    is_useless = removed_ && opens_ == 1;
+    is_replaced = for_writing && std::exchange(was_emptied_, false);
+  }
+  if (is_useless) discard_dirty();
+  // Programs that replace a file's content this way expect it to reach the disk soon, as file systems see to.
+  if (is_replaced && dirty_ != nullptr) context_.write_back->hurry(this);
+  const bool keeps_writing = is_dirty();
   MutexLock lock(&mutex_);
   ASSERT(opens_ > 0);
   opens_--;
-  if (for_writing && --writers_ == 0) {
+  if (for_writing && --writers_ == 0 && !keeps_writing) {
     direct.swap(direct_fd_);
     // What is left in the PageCache can be dropped through any descriptor.
     if (!residue_.any || read_fd_) buffered.swap(buffered_fd_);
@@ -132,11 +142,13 @@ void FileDataImpl::close(bool for_writing) {
 }
 
 void FileDataImpl::close_idle() {
-  SharedFd reader, buffered;
+  SharedFd reader, buffered, direct;
+  if (is_dirty()) return;
   MutexLock lock(&mutex_);
   if (opens_ > 0) return;
   reader.swap(read_fd_);
   buffered.swap(buffered_fd_);
+  direct.swap(direct_fd_);
   if (counted_idle_) context_.idle_descriptors.fetch_sub(1);
   counted_idle_ = false;
 }
@@ -179,7 +191,18 @@ void FileDataImpl::tidy() {
 
 FileVersion FileDataImpl::version() const {
   MutexLock lock(&mutex_);
-  return {state_.stamp, state_.trustworthy && !state_.cache_is_doubtful};
+  FileVersion version{state_.stamp, state_.trustworthy && !state_.cache_is_doubtful && !delayed_.any};
+  if (delayed_.any) {
+    version.stamp.size = delayed_.size;
+    version.stamp.mtime_ns = delayed_.mtime_ns;
+    version.stamp.ctime_ns = delayed_.ctime_ns;
+  }
+  return version;
+}
+
+Stamp FileDataImpl::backing_stamp() const {
+  MutexLock lock(&mutex_);
+  return state_.stamp;
 }
 
 uint32_t FileDataImpl::generation() const {
@@ -189,7 +212,7 @@ uint32_t FileDataImpl::generation() const {
 
 uint64_t FileDataImpl::size() const {
   MutexLock lock(&mutex_);
-  return state_.stamp.size;
+  return size_locked();
 }
 
 class FileDataImpl::OwnWatch final : public ChangeWatch {
@@ -234,7 +257,8 @@ void FileDataImpl::adopt(const Stamp& seen, uint64_t look) {
 // to have changed, so no reply under way is broken off.
 bool FileDataImpl::judge(const Stamp& seen, uint64_t look) {
   if (look <= state_.look) return false;
-  const bool changed = state_.known && seen != state_.stamp;
+  const bool changed = state_.known && seen != state_.stamp && (!has_dirty_pages() || is_conflict(seen));
+  if (changed && has_dirty_pages()) set_dirty_aside();
   if (state_.known && !state_.trustworthy) state_.cache_is_doubtful = true;
   adopt(seen, look);
   if (!changed) return false;
@@ -266,17 +290,22 @@ Result<bool> FileDataImpl::revalidate() {
   return true;
 }
 
+// True: there is no other.
+bool FileDataImpl::join_changes(const ByteRange& bytes, SetIdBits set_id) {
+  const bool alone = state_.changes_under_way++ == 0;
+  if (alone) state_.clears_set_id = false;
+  if (set_id == SetIdBits::clear) state_.clears_set_id = true;
+  if (!watches_) watches_ = std::make_unique<ChangeWatches>();
+  watches_->begin(bytes);
+  return alone;
+}
+
 // An own change begins: what the backing shows now must still be what we believe, else somebody else was here.
 Result<void> FileDataImpl::begin_change(int fd, const ByteRange& bytes, SetIdBits set_id) {
   if (context_.changes != nullptr) context_.changes->count_begin(change_key(number_));
   {
     MutexLock lock(&mutex_);
-    const bool alone = state_.changes_under_way++ == 0;
-    if (alone) state_.clears_set_id = false;
-    if (set_id == SetIdBits::clear) state_.clears_set_id = true;
-    if (!watches_) watches_ = std::make_unique<ChangeWatches>();
-    watches_->begin(bytes);
-    if (!alone) return {};
+    if (!join_changes(bytes, set_id)) return {};
     state_.set_id_bits = 0;
   }
   const uint64_t look = next_look();
@@ -289,6 +318,7 @@ Result<void> FileDataImpl::begin_change(int fd, const ByteRange& bytes, SetIdBit
       end_watched_change(bytes);
       return tl::unexpected(seen.error());
     }
+    state_.mode = seen->stx_mode;
     state_.set_id_bits = seen->stx_mode & (S_ISUID | S_ISGID);
     foreign = judge(stamp_of(*seen), look);
   }
@@ -307,12 +337,16 @@ void FileDataImpl::end_watched_change(const ByteRange& bytes) {
 void FileDataImpl::end_change(int fd, const ByteRange& bytes) {
   count_change();
   const uint64_t look = next_look();
-  const auto seen = read_stamp(fd);
+  const auto seen = read_statx(fd);
   MutexLock lock(&mutex_);
   state_.changes_under_way--;
   end_watched_change(bytes);
   if (!bytes.empty()) changes_++;
-  if (seen && look > state_.look) adopt(*seen, look);
+  if (seen && look > state_.look) {
+    state_.mode = seen->stx_mode;
+    adopt(stamp_of(*seen), look);
+  }
+  if (delayed_.any) update_delayed(!bytes.empty());
 }
 
 std::shared_ptr<FileData> FileData::create(InodeNumber number, FileDataContext* context) {

@@ -13,6 +13,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string_view>
@@ -29,6 +30,7 @@
 #include "fs/store/change_watch.h"
 #include "fs/store/types.h"
 #include "fs/store/version.h"
+#include "fs/store/write_back.h"
 #include "fs/store/write_errors.h"
 
 namespace sluice {
@@ -48,6 +50,10 @@ struct FileDataContext {
   std::atomic<uint32_t> idle_descriptors{0};   // kept by files that nobody has open
   uint32_t idle_descriptors_max = 64;
   ChangeCounts* changes = nullptr;  // may be null
+  WriteBack* write_back = nullptr;  // none: writes reach the backing before they are answered
+  bool reserves_space = false;      // for delayed writes: what fallocate(2) allocated can be written whatever happens
+  // Makes a file beside this one, for what somebody else's change left no place for; `fill` gets its descriptor.
+  std::function<Result<void>(InodeNumber number, const std::function<Result<void>(int fd)>& fill)> keep_conflict;
 
   // Before calls of the backing. Errors: ETIMEDOUT, it hangs.
   Result<void> admit(BackingUse use) const {
@@ -102,6 +108,9 @@ class FileData {
   virtual Result<bool> revalidate() = 0;
   virtual FileVersion version() const = 0;
   virtual uint64_t size() const = 0;
+  virtual Stamp backing_stamp() const = 0;  // what the backing is believed to show; `version` is what readers see
+  // Puts what delayed writes changed into attributes that the backing gave.
+  virtual void show(struct ::statx* attributes) const = 0;
   // Watches from now on: to be made before `version` is asked. The file outlives it.
   virtual std::unique_ptr<ChangeWatch> watch() = 0;
 
@@ -143,6 +152,22 @@ class FileData {
   // Who has the file open is to be cut off: what was written and not yet fsynced is.
   virtual void sync_unsynced() = 0;
   virtual int untold_write_error() const = 0;  // 0: none
+
+  // Delayed writes; see write_back.h. What is dirty now is given to the backing, which may still lose it.
+  virtual Result<void> write_back() = 0;
+  // fsync: what the backing has accepted is durable, or dirty again.
+  virtual Result<void> sync_written() = 0;
+  // The same by somebody who asks the backing for many files at once: first the count, then `synced` with it.
+  virtual uint64_t written_count() const = 0;
+  virtual void synced(uint64_t written_count) = 0;
+  virtual bool is_dirty() const = 0;                                        // or unsynced
+  virtual std::optional<std::chrono::nanoseconds> dirty_since() const = 0;  // none: not dirty
+  // Its last name is gone: what is dirty is of no use to anybody but those who have it open.
+  virtual void removed() = 0;
+  // The last attempt to write what is dirty failed.
+  virtual bool writing_fails() const = 0;
+  // Gives up what the backing does not have. Returns the bytes lost.
+  virtual uint64_t drop_dirty() = 0;
 
   // What an administrator does to the cache. Needs an open.
   // However large the file is, its pages are kept like any other's from now on.

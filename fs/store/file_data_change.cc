@@ -48,6 +48,10 @@ Result<void> FileDataImpl::change(const ByteRange& bytes, SetIdBits set_id, Call
     fd = buffered_fd_;
   }
   if (!fd) return fail(EBADF);
+  {
+    MutexLock lock(&mutex_);
+    reserved_.clear();
+  }
   TRY(begin_change(fd->get(), bytes, set_id));
   context_.cache->begin_change(*cached_, range);
   Result<void> outcome;
@@ -67,8 +71,17 @@ Result<void> FileDataImpl::truncate(uint64_t size, SetIdBits set_id) {
   TRY(context_.admit(BackingUse::change));
   const uint64_t first = std::min(size, this->size());
   const HeldRange held(range_lock_, from_byte(first));
-  return change({first, UINT64_MAX}, set_id, [size](int fd) -> Result<void> {
+  // What is cut off need not have found room before.
+  if (const auto settled = settle(from_byte(first)); !settled) {
+    if (size >= this->size()) return settled;
+    dirty_->discard(from_byte(first));
+    dirty_->await_idle(from_byte(first));
+  }
+  return change({first, UINT64_MAX}, set_id, [this, size](int fd) -> Result<void> {
     if (::ftruncate(fd, static_cast<off_t>(size)) != 0) return fail(errno);
+    MutexLock lock(&mutex_);
+    delayed_.size = size;
+    was_emptied_ = was_emptied_ || size == 0;
     return {};
   });
 }
@@ -83,6 +96,7 @@ Result<void> FileDataImpl::allocate(const Allocation& allocation) {
   const bool zeroes = (allocation.mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) != 0;
   const ByteRange changed{allocation.offset, allocation.offset + (zeroes ? allocation.length : 0)};
   const HeldRange held(range_lock_, range);
+  TRY(settle(zeroes ? range : PageRange{}));
   return change(changed, allocation.set_id, [&allocation](int fd) -> Result<void> {
     const auto offset = static_cast<off_t>(allocation.offset);
     if (::fallocate(fd, allocation.mode, offset, static_cast<off_t>(allocation.length)) != 0) return fail(errno);
@@ -125,6 +139,8 @@ Result<size_t> FileDataImpl::copy_from(FileData& from, const CopiedRange& range)
     first.emplace(range_lock_, written);
     second.emplace(source.range_lock_, read);
   }
+  TRY(source.settle(read));
+  TRY(settle(written));
   size_t copied = 0;
   TRY(change({range.offset, range.offset + length}, range.set_id, [&](int fd) -> Result<void> {
     auto source_offset = static_cast<off_t>(range.source_offset);
@@ -145,6 +161,7 @@ Result<uint64_t> FileDataImpl::seek(uint64_t offset, int whence) {
   const SharedFd fd = any_fd();
   if (!fd) return fail(EBADF);
   TRY(context_.admit(BackingUse::look));
+  if (has_dirty_pages()) TRY(write_dirty(kWholeFile, dirty_->now()));
   const off_t found = ::lseek(fd->get(), static_cast<off_t>(offset), whence);  // nobody uses the descriptor's position
   if (found < 0) return fail(errno);
   return static_cast<uint64_t>(found);
@@ -152,9 +169,18 @@ Result<uint64_t> FileDataImpl::seek(uint64_t offset, int whence) {
 
 Result<void> FileDataImpl::change_attributes(Callback<Result<void>()> change, int path_fd) {
   TRY(begin_change(path_fd, {}));
+  const auto before = has_dirty_pages() ? read_stamp(path_fd) : fail(ENODATA);
   const Result<void> outcome = change();
+  if (before) note_mtime(*before, read_stamp(path_fd));
   end_change(path_fd, {});
   return outcome;
+}
+
+// Of a file with dirty pages the time that somebody gave it is the one to give it again when they are written.
+void FileDataImpl::note_mtime(const Stamp& before, const Result<Stamp>& after) {
+  if (!after || before.mtime_ns == after->mtime_ns) return;
+  MutexLock lock(&mutex_);
+  delayed_.mtime_ns = after->mtime_ns;
 }
 
 }  // namespace sluice

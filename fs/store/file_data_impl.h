@@ -1,10 +1,14 @@
 // The one FileData. Its parts: file_data.cc descriptors and versions; file_data_io.cc reading and writing;
-// file_data_change.cc changes by other calls than write; file_data_sync.cc what the backing says of them later.
+// file_data_back.cc delayed writes; file_data_change.cc changes by other calls than write; file_data_sync.cc what the
+// backing says of them later.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
+#include "cache/dirty_pages.h"
 #include "cache/mutex.h"
 #include "cache/unique_fd.h"
 #include "fs/store/coroutine.h"
@@ -24,7 +28,12 @@ Result<SharedFd> reopen(int fd, int flags);
 class FileDataImpl final : public FileData, public BlockSource, public std::enable_shared_from_this<FileDataImpl> {
  public:
   FileDataImpl(InodeNumber number, FileDataContext* context)
-      : number_(number), context_(*context), cached_(context->cache->add_file(number)) {}
+      : number_(number),
+        context_(*context),
+        cached_(context->cache->add_file(number)),
+        dirty_(context->write_back == nullptr
+                   ? nullptr
+                   : std::make_unique<DirtyPages>(&context->cache->arena(), &context->write_back->totals())) {}
   ~FileDataImpl() override { close_idle(); }
 
   Result<bool> open(int path_fd, bool for_writing) override;
@@ -34,6 +43,8 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   Result<bool> revalidate() override;
   FileVersion version() const override;
   uint64_t size() const override;
+  Stamp backing_stamp() const override;
+  void show(struct ::statx* attributes) const override;
   std::unique_ptr<ChangeWatch> watch() override;
   uint64_t read(uint64_t offset, uint64_t length, Callback<void(Result<FileSlice>)> done) override {
     return read_attempt({offset, length}, std::move(done));
@@ -54,6 +65,15 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   void note_write_error(int error) override;
   void sync_unsynced() override;
   int untold_write_error() const override;
+  Result<void> write_back() override;
+  Result<void> sync_written() override { return sync_changes(true); }
+  uint64_t written_count() const override { return dirty_->written_count(); }
+  void synced(uint64_t written_count) override;
+  bool is_dirty() const override;
+  std::optional<std::chrono::nanoseconds> dirty_since() const override;
+  void removed() override;
+  bool writing_fails() const override;
+  uint64_t drop_dirty() override;
   void want() override { context_.cache->want(*cached_); }
   void warm(uint64_t offset, uint64_t length, Callback<void(Result<uint64_t>)> done) override;
   Result<void> pin() override;
@@ -82,9 +102,21 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
     std::chrono::nanoseconds first_seen{};  // the stamp, by the monotonic clock
     uint64_t look = 0;                      // number of the look that gave the stamp
     uint32_t changes_under_way = 0;         // our own
+    mode_t mode = 0;                        // as of the last change
     // For the changes under way: the bits before the first of them, and whether one of them must clear the bits.
     mode_t set_id_bits = 0;
     bool clears_set_id = false;
+  };
+  // What readers see of writes that the backing does not show yet.
+  struct Delayed {
+    bool any = false;
+    uint64_t size = 0;
+    int64_t mtime_ns = 0;
+    int64_t ctime_ns = 0;
+  };
+  struct SetAside {  // dirty pages of a file that somebody else changed
+    std::vector<DirtyPages::Run> runs;
+    uint64_t size = 0;
   };
   struct Residue {     // what changes left in the PageCache
     bool any = false;  // tidy() sees to it
@@ -115,19 +147,57 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   }
   // `bytes` of the content are to change; none when only attributes are.
   Result<void> begin_change(int fd, const ByteRange& bytes, SetIdBits set_id = SetIdBits::clear);
+  bool join_changes(const ByteRange& bytes, SetIdBits set_id) REQUIRES(mutex_);
   void end_change(int fd, const ByteRange& bytes);
   void end_watched_change(const ByteRange& bytes) REQUIRES(mutex_);
   bool judge(const Stamp& seen, uint64_t look) REQUIRES(mutex_);
   void adopt(const Stamp& seen, uint64_t look) REQUIRES(mutex_);
+  uint64_t size_locked() const REQUIRES(mutex_) { return delayed_.any ? delayed_.size : state_.stamp.size; }
   uint64_t next_look() { return looks_.fetch_add(1) + 1; }
 
   // Writing.
   Detached write_in_order(std::unique_ptr<PreparedWrite> write, std::string appended, SetIdBits set_id,
                           Callback<void(Result<size_t>)> done);
+  void write_when_admitted(std::unique_ptr<PreparedWrite> write, std::string appended, SetIdBits set_id,
+                           Callback<void(Result<size_t>)> done);
   Detached write_disk(const PreparedWrite& write, bool may_block, Callback<void(Result<size_t>)> done);
   KnownPages merge_end(const PreparedWrite::Part& part, uint64_t old_size);
   void finish_write(PreparedWrite& write, int fd, uint64_t old_size, bool whole);
+  std::vector<KnownPages> known_pages(PreparedWrite& write, uint64_t old_size);
+  void publish(const KnownPages& known);
+  void publish_old_end(const std::vector<KnownPages>& changed, uint64_t old_size);
   void settle_set_id_bits(int fd, SetIdBits set_id);
+
+  // Delayed writes.
+  bool read_dirty(uint64_t offset, std::vector<iovec>& buffers, Callback<void(Result<size_t>)>& done);
+  std::optional<Result<size_t>> delay_write(PreparedWrite& write, SetIdBits set_id);
+  std::optional<Result<size_t>> put_dirty(const SharedFd& fd, PreparedWrite& write);
+  void note_delayed(uint64_t end);
+  void note_mtime(const Stamp& before, const Result<Stamp>& after);
+  void update_delayed(bool changed_content) REQUIRES(mutex_);
+  bool has_dirty_pages() const { return dirty_ != nullptr && dirty_->counts().kept() > 0; }
+  Result<void> reserve(const SharedFd& fd, const ByteRange& bytes);
+  bool is_reserved(const ByteRange& bytes) const REQUIRES(mutex_);
+  void add_reserved(ByteRange bytes) REQUIRES(mutex_);
+  void trim_reservation();
+  Result<void> write_dirty(PageRange range, uint64_t put_until);
+  Result<void> write_round(PageRange range, uint64_t put_until);
+  struct Landing;
+  struct WriteFds {
+    SharedFd buffered, direct;
+    bool is_direct = false;
+  };
+  WriteFds write_fds_now() const;
+  uint64_t direct_bytes(const DirtyPages::Run& run) const;
+  void submit(const WriteFds& fds, DirtyPages::Run run, const std::shared_ptr<Landing>& landing);
+  Result<size_t> write_end(const WriteFds& fds, const DirtyPages::Run& run);
+  void restore_mtime(int fd);
+  Result<void> settle(PageRange range);
+  void note_writing(const Result<void>& outcome);
+  bool is_conflict(const Stamp& seen) const REQUIRES(mutex_);
+  void set_dirty_aside() REQUIRES(mutex_);
+  Result<void> keep_set_aside();
+  void discard_dirty();
 
   // Changing. Runs `change`, which changes the content of these pages, on a descriptor for writing exact bytes. The
   // range is held.
@@ -165,12 +235,19 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   std::atomic<bool> pinned_{false};
 
   SyncRounds sync_rounds_;
+  const std::unique_ptr<DirtyPages> dirty_;                    // none: no write is delayed
   mutable Mutex mutex_{Mutex::Spins::yes};                     // leaf
   std::unique_ptr<ChangeWatches> watches_ GUARDED_BY(mutex_);  // while there are any, or changes under way
   State state_ GUARDED_BY(mutex_);
-  SharedFd read_fd_ GUARDED_BY(mutex_);      // O_DIRECT where possible
-  SharedFd direct_fd_ GUARDED_BY(mutex_);    // writing, O_DIRECT; empty where refused
-  SharedFd buffered_fd_ GUARDED_BY(mutex_);  // writing exact bytes
+  Delayed delayed_ GUARDED_BY(mutex_);
+  std::unique_ptr<SetAside> set_aside_ GUARDED_BY(mutex_);
+  std::vector<ByteRange> reserved_ GUARDED_BY(mutex_);  // apart
+  bool removed_ GUARDED_BY(mutex_) = false;
+  bool was_emptied_ GUARDED_BY(mutex_) = false;    // truncated to nothing, and not closed since
+  bool writing_fails_ GUARDED_BY(mutex_) = false;  // of delayed writes, the last time
+  SharedFd read_fd_ GUARDED_BY(mutex_);            // O_DIRECT where possible
+  SharedFd direct_fd_ GUARDED_BY(mutex_);          // writing, O_DIRECT; empty where refused
+  SharedFd buffered_fd_ GUARDED_BY(mutex_);        // writing exact bytes
   uint32_t opens_ GUARDED_BY(mutex_) = 0;
   uint32_t writers_ GUARDED_BY(mutex_) = 0;
   Residue residue_ GUARDED_BY(mutex_);

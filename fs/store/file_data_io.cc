@@ -56,7 +56,7 @@ void drop_if_buffered(int fd, const ByteRange& bytes) {
 std::optional<FileDataImpl::Slice> FileDataImpl::slice_of(uint64_t offset, uint64_t length) {
   Slice slice;
   MutexLock lock(&mutex_);
-  slice.read.size = state_.stamp.size;
+  slice.read.size = size_locked();
   slice.read.generation = state_.generation;
   if (offset >= slice.read.size || length == 0) return std::nullopt;
   slice.skip = offset % kPageSize;
@@ -119,6 +119,7 @@ void FileDataImpl::read(uint64_t offset, std::vector<iovec> buffers, IoClass io_
     direct = read_is_direct_;
   }
   if (!fd) return done(fail(EBADF));  // open for writing only
+  if (read_dirty(offset, buffers, done)) return;
   const int number = fd->get();
   const bool drops = direct && context_.may_buffer_direct_io;
   context_.disk->read(
@@ -139,12 +140,12 @@ void FileDataImpl::write(uint64_t offset, std::string_view bytes, const WriteOpt
                          Callback<void(Result<size_t>)> done) {
   if (bytes.empty()) return done(size_t{0});
   if (auto admitted = context_.admit(BackingUse::change); !admitted) return done(tl::unexpected(admitted.error()));
-  if (options.append) {  // where the end is shows only under the lock
-    write_in_order(nullptr, std::string(bytes), options.set_id, std::move(done));
-  } else {
-    auto prepared = std::make_unique<PreparedWrite>(*context_.cache, offset, bytes);
-    write_in_order(std::move(prepared), {}, options.set_id, std::move(done));
-  }
+  // Where the end is shows only under the lock.
+  auto prepared = options.append ? nullptr : std::make_unique<PreparedWrite>(*context_.cache, offset, bytes);
+  std::string appended(options.append ? bytes : std::string_view());
+  if (dirty_ != nullptr)
+    return write_when_admitted(std::move(prepared), std::move(appended), options.set_id, std::move(done));
+  write_in_order(std::move(prepared), std::move(appended), options.set_id, std::move(done));
 }
 
 Detached FileDataImpl::write_in_order(std::unique_ptr<PreparedWrite> write, std::string appended, SetIdBits set_id,
@@ -154,7 +155,21 @@ Detached FileDataImpl::write_in_order(std::unique_ptr<PreparedWrite> write, std:
   const PageRange range = write ? write->range() : kWholeFile;
   const auto ticket =
       co_await completion_of<RangeLock::Ticket>([&](auto granted) { range_lock_.acquire(range, std::move(granted)); });
+  if (dirty_ != nullptr && std::this_thread::get_id() != caller)
+    co_await completion_of<bool>(
+        [&](auto go) { context_.write_back->post([go = std::move(go)]() mutable { go(true); }); });
   if (!write) write = std::make_unique<PreparedWrite>(*context_.cache, size(), appended);
+  if (dirty_ != nullptr) {
+    std::optional<Result<size_t>> delayed = delay_write(*write, set_id);
+    if (!delayed) {
+      if (const auto settled = settle(write->range()); !settled) delayed = tl::unexpected(settled.error());
+    }
+    if (delayed) {
+      range_lock_.release(ticket);
+      done(*delayed);
+      co_return;
+    }
+  }
 
   const SharedFd fd = any_fd();
   Result<size_t> outcome = fail(EBADF);
@@ -251,27 +266,40 @@ Detached FileDataImpl::write_disk(const PreparedWrite& write, bool may_block, Ca
   done(written);
 }
 
-// Tells the cache. Pages first, then the size: nobody reads past the old end before the new bytes are there. The page
-// that held the old end goes in twice, since a read under the old size may have put it back with zeros past that end.
-void FileDataImpl::finish_write(PreparedWrite& write, int fd, uint64_t old_size, bool whole) {
+// The pages that the write changed.
+std::vector<KnownPages> FileDataImpl::known_pages(PreparedWrite& write, uint64_t old_size) {
   std::vector<KnownPages> changed;
-  if (whole) {
-    if (!write.head.empty()) changed.push_back(merge_end(write.head, old_size));
-    if (write.middle_size > 0) changed.push_back({write.middle_range(), std::move(write.middle)});
-    if (!write.tail.empty()) changed.push_back(merge_end(write.tail, old_size));
-  } else {
-    changed.push_back({write.range(), {}});
-  }
-  auto publish = [&](const KnownPages& known) {
-    if (!known.complete()) return drop(known.range);
-    context_.cache->publish(*cached_, generation(), known.range, known.pages);
-  };
-  for (const KnownPages& known : changed) publish(known);
-  end_change(fd, write.bytes());
+  if (!write.head.empty()) changed.push_back(merge_end(write.head, old_size));
+  if (write.middle_size > 0) changed.push_back({write.middle_range(), std::move(write.middle)});
+  if (!write.tail.empty()) changed.push_back(merge_end(write.tail, old_size));
+  return changed;
+}
+
+void FileDataImpl::publish(const KnownPages& known) {
+  if (!known.complete()) return drop(known.range);
+  context_.cache->publish(*cached_, generation(), known.range, known.pages);
+}
+
+// After the new size is known. The page that held the old end goes in twice, since a read under the old size may have
+// put it back with zeros past that end.
+void FileDataImpl::publish_old_end(const std::vector<KnownPages>& changed, uint64_t old_size) {
   const PageRange old_end{old_size / kPageSize, 1};
   for (const KnownPages& known : changed) {
     if (!known.complete() || known.range.overlaps(old_end)) publish(known);
   }
+}
+
+// Tells the cache. Pages first, then the size: nobody reads past the old end before the new bytes are there.
+void FileDataImpl::finish_write(PreparedWrite& write, int fd, uint64_t old_size, bool whole) {
+  std::vector<KnownPages> changed;
+  if (whole) {
+    changed = known_pages(write, old_size);
+  } else {
+    changed.push_back({write.range(), {}});
+  }
+  for (const KnownPages& known : changed) publish(known);
+  end_change(fd, write.bytes());
+  publish_old_end(changed, old_size);
 }
 
 // The whole content of a page that was written in part, if we know the rest: from the cache, or because the page lay
@@ -279,7 +307,11 @@ void FileDataImpl::finish_write(PreparedWrite& write, int fd, uint64_t old_size,
 KnownPages FileDataImpl::merge_end(const PreparedWrite::Part& part, uint64_t old_size) {
   KnownPages known{part.page(), {}};
   const uint64_t page_start = known.range.first * kPageSize;
-  const PageRefs old = context_.cache->peek(*cached_, generation(), known.range.first);
+  PageRefs old = context_.cache->peek(*cached_, generation(), known.range.first);
+  if (old.pages() == 0 && dirty_ != nullptr) {
+    std::vector<DirtyPages::Run> kept = dirty_->peek(known.range);
+    if (!kept.empty()) old = std::move(kept.front().pages);
+  }
   if (old.pages() == 0 && page_start < old_size) return known;
   known.pages = context_.cache->allocate(1);
   if (known.pages.pages() == 0) return known;

@@ -57,6 +57,7 @@ Result<void> FileDataImpl::sync_changes(bool data_only) {
 void FileDataImpl::sync_round(bool data_only) {
   std::vector<SharedFd> fds;
   uint32_t changes = 0;
+  const uint64_t written = dirty_ != nullptr ? dirty_->written_count() : 0;
   {
     MutexLock lock(&mutex_);
     if (!context_.is_local) fds = write_fds();
@@ -68,6 +69,14 @@ void FileDataImpl::sync_round(bool data_only) {
     if ((data_only ? ::fdatasync(fd->get()) : ::fsync(fd->get())) == 0) continue;
     error = errno;
     note_write_error(error);
+  }
+  if (dirty_ != nullptr) {
+    if (error == 0) {
+      synced(written);
+    } else if (has_dirty_pages()) {
+      dirty_->sync_failed();
+      context_.write_back->add_dirty(shared_from_this());
+    }
   }
   MutexLock lock(&mutex_);
   if (error == 0) synced_changes_ = changes;
@@ -85,20 +94,30 @@ WriteErrors::Told FileDataImpl::known_write_errors() const {
 }
 
 Result<void> FileDataImpl::fsync(bool data_only, WriteErrors::Told* told) {
-  TRY(sync_changes(data_only));
-  return tell_write_error(told);
+  Result<void> written;
+  if (has_dirty_pages()) {
+    written = write_dirty(kWholeFile, dirty_->now());
+    note_writing(written);
+  }
+  if (written) TRY(sync_changes(data_only));
+  TRY(tell_write_error(told));
+  return written;
 }
 
 void FileDataImpl::sync_unsynced() {
   {
     MutexLock lock(&mutex_);
-    if (writers_ == 0 || changes_ == synced_changes_) return;
+    if (dirty_ == nullptr && (writers_ == 0 || changes_ == synced_changes_)) return;
   }
+  if (is_dirty()) write_back();
   if (const auto synced = sync_changes(false); !synced) note_write_error(synced.error().number);
 }
 
 Result<void> FileDataImpl::flush(WriteErrors::Told* told) {
-  if (context_.is_local) return fail(ENOSYS);
+  if (context_.is_local) {
+    if (dirty_ == nullptr) return fail(ENOSYS);
+    return tell_write_error(told);
+  }
   // A call that asks the backing nothing must not look like one that came back from it.
   if (needs_flush()) {
     TRY(context_.admit(BackingUse::change));

@@ -133,7 +133,7 @@ bool InodeTable::is_droppable(const InodeRef& inode) const {
   if (data == nullptr) return true;
   if (data->is_open()) return false;
   if (!inode->current || inode->nameless) return true;
-  return data->cached_blocks() == 0 && !data->is_pinned() && data->untold_write_error() == 0;
+  return data->cached_blocks() == 0 && !data->is_pinned() && data->untold_write_error() == 0 && !data->is_dirty();
 }
 
 void InodeTable::erase(const InodeRef& inode) {

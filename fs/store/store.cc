@@ -56,6 +56,7 @@ Result<std::unique_ptr<StoreImpl>> StoreImpl::open(const StoreOptions& options, 
   if (options.watch && !root.has_handles()) return fail(EOPNOTSUPP);
   std::unique_ptr<StoreImpl> store(new StoreImpl(with_defaults(options), std::move(root), cache, disk, clock));
   if (options.watch) store->watch_ = TRY(OutsideWatch::create(store->root_.fd(), options.watch_self, store.get()));
+  TRY(store->start_write_back());
   TRY(store->add_root());
   // A watch is on the file system that it was made for, and stays there.
   Result<RootIdentity> identity = fail(EOPNOTSUPP);
@@ -66,6 +67,7 @@ Result<std::unique_ptr<StoreImpl>> StoreImpl::open(const StoreOptions& options, 
 
 void StoreImpl::start_housekeeping() {
   if (watch_ != nullptr) watch_->start();
+  if (write_back_ != nullptr) write_back_->start();
   housekeeper_ = std::thread([this] {
     while (!wait_for_stop()) housekeep();
   });
@@ -110,6 +112,7 @@ StoreImpl::StoreImpl(const StoreOptions& options, Root root, BlockCache* cache, 
 StoreImpl::~StoreImpl() {
   watch_.reset();
   stop_housekeeping();
+  if (write_back_ != nullptr) write_back_->stop();
 }
 
 Result<void> StoreImpl::add_root() {
@@ -126,6 +129,7 @@ void StoreImpl::housekeep() {
   open_files_.tick();
   for (const InodeRef& inode : table_.sweep(kSweptInodesMax)) let_go(inode);
   metadata_.expire();
+  if (write_back_ != nullptr) write_back_->tick();
   sync_places();
   give_back_memory();
 }
@@ -149,7 +153,8 @@ StoreStats StoreImpl::stats() const {
           .metadata = metadata_.stats(),
           .watching = watch_ != nullptr,
           .watch_events = watch_ != nullptr ? watch_->events() : 0,
-          .watch_losses = watch_ != nullptr ? watch_->losses() : 0};
+          .watch_losses = watch_ != nullptr ? watch_->losses() : 0,
+          .write_back = write_back_ != nullptr ? std::optional(write_back_->stats()) : std::nullopt};
 }
 
 void StoreImpl::on_outside_change(std::function<void(InodeNumber)> listener) {

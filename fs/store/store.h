@@ -52,9 +52,13 @@ struct StoreOptions {
   std::string place_table;
   bool watch_self = false;  // for tests: of changes that this process makes past the store, too
   // False: do without, even where the backing and our rights allow it. For tests and for backings that fail at it.
-  bool clone_mount = true;          // a private clone of the mount as root; else mounts below the source answer EXDEV
-  bool file_handles = true;         // files are found again by handle; else by parent and name. Needs clone_mount
-  BackingHealth* health = nullptr;  // none: calls are never refused. Outlives the store
+  bool clone_mount = true;   // a private clone of the mount as root; else mounts below the source answer EXDEV
+  bool file_handles = true;  // files are found again by handle; else by parent and name. Needs clone_mount
+  // Delays writes up to this many bytes over all files; 0: none. See write_back.h.
+  uint64_t dirty_max_bytes = 0;
+  std::chrono::nanoseconds dirty_expire = std::chrono::seconds(5);
+  std::chrono::nanoseconds dirty_patience{};  // how long a write waits for room; 0: for ever
+  BackingHealth* health = nullptr;            // none: calls are never refused. Outlives the store
 };
 
 struct StoreStats {
@@ -66,10 +70,11 @@ struct StoreStats {
   MetadataCacheStats metadata;
   bool watching = false;
   uint64_t watch_events = 0;
-  uint64_t watch_losses = 0;  // times that the kernel's queue of events ran over
+  uint64_t watch_losses = 0;                 // times that the kernel's queue of events ran over
+  std::optional<WriteBackStats> write_back;  // nothing: writes are not delayed
 };
 
-// A file of which something was lost on the way to the backing, and nobody was told.
+// A file of which something was lost on the way to the backing and nobody was told, or delayed bytes are still here.
 struct UnwrittenFile {
   std::string path;  // below the source; empty: not known
   int error = 0;     // the last
@@ -254,6 +259,9 @@ class Store {
   virtual void sync_open_files() = 0;
   // The end of housekeeping, when nothing is open any more: what is left in the PageCache is written back.
   virtual std::vector<UnwrittenFile> finish() = 0;
+
+  // Gives up delayed bytes of files that could not be written the last time they were tried. Returns how many bytes.
+  virtual uint64_t drop_dirty() = 0;
 
   // Nothing that was learnt of files so far is relied on any more.
   virtual void drop_metadata() = 0;

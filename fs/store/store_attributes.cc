@@ -106,7 +106,7 @@ Result<Attributes> StoreImpl::setattr(const Caller& caller, InodeNumber number, 
   if (attributes) {
     TRY(change_through_data(&file, nullptr, [&] { return apply_attributes(caller, file.get(), changes); }));
   }
-  return Attributes{.values = to_stat(TRY(read_statx(file.get())))};
+  return Attributes{.values = to_stat(shown(file.inode, TRY(read_statx(file.get()))))};
 }
 
 Result<void> StoreImpl::resize(const Subject& file, uint64_t size, SetIdBits set_id) {
@@ -137,6 +137,7 @@ Result<void> StoreImpl::access(const Caller& caller, InodeNumber number, int mod
 Result<void> StoreImpl::sync(InodeNumber number) {
   const Subject file = TRY(subject(number));
   TRY(context_.admit(BackingUse::change));
+  if (const auto data = table_.data(file.inode); data != nullptr && data->is_dirty()) TRY(data->write_back());
   const UniqueFd opened(::open(ProcPath(file.get()).c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
   if (!opened || ::fsync(opened.get()) != 0) return fail(errno);
   return {};

@@ -49,7 +49,7 @@ Result<Entry> StoreImpl::find_persistent(const std::string& handle) {
   const InodeRef inode = table_.intern({attributes, wanted, nullptr, ""}, 1);
   descriptors_.put(inode->number, std::make_shared<const UniqueFd>(std::move(fd)));
   note(inode, attributes);
-  return Entry{inode->number, to_stat(attributes)};
+  return Entry{inode->number, to_stat(shown(inode, attributes))};
 }
 
 Result<PlaceTable*> StoreImpl::places() {

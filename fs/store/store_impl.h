@@ -2,8 +2,8 @@
 // finding them again in another process; store_names.cc
 // what changes directories; store_content.cc what is cached of files; store_recovery.cc a source that has gone;
 // store_attributes.cc what reads and changes one inode; store_open.cc opens; store_listing.cc listings by path;
-// store_finish.cc the end; store_metadata.cc what is known without asking the backing, and store_watch.cc what others
-// change.
+// store_write_back.cc delayed writes; store_finish.cc the end; store_metadata.cc what is known without asking the
+// backing, and store_watch.cc what others change.
 //
 // Every operation begins as the gateway and looks up its inodes and their descriptors (`subject`); what the caller must
 // be allowed to do runs under ActAs. No lock of the store is held across a system call.
@@ -31,6 +31,7 @@
 #include "fs/store/root.h"
 #include "fs/store/root_identity.h"
 #include "fs/store/store.h"
+#include "fs/store/write_back.h"
 
 namespace sluice {
 
@@ -91,6 +92,7 @@ class StoreImpl final : public Store, private OutsideWatch::Listener {
 
   void sync_open_files() override;
   std::vector<UnwrittenFile> finish() override;
+  uint64_t drop_dirty() override;
   void drop_metadata() override;
   std::vector<CachedContent> cached_content() override;
   Result<std::unique_ptr<OpenFile>> open_content(const CachedContent& content) override;
@@ -184,6 +186,7 @@ class StoreImpl final : public Store, private OutsideWatch::Listener {
   std::optional<Subject> known_entry(const Subject& directory, const EntryName& name);
   // Attributes were read: a file whose data do not agree was changed by somebody else.
   void note(const InodeRef& inode, const Statx& attributes);
+  Statx shown(const InodeRef& inode, Statx attributes) const;
   void tell_outside_change(InodeNumber number);
   void tell_outside_name(InodeNumber directory, const std::string& name);
 
@@ -221,6 +224,12 @@ class StoreImpl final : public Store, private OutsideWatch::Listener {
   Result<void> remove(const Caller& caller, InodeNumber parent, std::string_view name, int flags);
   void after_removal(const Subject& file);
 
+  // Delayed writes.
+  Result<void> start_write_back();
+  int write_last(FileData& data);
+  Result<void> write_back(const InodeRef& inode);
+  Result<void> keep_conflict(InodeNumber number, const std::function<Result<void>(int fd)>& fill);
+
   // Opening. What the caller may do is checked before.
   Result<void> resize(const Subject& file, uint64_t size, SetIdBits set_id);
   Result<OpenedData> open_data(const InodeRef& inode, int fd, bool for_writing);
@@ -252,6 +261,7 @@ class StoreImpl final : public Store, private OutsideWatch::Listener {
   FileDataContext context_;
   const std::chrono::nanoseconds open_age_;  // of what an open may rely on; 0: it asks
   MetadataCache metadata_;
+  std::unique_ptr<WriteBack> write_back_;  // none: writes are not delayed. Outlives the files
   InodeTable table_;
   DescriptorCache descriptors_;
   OpenFiles open_files_;

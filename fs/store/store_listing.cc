@@ -29,13 +29,16 @@ bool is_dot_or_dots(std::string_view name) {
 
 class StorePathListing final : public PathListing {
  public:
-  StorePathListing(const Root* root, std::atomic<uint32_t>* open, Caller caller, std::string path, UniqueFd fd)
+  using Show = std::function<Statx(const Statx&)>;
+  StorePathListing(const Root* root, std::atomic<uint32_t>* open, Caller caller, std::string path, UniqueFd fd,
+                   Show show)
       : root_(root),
         open_(open),
         caller_(std::move(caller)),
         path_(std::move(path)),
         fd_(fd.get()),
-        directory_(open_once(std::move(fd))) {}
+        directory_(open_once(std::move(fd))),
+        show_(std::move(show)) {}
   ~StorePathListing() override { open_->fetch_sub(1, std::memory_order_relaxed); }
 
   Result<bool> read(size_t entries_max, std::vector<ListedEntry>& entries) override {
@@ -48,8 +51,9 @@ class StorePathListing final : public PathListing {
       if (is_full) return false;
       offset_ = entry.next_offset;
       if (is_dot_or_dots(entry.name)) return true;
-      const Result<Statx> attributes = look(std::string(entry.name));
+      Result<Statx> attributes = look(std::string(entry.name));
       if (!attributes) return true;
+      if (show_ && S_ISREG(attributes->stx_mode)) attributes = show_(*attributes);
       const bool is_directory = S_ISDIR(attributes->stx_mode);
       if (is_directory || S_ISREG(attributes->stx_mode))
         entries.push_back({std::string(entry.name), is_directory, attributes->stx_size, attributes->stx_mtime.tv_sec});
@@ -73,6 +77,7 @@ class StorePathListing final : public PathListing {
   const std::string path_;  // "" or with a slash at its end
   const int fd_;            // of directory_
   const std::unique_ptr<OpenDirectory> directory_;
+  const Show show_;  // of files, with what delayed writes changed; may be empty
   uint64_t offset_ = 0;
 };
 
@@ -92,7 +97,15 @@ Result<std::unique_ptr<PathListing>> StoreImpl::list_path(const Caller& caller, 
     path_listings_.fetch_sub(1, std::memory_order_relaxed);
     return fail(EMFILE);
   }
-  return std::make_unique<StorePathListing>(&root_, &path_listings_, caller, std::move(below), std::move(fd));
+  StorePathListing::Show show;
+  if (write_back_ != nullptr) {
+    show = [this](const Statx& attributes) {
+      if (write_back_->is_clean()) return attributes;
+      return shown(table_.find_proven({attributes, {}, nullptr, ""}, 0), attributes);
+    };
+  }
+  return std::make_unique<StorePathListing>(&root_, &path_listings_, caller, std::move(below), std::move(fd),
+                                            std::move(show));
 }
 
 }  // namespace sluice

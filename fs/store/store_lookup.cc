@@ -40,7 +40,7 @@ Entry StoreImpl::learn_entry(const Subject& directory, const EntryName& name, co
   const InodeNumber number = file.inode->number;
   learn_attributes(number, file.attributes, look, true);
   metadata_.insert({MetadataKind::name, directory.inode->number, name.view()}, number, look);
-  return {number, to_stat(file.attributes)};
+  return {number, to_stat(shown(file.inode, file.attributes))};
 }
 
 Result<void> StoreImpl::confirm_name(InodeNumber number) {
@@ -89,7 +89,7 @@ Result<Entry> StoreImpl::entry_of(const Subject& file) {
   const Statx attributes = TRY(read_statx(file.get()));
   table_.reference(file.inode);
   note(file.inode, attributes);
-  return Entry{file.inode->number, to_stat(attributes)};
+  return Entry{file.inode->number, to_stat(shown(file.inode, attributes))};
 }
 
 FileHandle StoreImpl::handle_of(int fd) const {
@@ -124,7 +124,7 @@ Result<Statx> StoreImpl::ask_attributes(InodeNumber number) {
   Statx attributes = TRY(read_statx(file.get()));
   note(file.inode, attributes);
   learn_attributes(number, attributes, look);
-  return attributes;
+  return shown(file.inode, attributes);
 }
 
 void StoreImpl::observe(std::span<const InodeNumber> numbers, const std::function<void()>& change,
@@ -150,13 +150,20 @@ Result<Statx> StoreImpl::statx(InodeNumber number) {
   const Subject file = TRY(subject(number));
   Statx attributes = TRY(read_statx(file.get()));
   note(file.inode, attributes);
+  return shown(file.inode, attributes);
+}
+
+// With what delayed writes changed.
+Statx StoreImpl::shown(const InodeRef& inode, Statx attributes) const {
+  if (write_back_ == nullptr || write_back_->is_clean() || inode == nullptr) return attributes;
+  if (const auto data = table_.data(inode)) data->show(&attributes);
   return attributes;
 }
 
 void StoreImpl::note(const InodeRef& inode, const Statx& attributes) {
   if (!S_ISREG(attributes.stx_mode)) return;
   const std::shared_ptr<FileData> data = table_.data(inode);
-  if (data == nullptr || data->version().stamp == stamp_of(attributes)) return;
+  if (data == nullptr || data->backing_stamp() == stamp_of(attributes)) return;
   const auto moved = data->revalidate();
   if (moved && *moved) tell_outside_change(inode->number);
 }

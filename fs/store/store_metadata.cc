@@ -38,7 +38,9 @@ std::optional<KnownMetadata> StoreImpl::known(const MetadataKey& key, std::chron
 std::optional<Attributes> StoreImpl::known_attributes(InodeNumber number, std::chrono::nanoseconds age_max) {
   const auto found = known({MetadataKind::attributes, number}, age_max);
   if (!found) return std::nullopt;
-  return Attributes{to_stat(*std::get<SharedStatx>(found->value)), found->age};
+  const Statx& attributes = *std::get<SharedStatx>(found->value);
+  if (write_back_ == nullptr || write_back_->is_clean()) return Attributes{to_stat(attributes), found->age};
+  return Attributes{to_stat(shown(table_.find(number), attributes)), found->age};
 }
 
 std::optional<Entry> StoreImpl::known_lookup(InodeNumber parent, std::string_view name) {

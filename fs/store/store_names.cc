@@ -122,6 +122,7 @@ Result<void> StoreImpl::remove(const Caller& caller, InodeNumber parent, std::st
 void StoreImpl::after_removal(const Subject& file) {
   const auto attributes = read_statx(file.get());
   if (attributes && attributes->stx_nlink > 0 && !S_ISDIR(attributes->stx_mode)) return;
+  if (const auto data = table_.data(file.inode)) data->removed();
   drop_place(file.inode);
   const bool in_use = table_.retire(file.inode);
   if (in_use && descriptors_.pinned() < options_.descriptors_max) {
@@ -129,6 +130,12 @@ void StoreImpl::after_removal(const Subject& file) {
   } else {
     descriptors_.drop(file.inode->number);
   }
+}
+
+Result<void> StoreImpl::write_back(const InodeRef& inode) {
+  const auto data = write_back_ != nullptr ? table_.data(inode) : nullptr;
+  if (data == nullptr || !data->is_dirty()) return {};
+  return data->write_back();
 }
 
 Result<void> StoreImpl::rename(const Caller& caller, InodeNumber parent, std::string_view name, InodeNumber new_parent,
@@ -143,6 +150,8 @@ Result<void> StoreImpl::rename(const Caller& caller, InodeNumber parent, std::st
   const Subject new_directory = TRY(subject(new_parent));
   const std::optional<Subject> moved = known_entry(directory, from);
   const std::optional<Subject> target = known_entry(new_directory, to);
+  // A name whose file gets its content only later would be worth less than the one that it replaces.
+  if (moved && target) TRY(write_back(moved->inode));
   OwnChange change(&metadata_.changes(), {change_key(parent), change_key(parent, name), change_key(new_parent),
                                           change_key(new_parent, new_name), kAnyRemoval, kAnyCreation});
   if (!moved || moved->inode->is_directory || (target && target->inode->is_directory)) change.add(kAnyDirectory);

@@ -257,6 +257,7 @@ Result<Store::OpenedPath> StoreImpl::open_path_fd(const UniqueFd& fd, const Stat
   InodeRef inode;
   if (has_birth_time(attributes) || !root_.has_handles()) inode = table_.find_proven({attributes, {}, nullptr, ""}, 0);
   if (inode == nullptr) inode = table_.intern({attributes, handle_of(fd.get()), nullptr, ""}, 0);
+  opened.attributes = to_stat(shown(inode, attributes));
   if (!open_files_.has_room(inode->number, options_.path_files_max)) return fail(EMFILE);
   if (reads == PathReads::resident) {
     const Stamp seen = stamp_of(attributes);

@@ -1,0 +1,325 @@
+#include "fs/store/write_back.h"
+
+#include <errno.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "cache/log.h"
+#include "fs/store/file_data.h"
+
+namespace sluice {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr size_t kFilesWorthSyncfs = 9;
+constexpr std::chrono::nanoseconds kLongestSleep = 1s;
+constexpr std::chrono::nanoseconds kLongestBackoff = 30s;
+
+std::chrono::nanoseconds backoff(uint32_t failures) {
+  return std::min<std::chrono::nanoseconds>(kLongestBackoff, 250ms * (1u << std::min(failures, 7u)));
+}
+
+}  // namespace
+
+WriteBack::WriteBack(const WriteBackOptions& options, const Clock* clock, std::function<Result<void>()> sync_all)
+    : options_(options), clock_(*clock), sync_all_(std::move(sync_all)) {}
+
+void WriteBack::start() {
+  threads_.emplace_back([this] { run_writer(); });
+  threads_.emplace_back([this] { run_syncer(); });
+  threads_.emplace_back([this] { run_jobs(); });
+}
+
+void WriteBack::stop() {
+  {
+    MutexLock lock(&mutex_);
+    stop_ = true;
+  }
+  writer_wakes_.notify_all();
+  syncer_wakes_.notify_all();
+  jobs_wake_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
+  refuse_waiters(EIO, Time::max());
+  run_jobs();
+}
+
+// ---- the bound ----
+
+void WriteBack::admit(uint64_t bytes, Callback<void(Result<void>)> go) {
+  bytes = std::min(bytes, options_.dirty_max_bytes / 2);
+  {
+    MutexLock lock(&mutex_);
+    if (stop_) {
+      // Below, without the lock.
+    } else if (waiters_.empty() && kept_bytes() + reserved_bytes_ + bytes <= options_.dirty_max_bytes / 2) {
+      reserved_bytes_ += bytes;
+    } else {
+      if (waiters_.empty()) credit_bytes_ = 0;
+      waiters_.push_back({bytes, clock_.monotonic(), std::move(go)});
+      waits_.fetch_add(1);
+      writer_wakes_.notify_one();
+      syncer_wakes_.notify_one();
+      return;
+    }
+    if (stop_) return go(fail(EIO));
+  }
+  go({});
+}
+
+void WriteBack::give_back(uint64_t bytes) {
+  {
+    MutexLock lock(&mutex_);
+    reserved_bytes_ -= std::min(bytes, options_.dirty_max_bytes / 2);
+  }
+  let_waiters_go();
+}
+
+// In their order. Below half of the bound all go, above it those whose bytes were made good by bytes written.
+std::vector<WriteBack::Waiter> WriteBack::take_ready() {
+  std::vector<Waiter> ready;
+  while (!waiters_.empty()) {
+    Waiter& first = waiters_.front();
+    const uint64_t after = kept_bytes() + reserved_bytes_ + first.bytes;
+    const bool is_free = after <= options_.dirty_max_bytes / 2;
+    if (!is_free && (after > options_.dirty_max_bytes || credit_bytes_ < first.bytes)) break;
+    if (!is_free) credit_bytes_ -= first.bytes;
+    reserved_bytes_ += first.bytes;
+    ready.push_back(std::move(first));
+    waiters_.pop_front();
+  }
+  return ready;
+}
+
+void WriteBack::let_waiters_go() {
+  std::vector<Waiter> ready;
+  {
+    MutexLock lock(&mutex_);
+    ready = take_ready();
+  }
+  // Not here: who brought the room may be in the middle of writing a file.
+  for (Waiter& waiter : ready) post([go = std::move(waiter.go)]() mutable { go({}); });
+}
+
+void WriteBack::refuse_waiters(int error, Time since_before) {
+  std::list<Waiter> refused;
+  {
+    MutexLock lock(&mutex_);
+    while (!waiters_.empty() && waiters_.front().since < since_before)
+      refused.splice(refused.end(), waiters_, waiters_.begin());
+  }
+  for (Waiter& waiter : refused) post([go = std::move(waiter.go), error]() mutable { go(fail(error)); });
+}
+
+void WriteBack::tick() {
+  if (options_.patience.count() > 0) refuse_waiters(ETIMEDOUT, clock_.monotonic() - options_.patience);
+  let_waiters_go();
+}
+
+void WriteBack::accepted(uint64_t pages) {
+  written_pages_.fetch_add(pages);
+  bool waits = false;
+  {
+    MutexLock lock(&mutex_);
+    waits = !waiters_.empty();
+    if (waits) credit_bytes_ += pages * kPageSize;
+  }
+  if (waits) let_waiters_go();
+}
+
+void WriteBack::let_go() {
+  let_waiters_go();
+}
+
+// ---- files ----
+
+void WriteBack::insert(DirtyFile file) {
+  auto place = dirty_.end();
+  while (place != dirty_.begin() && std::prev(place)->due > file.due) --place;
+  const FileData* key = file.file.get();
+  dirty_places_[key] = dirty_.insert(place, std::move(file));
+  files_ = dirty_.size() + unsynced_.size();
+}
+
+void WriteBack::add_dirty(const std::shared_ptr<FileData>& file) {
+  MutexLock lock(&mutex_);
+  if (!dirty_places_.contains(file.get())) {
+    insert({file, clock_.monotonic() + options_.expire});
+    if (dirty_.size() == 1) writer_wakes_.notify_one();
+  }
+  if (is_pressed()) writer_wakes_.notify_one();
+}
+
+void WriteBack::add_unsynced(const std::shared_ptr<FileData>& file) {
+  MutexLock lock(&mutex_);
+  if (unsynced_.empty()) sync_due_ = std::max(sync_due_, clock_.monotonic() + options_.expire);
+  unsynced_.try_emplace(file.get(), file);
+  files_ = dirty_.size() + unsynced_.size();
+  if (must_sync()) syncer_wakes_.notify_one();
+}
+
+void WriteBack::hurry(const FileData* file) {
+  MutexLock lock(&mutex_);
+  const auto place = dirty_places_.find(file);
+  if (place == dirty_places_.end() || place->second->failures > 0) return;
+  place->second->due = Time{};
+  dirty_.splice(dirty_.begin(), dirty_, place->second);
+  writer_wakes_.notify_one();
+}
+
+bool WriteBack::is_pressed() const {
+  return !waiters_.empty() || totals_.dirty.load() * kPageSize > options_.dirty_max_bytes / 4 ||
+         dirty_.size() > options_.files_max / 2;
+}
+
+bool WriteBack::is_due(const DirtyFile& file) const {
+  return file.due <= clock_.monotonic() || (file.failures == 0 && is_pressed());
+}
+
+std::optional<WriteBack::DirtyFile> WriteBack::take_due() {
+  const auto found =
+      std::ranges::find_if(dirty_, [this](const DirtyFile& file) NO_THREAD_SAFETY_ANALYSIS { return is_due(file); });
+  if (found == dirty_.end()) return std::nullopt;
+  DirtyFile taken = std::move(*found);
+  dirty_places_.erase(taken.file.get());
+  dirty_.erase(found);
+  return taken;
+}
+
+bool WriteBack::write_once() {
+  std::optional<DirtyFile> taken;
+  {
+    MutexLock lock(&mutex_);
+    if (stop_) return false;
+    taken = take_due();
+  }
+  if (!taken) return false;
+  const Result<void> outcome = taken->file->write_back();
+  after_writing(std::move(*taken), outcome);
+  return true;
+}
+
+void WriteBack::after_writing(DirtyFile written, const Result<void>& outcome) {
+  bool all_fail = false;
+  {
+    MutexLock lock(&mutex_);
+    if (const auto again = dirty_places_.find(written.file.get()); again != dirty_places_.end()) {
+      if (outcome) return;
+      dirty_.erase(again->second);
+      dirty_places_.erase(again);
+    }
+    files_ = dirty_.size() + unsynced_.size();
+    if (outcome && !written.file->dirty_since()) return;
+    written.failures = outcome ? 0 : written.failures + 1;
+    written.due = clock_.monotonic() + (outcome ? options_.expire : backoff(written.failures));
+    insert(std::move(written));
+    all_fail = std::ranges::all_of(dirty_, [](const DirtyFile& file) { return file.failures > 0; });
+  }
+  if (outcome) return;
+  errors_.fetch_add(1);
+  if (all_fail) refuse_waiters(outcome.error().number, Time::max());
+}
+
+// ---- what was accepted becomes durable ----
+
+bool WriteBack::must_sync() const {
+  if (unsynced_.empty()) return false;
+  const Time now = clock_.monotonic();
+  if (now >= sync_due_) return true;
+  if (now < sync_due_ - options_.expire) return false;  // it failed a moment ago
+  return totals_.unsynced.load() * kPageSize >= options_.dirty_max_bytes / 8 ||
+         unsynced_.size() > options_.files_max / 4 || (!waiters_.empty() && dirty_.empty());
+}
+
+bool WriteBack::sync_once() {
+  Files files;
+  {
+    MutexLock lock(&mutex_);
+    if (stop_ || !must_sync()) return false;
+    for (auto& [key, file] : unsynced_) files.push_back(std::move(file));
+    unsynced_.clear();
+    files_ = dirty_.size() + unsynced_.size();
+    sync_due_ = {};
+  }
+  sync_together(files);
+  let_waiters_go();
+  return true;
+}
+
+void WriteBack::sync_together(const Files& files) {
+  if (files.size() >= kFilesWorthSyncfs) {
+    std::vector<uint64_t> counts;
+    for (const auto& file : files) counts.push_back(file->written_count());
+    if (sync_all_()) {
+      for (size_t i = 0; i < files.size(); ++i) files[i]->synced(counts[i]);
+      return;
+    }
+  }
+  bool failed = false;
+  for (const auto& file : files) failed = !file->sync_written() || failed;
+  if (!failed) return;
+  MutexLock lock(&mutex_);
+  sync_due_ = clock_.monotonic() + options_.expire * 2;
+}
+
+// ---- threads ----
+
+void WriteBack::run_writer() {
+  for (;;) {
+    while (write_once()) {
+    }
+    MutexLock lock(&mutex_);
+    if (stop_) return;
+    const bool has_due =
+        std::ranges::any_of(dirty_, [this](const DirtyFile& file) NO_THREAD_SAFETY_ANALYSIS { return is_due(file); });
+    if (has_due) continue;
+    const Time sleep = dirty_.empty() ? kLongestSleep : dirty_.front().due - clock_.monotonic();
+    writer_wakes_.wait_for(mutex_, std::clamp<Time>(sleep, 1ms, kLongestSleep));
+  }
+}
+
+void WriteBack::run_syncer() {
+  for (;;) {
+    while (sync_once()) {
+    }
+    MutexLock lock(&mutex_);
+    if (stop_) return;
+    if (!must_sync()) syncer_wakes_.wait_for(mutex_, kLongestSleep);
+  }
+}
+
+void WriteBack::post(Callback<void()> job) {
+  MutexLock lock(&mutex_);
+  jobs_.push_back(std::move(job));
+  jobs_wake_.notify_one();
+}
+
+void WriteBack::run_jobs() {
+  for (;;) {
+    std::list<Callback<void()>> jobs;
+    {
+      MutexLock lock(&mutex_);
+      while (jobs_.empty() && !stop_) jobs_wake_.wait(mutex_);
+      if (jobs_.empty()) return;
+      jobs.swap(jobs_);
+    }
+    for (auto& job : jobs) job();
+  }
+}
+
+WriteBackStats WriteBack::stats() const {
+  MutexLock lock(&mutex_);
+  return {.max_bytes = options_.dirty_max_bytes,
+          .dirty_bytes = totals_.dirty.load() * kPageSize,
+          .unsynced_bytes = totals_.unsynced.load() * kPageSize,
+          .files = files_.load(),
+          .written_bytes = written_pages_.load() * kPageSize,
+          .waits = waits_.load(),
+          .errors = errors_.load(),
+          .conflicts = conflicts_.load(),
+          .dropped_bytes = dropped_bytes_.load()};
+}
+
+}  // namespace sluice
