@@ -58,6 +58,10 @@ void answer_drop(Store& store, BlockCache& cache, const ControlReply& reply) {
                     after));
 }
 
+void answer_drop_dirty(Store& store, const ControlReply& reply) {
+  reply(fmt::format("done drop: {} delayed bytes that could not be written", store.drop_dirty()));
+}
+
 void answer_resize(CacheResize& resize, const std::string& size, const ControlReply& reply) {
   const Checked<uint64_t> bytes = parse_size(size);
   if (!bytes) {
@@ -94,10 +98,12 @@ void answer_cache_request(const CacheRequestSubjects& subjects, const std::vecto
     answer_work(subjects.store, subjects.cache, *file_verb, words[1], reply);
   } else if (verb == "drop" && words.size() == 1) {
     answer_drop(subjects.store, subjects.cache, reply);
+  } else if (verb == "drop-dirty" && words.size() == 1) {
+    answer_drop_dirty(subjects.store, reply);
   } else if (verb == "resize" && words.size() == 2) {
     answer_resize(subjects.resize, words[1], reply);
   } else {
-    reply("error: the requests are: warm, pin, unpin or evict with a path, drop, resize with a size");
+    reply("error: the requests are: warm, pin, unpin or evict with a path, drop, drop-dirty, resize with a size");
   }
 }
 

@@ -2,6 +2,7 @@
 //
 //   warm|pin|unpin|evict PATH   PATH below the source
 //   drop
+//   drop-dirty
 //   resize BYTES
 //
 // The answer: lines "progress FILES FILES_MAX BYTES BYTES_MAX", the last is "done TEXT" or "error: TEXT", the text for

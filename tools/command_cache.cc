@@ -69,9 +69,9 @@ Checked<> do_files(const std::string& action, const std::vector<std::string>& pa
   return {};
 }
 
-Checked<> do_drop(const std::vector<std::string>& operands) {
+Checked<> do_drop(const std::vector<std::string>& operands, bool dirty) {
   if (operands.size() > 1) return complain("cache drop takes [TARGET]; see 'sluice help cache'");
-  return ask(TRY(find_running(operands.empty() ? "" : operands[0])), {"drop"});
+  return ask(TRY(find_running(operands.empty() ? "" : operands[0])), {dirty ? "drop-dirty" : "drop"});
 }
 
 Checked<> do_resize(const std::vector<std::string>& operands) {
@@ -84,8 +84,9 @@ Checked<> do_resize(const std::vector<std::string>& operands) {
 }
 
 Checked<> run(const CommandLine& line) {
+  if (line.options.dirty && line.action != "drop") return complain("--dirty: only 'cache drop' knows it; leave it out");
   if (find_cache_verb(line.action)) return do_files(line.action, line.paths);
-  if (line.action == "drop") return do_drop(line.paths);
+  if (line.action == "drop") return do_drop(line.paths, line.options.dirty);
   if (line.action == "resize") return do_resize(line.paths);
   const std::string_view nearest = nearest_word(line.action, {"warm", "pin", "unpin", "evict", "drop", "resize"});
   if (nearest.empty()) return complain("cache {}: no such action; see 'sluice help cache'", line.action);

@@ -44,7 +44,8 @@ std::string help_of(Command command) {
                          options_help(command));
     case Command::umount: return "sluice umount MOUNTPOINT\n";
     case Command::cache:
-      return "sluice cache warm|pin|unpin|evict PATH...\nsluice cache drop [TARGET]\nsluice cache resize SIZE "
+      return "sluice cache warm|pin|unpin|evict PATH...\nsluice cache drop [--dirty] [TARGET]\nsluice cache resize "
+             "SIZE "
              "[TARGET]\n";
     case Command::help:
     case Command::version: break;

@@ -24,6 +24,7 @@ Checked<GatewayPlan> plan_mount(const CommandLine& line) {
     return complain("--access-log: the background has no standard output; name a file, or say --foreground");
   }
   TRY(check_memory(line.options.cache_size_bytes));
+  TRY(check_dirty_max(line.options));
   if (line.options.http) plan.http_user = TRY(check_http_user(line.options.http_user));
   return plan;
 }

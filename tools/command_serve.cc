@@ -18,6 +18,7 @@ Checked<GatewayPlan> plan_serve(const CommandLine& line) {
   plan.source = TRY(check_source(line.source));
   TRY(check_own_files(line.options, ""));
   TRY(check_memory(line.options.cache_size_bytes));
+  TRY(check_dirty_max(line.options));
   if (line.options.http) plan.http_user = TRY(check_http_user(line.options.http_user));
   return plan;
 }

@@ -122,6 +122,12 @@ StoreOptions without_watch(StoreOptions options) {
   return options;
 }
 
+// Of delayed writes; 0: none.
+uint64_t dirty_max(const Options& options) {
+  if (options.write_mode != "back") return 0;
+  return options.dirty_max_bytes.value_or(options.cache_size_bytes / 4);
+}
+
 Checked<std::unique_ptr<Store>> make_store(const GatewayPlan& plan, BlockCache* cache, Disk* disk,
                                            BackingHealth* health) {
   const StoreOptions options = {
@@ -136,6 +142,9 @@ Checked<std::unique_ptr<Store>> make_store(const GatewayPlan& plan, BlockCache* 
       .metadata_cache_bytes = plan.options.metadata_cache_bytes,
       .watch = plan.options.watch,
       .place_table = plan.options.nfs ? place_table_path(state_dir_of(plan.options), plan.source) : std::string(),
+      .dirty_max_bytes = dirty_max(plan.options),
+      .dirty_expire = plan.options.dirty_expire,
+      .dirty_patience = plan.options.io_timeout,
       .health = health,
   };
   auto store = Store::open(options, cache, disk, &system_clock());
@@ -270,6 +279,7 @@ class Gateway {
     access_log_.reset();
     scrubber_.reset();
     warm_restart_.reset();
+    if (store_) store_->finish_delayed();
     disk_.reset();  // waits for what is under way
     const bool all_written = !store_ || tell_unwritten(store_->finish(), farewell);
     store_.reset();

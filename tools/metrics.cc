@@ -102,6 +102,16 @@ const std::vector<MetricSpec>& metric_table() {
       {"store.watch_events", "store_watch_events_total", "", kCounter, "Changes by others that were heard of."},
       {"store.watch_losses", "store_watch_losses_total", "", kCounter, "Times that events were lost."},
 
+      {"write_back.max_bytes", "write_back_max_bytes", "", kGauge, "What delayed writes may leave in the cache."},
+      {"write_back.dirty_bytes", "write_back_dirty_bytes", "", kGauge, "Bytes that SOURCE does not have yet."},
+      {"write_back.unsynced_bytes", "write_back_unsynced_bytes", "", kGauge, "Bytes that it has, not yet durable."},
+      {"write_back.files", "write_back_files", "", kGauge, "Files with such bytes."},
+      {"write_back.written_bytes", "write_back_written_bytes_total", "", kCounter, "Delayed bytes written."},
+      {"write_back.waits", "write_back_waits_total", "", kCounter, "Writes that waited for room."},
+      {"write_back.errors", "write_back_errors_total", "", kCounter, "Times that a file could not be written."},
+      {"write_back.conflicts", "write_back_conflicts_total", "", kCounter, "Files that others changed meanwhile."},
+      {"write_back.dropped_bytes", "write_back_dropped_bytes_total", "", kCounter, "Bytes dropped on demand."},
+
       {"backing.hung", "backing_hung", "", kGauge, "1 while SOURCE does not answer."},
       {"backing.hung_seconds", "backing_hung_seconds", "", kGauge, "For how long it has not."},
       {"backing.requests_waiting", "backing_requests_waiting", "", kGauge, "Requests of the mount that wait."},

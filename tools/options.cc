@@ -29,6 +29,7 @@ constexpr OptionKind kNfsRules = OptionKind::nfs_rules;
 constexpr unsigned kMount = command_bit(Command::mount);
 constexpr unsigned kStatus = command_bit(Command::status);
 constexpr unsigned kUmount = command_bit(Command::umount);
+constexpr unsigned kCache = command_bit(Command::cache);
 constexpr unsigned kSim = command_bit(Command::sim);
 constexpr unsigned kBench = command_bit(Command::bench);
 constexpr unsigned kGateway = kGatewayCommands;
@@ -97,6 +98,14 @@ const std::vector<OptionSpec>& option_table() {
        [](Options& o, Value v) { o.checksum = v.text; }},
       {"checksum-period", 0, kDuration, "DURATION", "6h", "in which 'scrub' looks at the whole cache once", kGateway,
        0, 0, [](Options& o, Value v) { o.checksum_period = v.duration; }},
+      {"write-mode", 0, kChoice, "through|back", "through",
+       "when a write is answered: when SOURCE has the bytes, or when the cache has them", kGateway, 0, 0,
+       [](Options& o, Value v) { o.write_mode = v.text; }},
+      {"dirty-max", 0, kSize, "SIZE", "",
+       "bytes that delayed writes may leave in the cache (default a quarter of it)", kGateway, kMiB, 0,
+       [](Options& o, Value v) { o.dirty_max_bytes = v.number; }},
+      {"dirty-expire", 0, kDuration, "DURATION", "5s", "how long a delayed write waits to be written", kGateway, 0, 0,
+       [](Options& o, Value v) { o.dirty_expire = v.duration; }},
       {"trace-out", 0, kString, "FILE", "", "record what the cache is asked for, for 'sluice sim --format sluice'",
        kGateway, 0, 0, [](Options& o, Value v) { o.trace_out = v.text; }},
       {"trace-rate", 0, kInteger, "N", "100000", "requests per second to record at most; 0 for all", kGateway, 0,
@@ -214,6 +223,8 @@ const std::vector<OptionSpec>& option_table() {
 
       {"json", 0, kBool, "", "false", "print JSON", kStatus | kSim | kBench, 0, 0,
        [](Options& o, Value v) { o.json = v.truth; }},
+      {"dirty", 0, kBool, "", "false", "drop what could not be written, not what is cached", kCache, 0, 0,
+       [](Options& o, Value v) { o.dirty = v.truth; }},
       {"lazy", 0, kBool, "", "false", "detach the mount now, even while files are open", kUmount, 0, 0,
        [](Options& o, Value v) { o.lazy = v.truth; }},
       {"watch", 0, kBool, "", "false", "print again each second", kStatus, 0, 0,

@@ -34,6 +34,9 @@ struct Options {
   std::string release_proof = "auto";
   std::string checksum = "off";
   std::chrono::nanoseconds checksum_period = std::chrono::hours(6);
+  std::string write_mode = "through";
+  std::optional<uint64_t> dirty_max_bytes;  // nothing: a quarter of the cache
+  std::chrono::nanoseconds dirty_expire = std::chrono::seconds(5);
   std::string trace_out;          // empty: no recording
   uint32_t trace_rate = 100'000;  // requests per second; 0: all
 
@@ -93,6 +96,7 @@ struct Options {
   bool json = false;
   bool watch = false;  // of a gateway: SOURCE; of status: again each second
   bool lazy = false;
+  bool dirty = false;
   std::string log_level = "info";
   std::string control;  // empty: PID.sock in the control directory
   std::string config;

@@ -201,6 +201,13 @@ uint64_t cache_size_max() {
   return address_space_is_free() ? machine_memory_bytes() : 0;
 }
 
+Checked<> check_dirty_max(const Options& options) {
+  const uint64_t half = options.cache_size_bytes / 2;
+  if (options.dirty_max_bytes.value_or(0) <= half) return {};
+  return complain("--dirty-max: {} is more than half of --cache-size, {}; choose less",
+                  format_size(*options.dirty_max_bytes), format_size(half));
+}
+
 Checked<> check_memory(uint64_t cache_size_bytes) {
   const uint64_t memory_bytes = machine_memory_bytes();
   if (memory_bytes == 0 || cache_size_bytes <= memory_bytes) return {};

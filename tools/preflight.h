@@ -28,6 +28,9 @@ Checked<> check_fuse(const Options& options);
 // no mount), where the mount would hide it.
 Checked<> check_own_files(const Options& options, const std::string& mountpoint);
 
+// That delayed writes leave room for what is read.
+Checked<> check_dirty_max(const Options& options);
+
 Checked<> check_memory(uint64_t cache_size_bytes);
 // What a cache may grow to: the machine's memory. 0 where address space is not free: it would be taken from others, or
 // from what the process may have.

@@ -91,6 +91,14 @@ Json store_json(const StoreStats& store) {
   };
 }
 
+Json write_back_json(const WriteBackStats& stats) {
+  return {
+      {"max_bytes", stats.max_bytes}, {"dirty_bytes", stats.dirty_bytes},     {"unsynced_bytes", stats.unsynced_bytes},
+      {"files", stats.files},         {"written_bytes", stats.written_bytes}, {"waits", stats.waits},
+      {"errors", stats.errors},       {"conflicts", stats.conflicts},         {"dropped_bytes", stats.dropped_bytes},
+  };
+}
+
 Json backing_json(const GatewayStatus& status) {
   const BackingStats& backing = status.backing;
   return {
@@ -289,6 +297,16 @@ std::string metadata_line(const Json& store) {
                                      : "not watching");
 }
 
+std::string write_back_line(const Json& dirty) {
+  return fmt::format(
+      "{} dirty and {} not yet durable, of {} at most, in {} files; {} written, {} writes waited, {} errors{}{}",
+      bytes_at(dirty, "dirty_bytes"), bytes_at(dirty, "unsynced_bytes"), bytes_at(dirty, "max_bytes"),
+      number_at(dirty, "files"), bytes_at(dirty, "written_bytes"), number_at(dirty, "waits"),
+      number_at(dirty, "errors"),
+      number_at(dirty, "conflicts") == 0 ? "" : fmt::format(", {} conflicts", number_at(dirty, "conflicts")),
+      number_at(dirty, "dropped_bytes") == 0 ? "" : fmt::format(", {} dropped", bytes_at(dirty, "dropped_bytes")));
+}
+
 std::string backing_line(const Json& backing) {
   const std::string state =
       is_hung(backing) ? fmt::format("has not answered for {}", uptime_text(number_at(backing, "hung_seconds")))
@@ -349,6 +367,7 @@ std::string status_json(const GatewayStatus& status) {
       {"disk", disk_json(status)},
       {"readahead", readahead_json(status.cache)},
       {"store", store_json(status.store)},
+      {"write_back", status.store.write_back ? write_back_json(*status.store.write_back) : Json()},
       {"backing", backing_json(status)},
       {"send", send_json(status)},
       {"fuse", status.fuse ? fuse_json(*status.fuse) : Json()},
@@ -387,6 +406,7 @@ Checked<std::string> status_table(std::string_view json) {
   add("readahead", readahead_line(object_at(*status, "readahead")));
   add("files", store_line(object_at(*status, "store")));
   add("metadata", metadata_line(object_at(*status, "store")));
+  if (!object_at(*status, "write_back").empty()) add("delayed", write_back_line(object_at(*status, "write_back")));
   if (const Json& backing = object_at(*status, "backing"); !backing.empty()) add("backing", backing_line(backing));
   if (!mountpoint.empty()) add("fuse", fuse_line(object_at(*status, "fuse")));
   if (!object_at(*status, "http").empty()) add("http", http_line(object_at(*status, "http")));

@@ -139,8 +139,9 @@ std::optional<std::chrono::nanoseconds> FileDataImpl::dirty_since() const {
   return dirty_->dirty_since();
 }
 
+// Attributes may have been read before the last dirty page was written, and come here after it.
 void FileDataImpl::show(struct ::statx* attributes) const {
-  if (!has_dirty_pages()) return;
+  if (dirty_ == nullptr) return;
   const auto time_of = [](int64_t ns) {
     statx_timestamp time{};
     time.tv_sec = ns / kSecond;
@@ -148,10 +149,11 @@ void FileDataImpl::show(struct ::statx* attributes) const {
     return time;
   };
   MutexLock lock(&mutex_);
-  if (!delayed_.any) return;
-  attributes->stx_size = delayed_.size;
-  attributes->stx_mtime = time_of(delayed_.mtime_ns);
-  attributes->stx_ctime = time_of(delayed_.ctime_ns);
+  const Stamp& stamp = state_.stamp;
+  if (!delayed_.any && (!state_.known || stamp_of(*attributes).ctime_ns >= stamp.ctime_ns)) return;
+  attributes->stx_size = size_locked();
+  attributes->stx_mtime = time_of(delayed_.any ? delayed_.mtime_ns : stamp.mtime_ns);
+  attributes->stx_ctime = time_of(delayed_.any ? delayed_.ctime_ns : stamp.ctime_ns);
 }
 
 // ---- writing ----
@@ -223,22 +225,37 @@ std::optional<Result<size_t>> FileDataImpl::put_dirty(const SharedFd& fd, Prepar
   }
   if (const auto reserved = reserve(fd, write.bytes()); !reserved) return tl::unexpected(reserved.error());
   const std::chrono::nanoseconds now = context_.clock->monotonic();
+  begin_delayed(write.offset + write.size);
   for (const KnownPages& known : changed) {
     dirty_->put(known.range, known.pages, now);  // first: a read that finds nothing in the cache finds it there
     publish(known);
   }
-  note_delayed(write.offset + write.size);
+  end_delayed(write.offset + write.size);
   publish_old_end(changed, old_size);
   return write.size;
 }
 
-void FileDataImpl::note_delayed(uint64_t end) {
+// What is put may be on its way before readers see it.
+void FileDataImpl::begin_delayed(uint64_t end) {
+  MutexLock lock(&mutex_);
+  if (!delayed_.any) {
+    const Stamp& stamp = state_.stamp;
+    delayed_ = {true, stamp.size, stamp.size, stamp.mtime_ns, stamp.ctime_ns};
+  }
+  delayed_.end = std::max(delayed_.end, end);
+}
+
+void FileDataImpl::end_delayed(uint64_t end) {
   const int64_t now_ns = context_.clock->realtime().count();
   MutexLock lock(&mutex_);
-  if (!delayed_.any) delayed_ = {true, state_.stamp.size, now_ns, state_.stamp.ctime_ns};
   delayed_.size = std::max(delayed_.size, end);
   delayed_.mtime_ns = now_ns;
   delayed_.ctime_ns = std::max(delayed_.ctime_ns + 1, now_ns);
+}
+
+void FileDataImpl::set_delayed_size(uint64_t size) {
+  MutexLock lock(&mutex_);
+  delayed_.size = delayed_.end = size;
 }
 
 // After a change of the backing.
@@ -247,8 +264,11 @@ void FileDataImpl::update_delayed(bool changed_content) {
     delayed_.any = false;
     return;
   }
-  delayed_.size = std::max(delayed_.size, state_.stamp.size);
-  if (changed_content) delayed_.mtime_ns = state_.stamp.mtime_ns;
+  if (changed_content) {
+    delayed_.size = std::max(delayed_.size, state_.stamp.size);
+    delayed_.end = std::max(delayed_.end, delayed_.size);
+    delayed_.mtime_ns = state_.stamp.mtime_ns;
+  }
   delayed_.ctime_ns = std::max(delayed_.ctime_ns, state_.stamp.ctime_ns);
 }
 
@@ -337,16 +357,16 @@ void FileDataImpl::trim_reservation() {
 // What has come back from the disk, for the thread that sent it there.
 struct FileDataImpl::Landing {
   struct Landed {
-    DirtyPages::Run run;
+    WriteOfRun write;
     Result<size_t> outcome;
   };
   Mutex mutex;
   CondVar changed;
   std::deque<Landed> landed GUARDED_BY(mutex);
 
-  void add(DirtyPages::Run run, Result<size_t> outcome) {
+  void add(WriteOfRun write, Result<size_t> outcome) {
     MutexLock lock(&mutex);
-    landed.push_back({std::move(run), outcome});
+    landed.push_back({std::move(write), outcome});
     changed.notify_one();
   }
   Landed take() {
@@ -383,18 +403,19 @@ Result<void> FileDataImpl::write_round(PageRange range, uint64_t put_until) {
       if (!run) break;
       wanted.range = {run->range.end(), range.end() - run->range.end()};
       ++on_way;
-      submit(fds, std::move(*run), landing);
+      submit(fds, write_of(std::move(*run)), landing);
     }
     if (on_way == 0) break;
     Landing::Landed landed = landing->take();
     --on_way;
-    if (landed.outcome) landed.outcome = write_end(fds, landed.run);
+    const DirtyPages::Run& run = landed.write.run;
+    if (landed.outcome) landed.outcome = write_end(fds, landed.write);
     if (landed.outcome) {
       any = true;
-      dirty_->written(landed.run);
-      context_.write_back->accepted(landed.run.range.count);
+      dirty_->written(run);
+      context_.write_back->accepted(run.range.count);
     } else {
-      dirty_->failed(landed.run);
+      dirty_->failed(run);
       outcome = tl::unexpected(landed.outcome.error());
     }
   }
@@ -416,37 +437,35 @@ FileDataImpl::WriteFds FileDataImpl::write_fds_now() const {
   return {buffered_fd_, direct_fd_ ? direct_fd_ : buffered_fd_, direct_fd_ != nullptr};
 }
 
-// The bytes of a run that O_DIRECT can write, the rest is for `write_end`: the last page of the file in part, and all
-// of a short run at its end.
-uint64_t FileDataImpl::direct_bytes(const DirtyPages::Run& run) const {
+// By the file's size of now: what it grows by meanwhile is dirty for itself.
+FileDataImpl::WriteOfRun FileDataImpl::write_of(DirtyPages::Run run) const {
   const uint64_t start = run.range.first * kPageSize;
+  WriteOfRun write{std::move(run), start, start};
   MutexLock lock(&mutex_);
-  const uint64_t end = std::min(run.range.end() * kPageSize, size_locked());
-  if (end <= start) return 0;
-  if (end > state_.stamp.size && end - start < kDirectExtendMin) return 0;
-  return page_floor(end - start);
+  write.end = std::max(start, std::min(write.run.range.end() * kPageSize, delayed_.any ? delayed_.end : state_.stamp.size));
+  const bool is_short_extension = write.end > state_.stamp.size && write.end - start < kDirectExtendMin;
+  write.direct_end = is_short_extension ? start : page_floor(write.end);
+  return write;
 }
 
-void FileDataImpl::submit(const WriteFds& fds, DirtyPages::Run run, const std::shared_ptr<Landing>& landing) {
-  const uint64_t length = direct_bytes(run);
-  if (length == 0) return landing->add(std::move(run), size_t{0});
-  DiskRequest request{.fd = fds.direct->get(), .offset = run.range.first * kPageSize, .drop_behind = !fds.is_direct};
-  run.pages.append_iovecs(0, length, request.buffers);
-  request.done = [run = std::move(run), landing, fd = fds.direct](Result<size_t> written) mutable {
-    landing->add(std::move(run), written);
+void FileDataImpl::submit(const WriteFds& fds, WriteOfRun write, const std::shared_ptr<Landing>& landing) {
+  const uint64_t start = write.run.range.first * kPageSize;
+  if (write.direct_end == start) return landing->add(std::move(write), size_t{0});
+  DiskRequest request{.fd = fds.direct->get(), .offset = start, .drop_behind = !fds.is_direct};
+  write.run.pages.append_iovecs(0, write.direct_end - start, request.buffers);
+  request.done = [write = std::move(write), landing, fd = fds.direct](Result<size_t> written) mutable {
+    landing->add(std::move(write), written);
   };
   context_.disk->write(std::move(request));
 }
 
 // In the file's order, so that it does not grow before what is below has come.
-Result<size_t> FileDataImpl::write_end(const WriteFds& fds, const DirtyPages::Run& run) {
-  const uint64_t start = run.range.first * kPageSize;
-  const uint64_t done = direct_bytes(run);
-  const uint64_t end = std::min(run.range.end() * kPageSize, size());
-  if (end <= start + done) return 0;
-  const ByteRange bytes{start + done, end};
+Result<size_t> FileDataImpl::write_end(const WriteFds& fds, const WriteOfRun& write) {
+  if (write.end == write.direct_end) return 0;
+  const ByteRange bytes{write.direct_end, write.end};
   DiskRequest request{.fd = fds.buffered->get(), .offset = bytes.offset};
-  run.pages.append_iovecs(done, bytes.end - bytes.offset, request.buffers);
+  write.run.pages.append_iovecs(bytes.offset - write.run.range.first * kPageSize, bytes.end - bytes.offset,
+                                request.buffers);
   const Result<size_t> outcome = context_.disk->write_now(std::move(request));
   note_residue(bytes, true);
   return outcome;

@@ -79,8 +79,8 @@ Result<void> FileDataImpl::truncate(uint64_t size, SetIdBits set_id) {
   }
   return change({first, UINT64_MAX}, set_id, [this, size](int fd) -> Result<void> {
     if (::ftruncate(fd, static_cast<off_t>(size)) != 0) return fail(errno);
+    set_delayed_size(size);
     MutexLock lock(&mutex_);
-    delayed_.size = size;
     was_emptied_ = was_emptied_ || size == 0;
     return {};
   });
@@ -97,9 +97,11 @@ Result<void> FileDataImpl::allocate(const Allocation& allocation) {
   const ByteRange changed{allocation.offset, allocation.offset + (zeroes ? allocation.length : 0)};
   const HeldRange held(range_lock_, range);
   TRY(settle(zeroes ? range : PageRange{}));
-  return change(changed, allocation.set_id, [&allocation](int fd) -> Result<void> {
+  return change(changed, allocation.set_id, [&](int fd) -> Result<void> {
     const auto offset = static_cast<off_t>(allocation.offset);
     if (::fallocate(fd, allocation.mode, offset, static_cast<off_t>(allocation.length)) != 0) return fail(errno);
+    const uint64_t end = allocation.offset + allocation.length;
+    if ((allocation.mode & FALLOC_FL_KEEP_SIZE) == 0 && end > this->size()) set_delayed_size(end);
     return {};
   });
 }

@@ -111,6 +111,7 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   struct Delayed {
     bool any = false;
     uint64_t size = 0;
+    uint64_t end = 0;  // of what was put to be written, before readers may see it; else the size
     int64_t mtime_ns = 0;
     int64_t ctime_ns = 0;
   };
@@ -172,7 +173,9 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   bool read_dirty(uint64_t offset, std::vector<iovec>& buffers, Callback<void(Result<size_t>)>& done);
   std::optional<Result<size_t>> delay_write(PreparedWrite& write, SetIdBits set_id);
   std::optional<Result<size_t>> put_dirty(const SharedFd& fd, PreparedWrite& write);
-  void note_delayed(uint64_t end);
+  void begin_delayed(uint64_t end);
+  void end_delayed(uint64_t end);
+  void set_delayed_size(uint64_t size);
   void note_mtime(const Stamp& before, const Result<Stamp>& after);
   void update_delayed(bool changed_content) REQUIRES(mutex_);
   bool has_dirty_pages() const { return dirty_ != nullptr && dirty_->counts().kept() > 0; }
@@ -188,9 +191,16 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
     bool is_direct = false;
   };
   WriteFds write_fds_now() const;
-  uint64_t direct_bytes(const DirtyPages::Run& run) const;
-  void submit(const WriteFds& fds, DirtyPages::Run run, const std::shared_ptr<Landing>& landing);
-  Result<size_t> write_end(const WriteFds& fds, const DirtyPages::Run& run);
+  // Up to `direct_end` by O_DIRECT, then up to `end` as exact bytes: the last page of the file in part, and all of a
+  // short run at its end.
+  struct WriteOfRun {
+    DirtyPages::Run run;
+    uint64_t direct_end = 0;
+    uint64_t end = 0;
+  };
+  WriteOfRun write_of(DirtyPages::Run run) const;
+  void submit(const WriteFds& fds, WriteOfRun write, const std::shared_ptr<Landing>& landing);
+  Result<size_t> write_end(const WriteFds& fds, const WriteOfRun& write);
   void restore_mtime(int fd);
   Result<void> settle(PageRange range);
   void note_writing(const Result<void>& outcome);

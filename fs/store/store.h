@@ -257,6 +257,9 @@ class Store {
   // Front ends are about to close what is open, under those who use it: what was written to it and not fsynced since
   // is fsynced. Errors are for `finish`.
   virtual void sync_open_files() = 0;
+  // What delayed writes left is written and made durable, as far as that is possible, and from now on nothing is
+  // delayed any more. While there is a disk.
+  virtual void finish_delayed() = 0;
   // The end of housekeeping, when nothing is open any more: what is left in the PageCache is written back.
   virtual std::vector<UnwrittenFile> finish() = 0;
 

@@ -195,6 +195,8 @@ Result<void> StoreImpl::setxattr(const Caller& caller, InodeNumber number, const
   TRY(check_xattr_allowed(caller, name));
   const Subject file = TRY(subject(number));
   const ProcPath path(file.get());
+  // A write takes it away; one that was made before must not do so later.
+  if (std::string_view(name) == "security.capability") TRY(write_back(file.inode));
   return change_through_data(&file, nullptr, [&]() -> Result<void> {
     const ActAs identity(caller, xattr_needs(name));
     TRY(identity.ready());

@@ -13,26 +13,23 @@ void StoreImpl::sync_open_files() {
   }
 }
 
-// What kept delayed bytes from becoming durable, 0 for nothing.
-int StoreImpl::write_last(FileData& data) {
-  if (!data.is_dirty()) return 0;
-  const BackingCall call(options_.health, BackingUser::fuse, BackingUse::change);
-  Result<void> outcome = data.write_back();
-  if (outcome) outcome = data.sync_written();
-  if (!data.is_dirty()) return 0;
-  return outcome ? EIO : outcome.error().number;
+void StoreImpl::finish_delayed() {
+  if (write_back_ == nullptr) return;
+  write_back_->stop();
+  for (const InodeRef& inode : table_.with_data()) {
+    const std::shared_ptr<FileData> data = table_.data(inode);
+    if (!data->is_dirty()) continue;
+    const BackingCall call(options_.health, BackingUser::fuse, BackingUse::change);
+    if (data->write_back()) (void)data->sync_written();
+  }
 }
 
 std::vector<UnwrittenFile> StoreImpl::finish() {
   stop_housekeeping();  // it may be about to note an error
-  if (write_back_ != nullptr) write_back_->stop();
   std::vector<UnwrittenFile> unwritten;
   for (const InodeRef& inode : table_.with_data()) {
     const std::shared_ptr<FileData> data = table_.data(inode);
-    if (const int error = write_last(*data)) {
-      unwritten.push_back({table_.path_of(inode).value_or(std::string()), error});
-      continue;
-    }
+    if (data->is_dirty() && data->untold_write_error() == 0) data->note_write_error(EIO);
     if (data->needs_tidy()) {
       const BackingCall call(options_.health, BackingUser::fuse, BackingUse::change);
       data->tidy();

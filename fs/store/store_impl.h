@@ -91,6 +91,7 @@ class StoreImpl final : public Store, private OutsideWatch::Listener {
   Result<std::unique_ptr<PathListing>> list_path(const Caller& caller, std::string_view path) override;
 
   void sync_open_files() override;
+  void finish_delayed() override;
   std::vector<UnwrittenFile> finish() override;
   uint64_t drop_dirty() override;
   void drop_metadata() override;
@@ -226,7 +227,6 @@ class StoreImpl final : public Store, private OutsideWatch::Listener {
 
   // Delayed writes.
   Result<void> start_write_back();
-  int write_last(FileData& data);
   Result<void> write_back(const InodeRef& inode);
   Result<void> keep_conflict(InodeNumber number, const std::function<Result<void>(int fd)>& fill);
 

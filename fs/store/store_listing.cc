@@ -100,7 +100,6 @@ Result<std::unique_ptr<PathListing>> StoreImpl::list_path(const Caller& caller, 
   StorePathListing::Show show;
   if (write_back_ != nullptr) {
     show = [this](const Statx& attributes) {
-      if (write_back_->is_clean()) return attributes;
       return shown(table_.find_proven({attributes, {}, nullptr, ""}, 0), attributes);
     };
   }

@@ -155,7 +155,7 @@ Result<Statx> StoreImpl::statx(InodeNumber number) {
 
 // With what delayed writes changed.
 Statx StoreImpl::shown(const InodeRef& inode, Statx attributes) const {
-  if (write_back_ == nullptr || write_back_->is_clean() || inode == nullptr) return attributes;
+  if (write_back_ == nullptr || inode == nullptr) return attributes;
   if (const auto data = table_.data(inode)) data->show(&attributes);
   return attributes;
 }

@@ -39,7 +39,7 @@ std::optional<Attributes> StoreImpl::known_attributes(InodeNumber number, std::c
   const auto found = known({MetadataKind::attributes, number}, age_max);
   if (!found) return std::nullopt;
   const Statx& attributes = *std::get<SharedStatx>(found->value);
-  if (write_back_ == nullptr || write_back_->is_clean()) return Attributes{to_stat(attributes), found->age};
+  if (write_back_ == nullptr) return Attributes{to_stat(attributes), found->age};
   return Attributes{to_stat(shown(table_.find(number), attributes)), found->age};
 }
 

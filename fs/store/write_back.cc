@@ -311,10 +311,13 @@ void WriteBack::run_jobs() {
 
 WriteBackStats WriteBack::stats() const {
   MutexLock lock(&mutex_);
+  uint64_t files = 0;  // not those that an fsync has seen to
+  for (const DirtyFile& file : dirty_) files += file.file->is_dirty() ? 1 : 0;
+  for (const auto& [key, file] : unsynced_) files += !dirty_places_.contains(key) && file->is_dirty() ? 1 : 0;
   return {.max_bytes = options_.dirty_max_bytes,
           .dirty_bytes = totals_.dirty.load() * kPageSize,
           .unsynced_bytes = totals_.unsynced.load() * kPageSize,
-          .files = files_.load(),
+          .files = files,
           .written_bytes = written_pages_.load() * kPageSize,
           .waits = waits_.load(),
           .errors = errors_.load(),

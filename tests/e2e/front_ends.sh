@@ -118,10 +118,13 @@ mapped = {}  # a name, and the pages of its file as a program has them mapped
 
 
 def look(name, what):
+    by_mount, by_nfs, web_sees = shown_by(mount, name), shown_by_nfs(name), shown_by_http(name)
+    if os.environ["WRITE_MODE"] == "back" and by_mount is not None:
+        with open(os.path.join(mount, name)) as file:
+            os.fsync(file.fileno())
     true = shown_by(source, name)
-    for front_end, shown in (("the mount", shown_by(mount, name)), ("NFS", shown_by_nfs(name))):
+    for front_end, shown in (("the mount", by_mount), ("NFS", by_nfs)):
         assert shown == true, (what, name, front_end, *((one and one[:4]) for one in (shown, true)))
-    web_sees = shown_by_http(name)
     if true is None:
         assert web_sees is None, (what, name, web_sees[0])
     elif true[0] & 0o4:
@@ -149,7 +152,7 @@ def one_change(by):
     what = random.choice(("write", "write", "write", "truncate", "rename", "remove", "chmod", "link"))
     other = random.choice(NAMES)
     if what == "write":
-        offset = random.choice((0, random.randrange(SIZE_MAX), os.stat(os.path.join(source, name)).st_size))
+        offset = random.choice((0, random.randrange(SIZE_MAX), os.stat(os.path.join(mount, name)).st_size))
         by.write(name, offset, random.randbytes(random.choice((1, 100, 4096, 70_000, 270_000))))
     elif what == "truncate":
         by.truncate(name, random.choice((0, random.randrange(SIZE_MAX))))
@@ -174,12 +177,12 @@ for number in range(int(rounds)):
     if random.random() < 0.1 and os.path.exists(path) and os.stat(path).st_size > 0:
         with open(path, "rb") as file:
             pages = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
-        if len(pages) <= os.stat(os.path.join(source, name)).st_size:
+        if len(pages) <= os.stat(os.path.join(mount, name)).st_size:
             mapped[name] = (os.stat(os.path.join(source, name)).st_ino, pages)
             pages[:]
     # A program that reads pages past the end of a shrunken file gets SIGBUS.
     for name in [name for name, (_, pages) in mapped.items()
-                 if not os.path.exists(os.path.join(source, name)) or os.stat(os.path.join(source, name)).st_size < len(pages)]:
+                 if not os.path.exists(os.path.join(source, name)) or os.stat(os.path.join(mount, name)).st_size < len(pages)]:
         del mapped[name]
 PYTHON
   rm -f "$WORK/source/"*

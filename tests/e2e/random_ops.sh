@@ -118,6 +118,8 @@ def get():
 
 def read_backing():
     history.append(f"read all {len(shadow)} of the backing")
+    if os.environ["WRITE_MODE"] == "back":
+        os.fsync(file)
     with open(backing, "rb") as other:
         compare("backing", 0, other.read(), MOST * 2)
     if os.fstat(file).st_size != len(shadow):
@@ -167,6 +169,8 @@ def work(number):
             assert os.pwrite(file, own[stripe], stripe * STRIPE) == STRIPE
         elif os.pread(file, STRIPE, stripe * STRIPE) != own[stripe]:
             sys.exit(f"seed {seed}: writer {number} does not read what it wrote to stripe {stripe}")
+    if os.environ["WRITE_MODE"] == "back":
+        os.fsync(file)
     with open(backing, "rb") as other:
         for stripe, data in own.items():
             if os.pread(other.fileno(), STRIPE, stripe * STRIPE) != data:
