@@ -71,6 +71,7 @@ void NfsService::write(NfsCall& call) {
   const uint32_t count = call.arguments.u32();
   const uint32_t stable = call.arguments.choice(3);
   const std::string_view bytes = call.arguments.opaque(kNfsTransferMax);
+  if (call.arguments.ok()) writes_.fetch_add(1, std::memory_order_relaxed);
   const auto file = changeable(call, handle);
   if (!file) return fail(call, NfsProcedure::write, file.error());
   const InodeNumber number = (*file)->number();
@@ -112,7 +113,10 @@ NfsResult<size_t> NfsService::write_data(NfsCall& call, const NfsFile& file, uin
   change->data().write(offset, bytes, {.set_id = set_id_bits_after_change_by(call.caller->uid)},
                        [&done](Result<size_t> outcome) { done.set_value(outcome); });
   const Result<size_t> outcome = done.get_future().get();
-  if (outcome) return *outcome;
+  if (outcome) {
+    write_bytes_.fetch_add(*outcome, std::memory_order_relaxed);
+    return *outcome;
+  }
   // What was written before, and is not durable, may have met the same end.
   if (outcome.error().number != EFBIG) renew_verifier();
   return nfs_fail(nfs_status_of(outcome.error().number));

@@ -79,6 +79,9 @@ class NfsService {
   const NfsFileTable& files() const { return files_; }
   void stop();  // closes everything and lets go of the store's inodes; no calls come any more
   uint64_t write_verifier() const { return write_verifier_.load(); }
+  // Calls of WRITE that were run, and bytes that they wrote. Any thread.
+  uint64_t writes() const { return writes_.load(std::memory_order_relaxed); }
+  uint64_t write_bytes() const { return write_bytes_.load(std::memory_order_relaxed); }
 
  private:
   using Handler = void (NfsService::*)(NfsCall&);
@@ -168,6 +171,8 @@ class NfsService {
   static constexpr size_t kListedEntriesMax = 65536;
   NfsListingCache listings_;
   std::atomic<uint64_t> write_verifier_{0};
+  std::atomic<uint64_t> writes_{0};
+  std::atomic<uint64_t> write_bytes_{0};
 
   struct MountEntry {  // for DUMP only: it says nothing of who may use handles
     PeerAddress client;

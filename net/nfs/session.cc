@@ -41,13 +41,6 @@ bool must_run_once(MountProcedure) {
   return false;
 }
 
-bool is_write(NfsProcedure procedure) {
-  return procedure == NfsProcedure::write;
-}
-bool is_write(MountProcedure) {
-  return false;
-}
-
 // Bytes that a reply may take, where that is more than a few. Of a READ they stay in the cache.
 uint64_t reply_room(NfsProcedure procedure) {
   const bool lists = procedure == NfsProcedure::readdir || procedure == NfsProcedure::readdirplus;
@@ -298,10 +291,6 @@ void NfsSession::run_elsewhere(Procedure procedure, const RpcCall& call) {
   if (must_run_once(procedure)) {
     key = {.client = peer_, .xid = call.xid, .procedure = call.procedure, .call_hash = hash_of(call)};
     if (!shared_.replies.begin(*key, send_once)) return;
-  }
-  if (is_write(procedure)) {
-    NfsCounters::count(shared_.counters.writes);
-    NfsCounters::count(shared_.counters.write_bytes, call.arguments.size());
   }
   // What of `send_once` the cache has taken comes back by `answered`.
   auto finish = [shared = &shared_, key, send = std::move(send_once)](std::string reply, bool was_run) mutable {

@@ -24,8 +24,6 @@ struct NfsCounters {
   std::atomic<uint64_t> calls{0};
   std::atomic<uint64_t> reads{0};
   std::atomic<uint64_t> read_bytes{0};
-  std::atomic<uint64_t> writes{0};
-  std::atomic<uint64_t> write_bytes{0};
   std::atomic<uint64_t> errors{0};
   std::atomic<uint64_t> denied{0};
 

@@ -344,6 +344,19 @@ def many_connections(place):
 run(dict(globals()), int(sys.argv[1]), sys.argv[2])
 PYTHON
 before=$(open_descriptors)
+run_python - "$NFS_PORT" <<'PYTHON' || fail "writes are not counted"
+import sys
+from lib_nfs import *
+client = Client(int(sys.argv[1]))
+root = expect(client.mount("/"), "OK").handle
+file = expect(client.create(root, b"counted"), "OK").handle
+expect(client.write(file, 0, bytes(1000)), "OK")
+expect(client.write(file, 0, bytes(30), count=20), "OK")
+expect(client.write(root, 0, bytes(500)), "INVAL", "ISDIR")
+expect(client.remove(root, b"counted"), "OK")
+PYTHON
+equal "WRITEs" "$(status nfs.writes)" 3
+equal "bytes that they wrote" "$(status nfs.write_bytes)" 1020
 run_python "$WORK/checks.py" "$NFS_PORT" "$WORK/source" "$GATEWAY" || fail "not as RFC 5531 says"
 settled() { (($(open_descriptors) <= before + 40)); }  # it may keep some of the last files open
 wait_until 20 settled || fail "connections stay open: $(open_descriptors) descriptors, and $before before"

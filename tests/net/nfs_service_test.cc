@@ -107,6 +107,18 @@ TEST_CASE("nfs service: a file that is being written to is not closed", "[net][n
   CHECK(place.tree.fsyncs > fsyncs);
 }
 
+TEST_CASE("nfs service: WRITE counts the bytes that it wrote", "[net][nfs]") {
+  Place place;
+  const InodeNumber file = place.tree.make(kRootInode, "file", S_IFREG | 0644);
+  verifier_of(place.write(file));
+  CHECK(place.service.writes() == 1);
+  CHECK(place.service.write_bytes() == 4);
+  place.tree.write_error = EIO;
+  CHECK(status_of(place.write(file)) == static_cast<uint32_t>(NfsStatus::io));
+  CHECK(place.service.writes() == 2);
+  CHECK(place.service.write_bytes() == 4);
+}
+
 TEST_CASE("nfs service: nothing is left of what clients used", "[net][nfs]") {
   Place place;
   for (int i = 0; i < 10; ++i) place.write(place.tree.make(kRootInode, "file" + std::to_string(i), S_IFREG | 0644));
