@@ -20,6 +20,7 @@ constexpr uint32_t kFifo = 7;
 
 constexpr mode_t kFileMode = 0644;  // where the client names none
 constexpr mode_t kDirectoryMode = 0755;
+constexpr int kCreateAttemptsMax = 10;  // where others make and remove the same name
 
 bool is_dots(std::string_view name) {
   return name == "." || name == "..";
@@ -98,8 +99,7 @@ void NfsService::make(NfsCall& call, NfsProcedure procedure, std::string_view ha
   store_.observe(
       std::span(&number, 1),
       [&] {
-        const NfsResult<Entry> entry = name.empty() ? nfs_fail(NfsStatus::inval) : make_it(**directory);
-        made = entry ? file_of_entry(*entry) : tl::unexpected(or_stale(entry.error(), **directory));
+        made = file_of_new(name.empty() ? nfs_fail(NfsStatus::inval) : make_it(**directory), **directory);
         if (!made) return;
         if (const auto synced = sync_names(call, **directory); !synced) made = nfs_fail(synced.error());
       },
@@ -107,11 +107,25 @@ void NfsService::make(NfsCall& call, NfsProcedure procedure, std::string_view ha
   call.announcements.push_back({number, std::string(name)});
   call.reply.u32(static_cast<uint32_t>(made ? NfsStatus::ok : made.error()));
   if (made) {
-    call.reply.boolean(true);
-    call.reply.opaque((*made)->handle());
-    write_post(call, attributes_of(**made));
+    const bool is_there = *made != nullptr;
+    call.reply.boolean(is_there);
+    if (is_there) call.reply.opaque((*made)->handle());
+    write_post(call, is_there ? attributes_of(**made) : std::nullopt);
   }
   write_wcc(call, observed);
+}
+
+// Another client may remove the new entry before we have looked at it. Who makes something in a directory that is there
+// finds nothing for no other reason; the client that asked must not hear that nothing was made.
+NfsResult<NfsFileRef> NfsService::file_of_new(const NfsResult<Entry>& made, const NfsFile& directory) {
+  if (made) {
+    auto file = file_of_entry(*made);
+    if (!file && (file.error() == NfsStatus::stale || file.error() == NfsStatus::noent)) return NfsFileRef();
+    return file;
+  }
+  const NfsStatus status = or_stale(made.error(), directory);
+  if (status == NfsStatus::noent) return NfsFileRef();
+  return nfs_fail(status);
 }
 
 // What the client wants of the new entry beside its mode.
@@ -124,7 +138,8 @@ NfsResult<Entry> NfsService::finish_new(NfsCall& call, Result<Entry> made, SetAt
   const auto changed = store_.setattr(*call.caller, made->number, rest);
   if (changed) return *made;
   store_.forget(made->number, 1);
-  return nfs_fail(nfs_status_of(changed.error().number));
+  const int error = changed.error().number;
+  return nfs_fail(nfs_status_of(error == ESTALE ? ENOENT : error));
 }
 
 void NfsService::create(NfsCall& call) {
@@ -141,38 +156,46 @@ void NfsService::create(NfsCall& call) {
   make(call, NfsProcedure::create, handle, name, [&](const NfsFile& directory) -> NfsResult<Entry> {
     if (how == CreateHow::exclusive) return make_exclusive(call, directory, name, verifier);
     const mode_t mode = changes.mode.value_or(kFileMode);
-    auto created = store_.create(*call.caller, directory.number(), name, mode, O_RDONLY | O_CREAT | O_EXCL);
-    if (created) return finish_new(call, created->entry, without_mode(changes));
-    if (how == CreateHow::guarded || created.error().number != EEXIST)
-      return nfs_fail(nfs_status_of(created.error().number));
-    // What is there already: only its size is the client's to set, if it may write.
-    const auto permitted = permit(call, directory, X_OK);
-    if (!permitted) return nfs_fail(permitted.error());
-    const auto existing = store_.lookup(directory.number(), name);
-    if (!existing) return nfs_fail(nfs_status_of(existing.error().number));
-    if (!S_ISREG(existing->attributes.st_mode)) {
-      store_.forget(existing->number, 1);
+    const auto file = create_or_find(call, directory, name, mode);
+    if (!file) return nfs_fail(file.error());
+    if (file->is_new) return finish_new(call, file->entry, without_mode(changes));
+    if (how == CreateHow::guarded || !S_ISREG(file->entry.attributes.st_mode)) {
+      store_.forget(file->entry.number, 1);
       return nfs_fail(NfsStatus::exist);
     }
-    call.announcements.push_back({existing->number, {}});
+    // Of what is there already only its size is the client's to set, if it may write.
+    call.announcements.push_back({file->entry.number, {}});
     SetAttributes size_only;
     size_only.size = changes.size;
-    return finish_new(call, existing, size_only);
+    return finish_new(call, file->entry, size_only);
   });
+}
+
+// What has the name may come and go between the two looks.
+NfsResult<NfsService::NewFile> NfsService::create_or_find(const NfsCall& call, const NfsFile& directory,
+                                                          std::string_view name, mode_t mode) {
+  for (int attempts = 0; attempts < kCreateAttemptsMax; ++attempts) {
+    const auto created = store_.create(*call.caller, directory.number(), name, mode, O_RDONLY | O_CREAT | O_EXCL);
+    if (created) return NewFile{created->entry, true};
+    if (created.error().number != EEXIST) return nfs_fail(nfs_status_of(created.error().number));
+    if (const auto permitted = permit(call, directory, X_OK); !permitted) return nfs_fail(permitted.error());
+    const auto existing = store_.lookup(directory.number(), name);
+    if (existing) return NewFile{*existing, false};
+    if (existing.error().number != ENOENT) return nfs_fail(nfs_status_of(existing.error().number));
+  }
+  return nfs_fail(NfsStatus::jukebox);
 }
 
 NfsResult<Entry> NfsService::make_exclusive(NfsCall& call, const NfsFile& directory, std::string_view name,
                                             std::string_view verifier) {
   if (!call.arguments.ok()) return nfs_fail(NfsStatus::inval);
   const SetAttributes times = times_of(verifier);
-  const auto created = store_.create(*call.caller, directory.number(), name, kFileMode, O_RDONLY | O_CREAT | O_EXCL);
-  if (created) return finish_new(call, created->entry, times);
-  if (created.error().number != EEXIST) return nfs_fail(nfs_status_of(created.error().number));
-  const auto existing = store_.lookup(directory.number(), name);
-  if (!existing) return nfs_fail(nfs_status_of(existing.error().number));
-  const struct stat& attributes = existing->attributes;
-  if (S_ISREG(attributes.st_mode) && attributes.st_size == 0 && has_times(attributes, times)) return *existing;
-  store_.forget(existing->number, 1);
+  const auto file = create_or_find(call, directory, name, kFileMode);
+  if (!file) return nfs_fail(file.error());
+  if (file->is_new) return finish_new(call, file->entry, times);
+  const struct stat& attributes = file->entry.attributes;
+  if (S_ISREG(attributes.st_mode) && attributes.st_size == 0 && has_times(attributes, times)) return file->entry;
+  store_.forget(file->entry.number, 1);
   return nfs_fail(NfsStatus::exist);
 }
 

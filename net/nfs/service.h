@@ -108,11 +108,18 @@ class NfsService {
   void link(NfsCall& call);
   void make(NfsCall& call, NfsProcedure procedure, std::string_view handle, std::string_view name,
             const std::function<NfsResult<Entry>(const NfsFile& directory)>& make_it);
+  struct NewFile {
+    Entry entry;
+    bool is_new = false;  // false: what has the name
+  };
+  NfsResult<NewFile> create_or_find(const NfsCall& call, const NfsFile& directory, std::string_view name, mode_t mode);
   NfsResult<Entry> make_exclusive(NfsCall& call, const NfsFile& directory, std::string_view name,
                                   std::string_view verifier);
   void remove_entry(NfsCall& call, NfsProcedure procedure);
   void let_go(InodeNumber directory, const Entry& entry, bool lost_name);
   NfsResult<Entry> finish_new(NfsCall& call, Result<Entry> made, SetAttributes rest);
+  // Null: it was made, and is gone already.
+  NfsResult<NfsFileRef> file_of_new(const NfsResult<Entry>& made, const NfsFile& directory);
   // Data.
   void write(NfsCall& call);
   void commit(NfsCall& call);

@@ -110,6 +110,27 @@ assert told == ["IO"], told
 assert second.status == "IO" or second.verifier != before, "a COMMIT knows nothing of the loss"
 PYTHON
 
+# What is made was made, though somebody removes it before its maker has looked at it.
+WHAT="gone before it is seen"
+program <<'PYTHON'
+path = f"{work}/source/new"
+def gone(system_call, make, remove, arguments):
+    told = []
+    with failing(f"{system_call}:delay_exit=500000"):
+        maker = threading.Thread(target=lambda: told.append(make(root, b"new", *arguments)))
+        maker.start()
+        wait_until(f"{system_call}", lambda: os.path.lexists(path))
+        remove(path)
+        maker.join()
+    made = expect(told[0], "OK")
+    assert made.handle is None and made.attributes is None, (system_call, made)
+    assert made.wcc.after is not None
+    assert not os.path.lexists(path)
+gone("mkdirat", one.mkdir, os.rmdir, ())
+gone("symlinkat", one.symlink, os.unlink, (b"target",))
+gone("mknodat", one.mknod, os.unlink, (FIFO,))
+PYTHON
+
 WHAT="a file that nobody commits"
 program <<'PYTHON'
 file = make("file")
