@@ -135,7 +135,7 @@ NfsSession::NfsSession(NfsWorker* worker, UniqueFd socket, const PeerAddress& pe
 
 void NfsSession::drain() {
   draining_ = true;
-  if (calls_ == 0) close();
+  end_if_done();
 }
 
 bool NfsSession::may_take_more() const {
@@ -144,17 +144,25 @@ bool NfsSession::may_take_more() const {
 
 size_t NfsSession::on_input(std::string_view bytes) {
   size_t consumed = 0;
+  in_input_loop_ = true;
   // What is answered at once makes room for more calls, and nobody would show them again.
   for (size_t taken = 1; taken > 0 && may_take_more();) {
     taken = take_calls(bytes.substr(consumed));
     consumed += taken;
+    flush();
   }
+  in_input_loop_ = false;
+  end_if_done();
   return consumed;
+}
+
+// A client that has closed its side is answered all that it sent before. What is left then is not a whole call.
+void NfsSession::end_if_done() {
+  if (calls_ == 0 && !in_input_loop_ && (draining_ || input_ended())) close();
 }
 
 size_t NfsSession::take_calls(std::string_view bytes) {
   size_t consumed = 0;
-  in_input_loop_ = true;
   while (may_take_more()) {
     size_t taken = 0;
     const std::string_view record = take_record(bytes.substr(consumed), &taken);
@@ -166,8 +174,6 @@ size_t NfsSession::take_calls(std::string_view bytes) {
     handle(record);
     std::string().swap(record_);  // with its memory: few clients send calls in several fragments
   }
-  in_input_loop_ = false;
-  flush();
   return consumed;
 }
 
@@ -454,10 +460,11 @@ void NfsSession::answer(std::string reply) {
 }
 
 void NfsSession::flush() {
-  if (ready_calls_ == 0 || closed()) return;
-  Reply reply;
-  reply.head = std::exchange(ready_, {});
-  give({.calls = std::exchange(ready_calls_, 0), .bytes = 0, .read = std::nullopt}, std::move(reply));
+  while (ready_calls_ > 0 && !closed()) {
+    Reply reply;
+    reply.head = std::exchange(ready_, {});
+    give({.calls = std::exchange(ready_calls_, 0), .bytes = 0, .read = std::nullopt}, std::move(reply));
+  }
 }
 
 void NfsSession::give(SentReply what, Reply reply) {
@@ -478,11 +485,9 @@ void NfsSession::on_reply_sent() {
 void NfsSession::call_ended(uint64_t calls) {
   ASSERT(calls_ >= calls);
   calls_ -= calls;
-  if (calls_ == 0) {
-    if (draining_) return close();
-    set_deadline(shared_.options.idle_timeout);
-  }
+  if (calls_ == 0) set_deadline(shared_.options.idle_timeout);
   consume_input();
+  end_if_done();
 }
 
 // The file changed before any of it was sent: the client gets what it is now. In the middle nothing but the
@@ -508,8 +513,7 @@ void NfsSession::on_timeout() {
 }
 
 void NfsSession::on_input_end() {
-  draining_ = true;
-  if (calls_ == 0) close();
+  end_if_done();
 }
 
 void NfsSession::on_closed() {

@@ -52,6 +52,7 @@ class NfsSession final : public Connection {
   void on_timeout() override;
   void on_closed() override;
 
+  void end_if_done();
   size_t take_calls(std::string_view bytes);
   std::string_view take_record(std::string_view bytes, size_t* consumed);
   bool may_take_more() const;
