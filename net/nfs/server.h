@@ -55,7 +55,7 @@ struct NfsStats {
   uint64_t writes = 0;
   uint64_t write_bytes = 0;
   uint64_t errors = 0;          // calls that the RPC layer refused
-  uint64_t denied = 0;          // calls of clients that may not use the export
+  uint64_t denied = 0;          // connections of clients that may not use the export
   uint64_t repeated_calls = 0;  // that were answered from the reply cache
   uint64_t files = 0;           // remembered
   uint64_t open_files = 0;

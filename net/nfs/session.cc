@@ -124,7 +124,7 @@ class NfsSession::Ticket {
   uint64_t held_bytes_;
 };
 
-NfsSession::NfsSession(NfsWorker* worker, UniqueFd socket, const PeerAddress& peer, const NfsClientOptions* options)
+NfsSession::NfsSession(NfsWorker* worker, UniqueFd socket, const PeerAddress& peer, const NfsClientOptions& options)
     : Connection(&worker->send_context(), std::move(socket), kInputMax),
       worker_(worker),
       shared_(worker->shared()),
@@ -214,7 +214,6 @@ void NfsSession::handle(std::string_view record) {
     return refuse(xid, RpcError::procedure_unavailable);
   if (call->procedure == 0) return answer_null(*call);
   if (!identify(*call)) return;
-  if (options_ == nullptr) NfsCounters::count(shared_.counters.denied);
   if (is_nfs) {
     handle_nfs(*call);
   } else {
@@ -236,11 +235,9 @@ void NfsSession::answer_null(const RpcCall& call) {
 
 // Most calls of a connection come from one user.
 bool NfsSession::identify(const RpcCall& call) {
-  const NfsClientOptions nobody{.squash = NfsSquash::all};
-  const NfsClientOptions& options = options_ != nullptr ? *options_ : nobody;
   if (call.flavor == static_cast<uint32_t>(RpcFlavor::none)) {
     credential_.clear();
-    caller_ = std::make_shared<const Caller>(options.caller_for(std::nullopt));
+    caller_ = std::make_shared<const Caller>(options_.caller_for(std::nullopt));
     return true;
   }
   if (call.flavor != static_cast<uint32_t>(RpcFlavor::sys)) {
@@ -254,12 +251,12 @@ bool NfsSession::identify(const RpcCall& call) {
     return false;
   }
   credential_ = call.credential_body;
-  caller_ = std::make_shared<const Caller>(options.caller_for(claimed));
+  caller_ = std::make_shared<const Caller>(options_.caller_for(claimed));
   return true;
 }
 
 NfsCall NfsSession::prepare(std::string_view arguments, std::shared_ptr<const Caller> caller) const {
-  NfsCall call(arguments, options_);
+  NfsCall call(arguments, &options_);
   call.caller = std::move(caller);
   call.peer = peer_;
   return call;
@@ -315,7 +312,7 @@ void NfsSession::run_elsewhere(Procedure procedure, const RpcCall& call) {
   };
   auto shared_finish = std::make_shared<decltype(finish)>(std::move(finish));
   auto task = [this_shared = &shared_, procedure, xid = call.xid, arguments = std::string(call.arguments),
-               caller = caller_, peer = peer_, options = options_, shared_finish]() mutable {
+               caller = caller_, peer = peer_, options = &options_, shared_finish]() mutable {
     // What changes something says so when it does: a call that only looked must not pass for a change that came back.
     const BackingCall backing(this_shared->options.health, BackingUser::nfs, BackingUse::look);
     NfsCall run(arguments, options);
@@ -349,7 +346,7 @@ void NfsSession::begin_read(ReadCall call) {
 
 void NfsSession::begin_read_elsewhere(ReadCall call) {
   auto ticket = std::make_shared<Ticket>(this, call.arguments.size());
-  auto task = [shared = &shared_, options = options_, ticket, call]() mutable {
+  auto task = [shared = &shared_, options = &options_, ticket, call]() mutable {
     const BackingCall backing(shared->options.health, BackingUser::nfs, BackingUse::look);
     NfsCall prepared(call.arguments, options);
     prepared.caller = call.caller;

@@ -22,8 +22,8 @@ namespace sluice {
 
 class NfsSession final : public Connection {
  public:
-  // `options` is null for a client that may not use the export.
-  NfsSession(NfsWorker* worker, UniqueFd socket, const PeerAddress& peer, const NfsClientOptions* options);
+  // `options` outlive it.
+  NfsSession(NfsWorker* worker, UniqueFd socket, const PeerAddress& peer, const NfsClientOptions& options);
 
   void drain();  // answer the calls under way, then close
 
@@ -84,7 +84,7 @@ class NfsSession final : public Connection {
   NfsWorker* const worker_;
   NfsShared& shared_;
   const PeerAddress peer_;
-  const NfsClientOptions* const options_;
+  const NfsClientOptions& options_;
   std::string record_;       // fragments so far, of a call in several
   uint64_t calls_ = 0;       // taken, and not answered in full
   uint64_t held_bytes_ = 0;  // arguments of those that are elsewhere, room for their replies, and replies that wait

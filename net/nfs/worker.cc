@@ -41,10 +41,12 @@ void NfsWorker::start() {
 }
 
 void NfsWorker::accept(UniqueFd socket) {
-  NfsCounters::count(shared_->counters.accepted);
   const PeerAddress peer = peer_of(socket.get());
   const NfsClientOptions* const options = shared_->options.rules.find(peer, peer_port_of(socket.get()));
-  auto session = std::make_shared<NfsSession>(this, std::move(socket), peer, options);
+  // Who may not use the export has no connection, which others may need.
+  if (options == nullptr) return NfsCounters::count(shared_->counters.denied);
+  NfsCounters::count(shared_->counters.accepted);
+  auto session = std::make_shared<NfsSession>(this, std::move(socket), peer, *options);
   sessions_.insert(session);
   open_.store(sessions_.size(), std::memory_order_relaxed);
   session->start();
