@@ -60,11 +60,9 @@ class NfsSession final : public Connection {
   void refuse(uint32_t xid, RpcError error, uint32_t version = 0);
   // False: refused.
   bool identify(const RpcCall& call);
-  void handle_mount(const RpcCall& call);
   void handle_nfs(const RpcCall& call);
   bool try_known(NfsProcedure procedure, const RpcCall& call);
-  template <typename Procedure>
-  void run_elsewhere(Procedure procedure, const RpcCall& call);
+  void run_elsewhere(const RpcCall& call);
   void answer_null(const RpcCall& call);
 
   // READ.

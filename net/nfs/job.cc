@@ -1,0 +1,109 @@
+#include "net/nfs/job.h"
+
+#include <xxhash.h>
+
+#include <utility>
+
+#include "fs/store/backing_health.h"
+
+namespace sluice {
+namespace {
+
+// Running it again would do harm, or say what is not so.
+bool must_run_once(const RpcCall& call) {
+  if (call.program != kNfsProgram) return false;
+  switch (static_cast<NfsProcedure>(call.procedure)) {
+    case NfsProcedure::setattr:
+    case NfsProcedure::create:
+    case NfsProcedure::mkdir:
+    case NfsProcedure::symlink:
+    case NfsProcedure::mknod:
+    case NfsProcedure::remove:
+    case NfsProcedure::rmdir:
+    case NfsProcedure::rename:
+    case NfsProcedure::link: return true;
+    default: return false;
+  }
+}
+
+uint64_t hash_of(const RpcCall& call) {
+  const uint64_t credential = ::XXH3_64bits(call.credential_body.data(), call.credential_body.size());
+  return ::XXH3_64bits_withSeed(call.arguments.data(), call.arguments.size(), credential);
+}
+
+}  // namespace
+
+uint64_t NfsJob::reply_room(const RpcCall& call) {
+  if (call.program == kMountProgram)
+    return static_cast<MountProcedure>(call.procedure) == MountProcedure::dump ? kNfsTransferMax : 0;
+  const auto procedure = static_cast<NfsProcedure>(call.procedure);
+  const bool lists = procedure == NfsProcedure::readdir || procedure == NfsProcedure::readdirplus;
+  return lists ? kNfsTransferMax : 0;
+}
+
+NfsJob::NfsJob(NfsShared* shared, const RpcCall& call, Client client)
+    : shared_(*shared),
+      program_(call.program),
+      procedure_(call.procedure),
+      xid_(call.xid),
+      arguments_(call.arguments),
+      client_(std::move(client)) {}
+
+std::shared_ptr<NfsJob> NfsJob::begin(NfsShared* shared, const RpcCall& call, Client client, ReplyCache::Send send) {
+  std::optional<ReplyCache::Key> once;
+  if (must_run_once(call)) {
+    once = {.client = client.peer, .xid = call.xid, .procedure = call.procedure, .call_hash = hash_of(call)};
+    if (!shared->replies.begin(*once, send)) return nullptr;
+  }
+  std::shared_ptr<NfsJob> job(new NfsJob(shared, call, std::move(client)));
+  job->once_ = once;
+  job->send_ = std::move(send);
+  return job;
+}
+
+void NfsJob::run() {
+  // What changes something says so when it does: a call that only looked must not pass for a change that came back.
+  const BackingCall backing(shared_.options.health, BackingUser::nfs, BackingUse::look);
+  NfsCall call(arguments_, client_.options);
+  call.caller = client_.caller;
+  call.peer = client_.peer;
+  begin_rpc_reply(call.reply, xid_);
+  std::string reply;
+  if (run_procedure(call)) {
+    end_rpc_reply(call.reply);
+    reply = call.reply.take();
+  } else {
+    NfsCounters::count(shared_.counters.errors);
+    reply = rpc_refusal(xid_, RpcError::garbage_arguments);
+  }
+  shared_.store.announce(std::move(call.announcements), [job = shared_from_this(), reply = std::move(reply)]() mutable {
+    job->finish(std::move(reply), true);
+  });
+}
+
+bool NfsJob::run_procedure(NfsCall& call) {
+  if (program_ == kMountProgram) return shared_.service.run(static_cast<MountProcedure>(procedure_), call);
+  return shared_.service.run(static_cast<NfsProcedure>(procedure_), call);
+}
+
+void NfsJob::refuse() {
+  XdrWriter reply;
+  begin_rpc_reply(reply, xid_);
+  if (program_ == kMountProgram) {
+    reply.u32(static_cast<uint32_t>(NfsStatus::serverfault));
+  } else {
+    write_failure(reply, static_cast<NfsProcedure>(procedure_), NfsStatus::jukebox);
+  }
+  end_rpc_reply(reply);
+  finish(reply.take(), false);
+}
+
+void NfsJob::finish(std::string reply, bool was_run) {
+  if (once_) {
+    shared_.replies.answered(*once_, std::move(reply), was_run);
+  } else {
+    send_(std::move(reply));
+  }
+}
+
+}  // namespace sluice

@@ -1,0 +1,56 @@
+// The way of one call back to its connection, from any thread. Dropped without an answer it only says that the call is
+// over (another one with the same xid has its reply).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <utility>
+
+#include "net/event_loop.h"
+#include "net/nfs/session.h"
+
+namespace sluice {
+
+class NfsSession::Ticket {
+ public:
+  // On the loop's thread. `held_bytes`: what the call takes of its connection's memory until it is back.
+  Ticket(NfsSession* session, uint64_t held_bytes)
+      : loop_(&session->loop()),
+        session_(std::static_pointer_cast<NfsSession>(session->shared_from_this())),
+        held_bytes_(held_bytes) {
+    loop_->hold();
+    session->held_bytes_ += held_bytes;
+  }
+  Ticket(Ticket&& other) noexcept
+      : loop_(std::exchange(other.loop_, nullptr)),
+        session_(std::move(other.session_)),
+        held_bytes_(other.held_bytes_) {}
+  Ticket& operator=(Ticket&&) = delete;
+  ~Ticket() {
+    if (loop_ != nullptr) back([](NfsSession& session) { session.call_ended(1); });
+  }
+
+  // On the loop's thread: the call is answered without it.
+  void cancel() {
+    std::exchange(loop_, nullptr)->unhold();
+    session_->held_bytes_ -= held_bytes_;
+    session_.reset();
+  }
+  // `work` runs on the loop's thread, unless the connection is closed.
+  template <typename Work>
+  void back(Work work) {
+    EventLoop* const loop = std::exchange(loop_, nullptr);
+    loop->post([loop, session = std::move(session_), bytes = held_bytes_, work = std::move(work)]() mutable {
+      loop->unhold();
+      session->held_bytes_ -= bytes;
+      if (!session->closed()) work(*session);
+    });
+  }
+
+ private:
+  EventLoop* loop_;
+  std::shared_ptr<NfsSession> session_;
+  uint64_t held_bytes_;
+};
+
+}  // namespace sluice
