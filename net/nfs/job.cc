@@ -41,24 +41,23 @@ uint64_t NfsJob::reply_room(const RpcCall& call) {
   return lists ? kNfsTransferMax : 0;
 }
 
-NfsJob::NfsJob(NfsShared* shared, const RpcCall& call, Client client)
+NfsJob::NfsJob(NfsShared* shared, const RpcCall& call, const Client& client)
     : shared_(*shared),
       program_(call.program),
       procedure_(call.procedure),
       xid_(call.xid),
       arguments_(call.arguments),
-      client_(std::move(client)) {}
+      client_(client) {}
 
-std::shared_ptr<NfsJob> NfsJob::begin(NfsShared* shared, const RpcCall& call, Client client, ReplyCache::Send send) {
-  std::optional<ReplyCache::Key> once;
-  if (must_run_once(call)) {
-    once = {.client = client.peer, .xid = call.xid, .procedure = call.procedure, .call_hash = hash_of(call)};
-    if (!shared->replies.begin(*once, send)) return nullptr;
+std::shared_ptr<NfsJob> NfsJob::begin(NfsShared* shared, const RpcCall& call, const Client& client,
+                                      ReplyCache::Send send) {
+  std::shared_ptr<NfsJob> job(new NfsJob(shared, call, client));
+  if (!must_run_once(call)) {
+    job->send_ = std::move(send);
+    return job;
   }
-  std::shared_ptr<NfsJob> job(new NfsJob(shared, call, std::move(client)));
-  job->once_ = once;
-  job->send_ = std::move(send);
-  return job;
+  job->once_ = {.client = client.peer, .xid = call.xid, .procedure = call.procedure, .call_hash = hash_of(call)};
+  return shared->replies.begin(*job->once_, std::move(send)) ? job : nullptr;
 }
 
 void NfsJob::run() {

@@ -1,5 +1,5 @@
 // NfsJob is one call that runs on a thread that may block: the procedure, what is announced of its changes, then its
-// reply. The reply of a call that must not run twice goes by the reply cache, which knows where to send it by then.
+// reply. The reply of a call that must not run twice goes by the reply cache, which knows by then who waits for it.
 //
 //   auto job = NfsJob::begin(&shared, call, client, send);
 //   if (job != nullptr && !pool.submit([job] { job->run(); })) job->refuse();
@@ -26,7 +26,8 @@ class NfsJob : public std::enable_shared_from_this<NfsJob> {
     const NfsClientOptions* options;  // outlive the job
   };
   // Null: there is nothing to run, the call came before. `send` is called with the first one's reply, now or later.
-  static std::shared_ptr<NfsJob> begin(NfsShared* shared, const RpcCall& call, Client client, ReplyCache::Send send);
+  static std::shared_ptr<NfsJob> begin(NfsShared* shared, const RpcCall& call, const Client& client,
+                                       ReplyCache::Send send);
 
   // One of them, once. Any thread; `run` blocks, and `send` may be called after it has returned.
   void run();
@@ -36,7 +37,7 @@ class NfsJob : public std::enable_shared_from_this<NfsJob> {
   static uint64_t reply_room(const RpcCall& call);
 
  private:
-  NfsJob(NfsShared* shared, const RpcCall& call, Client client);
+  NfsJob(NfsShared* shared, const RpcCall& call, const Client& client);
 
   bool run_procedure(NfsCall& call);
   void finish(std::string reply, bool was_run);

@@ -1,6 +1,7 @@
 #include "net/nfs/reply_cache.h"
 
 #include <cstring>
+#include <utility>
 
 namespace sluice {
 
@@ -13,22 +14,30 @@ size_t ReplyCache::Hash::operator()(const Key& key) const {
   return hash;
 }
 
-bool ReplyCache::begin(const Key& key, Send& send) {
+bool ReplyCache::begin(const Key& key, Send send) {
   std::string reply;
+  Send dropped;  // with no lock held
   {
     MutexLock lock(&mutex_);
     const auto found = index_.find(key);
     const auto oldest = clock_.monotonic() - lifetime_;
     if (found == index_.end() || (found->second->reply && found->second->begun <= oldest)) {
       drop_old();
-      items_.push_back({key, clock_.monotonic(), std::nullopt, std::move(send)});
+      items_.push_back({key, clock_.monotonic(), std::nullopt, {}});
+      items_.back().senders.push_back(std::move(send));
       index_.emplace(key, std::prev(items_.end()));
       return true;
     }
     ++hits_;
     Item& item = *found->second;
     if (!item.reply) {
-      std::swap(item.send, send);  // who asked before has lost its connection, or will see the second reply
+      // Who asked before may have lost its connection. Or it is another client of the same machine, with the same
+      // number by chance, and waits.
+      if (item.senders.size() == kSendersMax) {
+        dropped = std::move(item.senders.front());
+        item.senders.erase(item.senders.begin());
+      }
+      item.senders.push_back(std::move(send));
       return false;
     }
     reply = *item.reply;
@@ -38,12 +47,12 @@ bool ReplyCache::begin(const Key& key, Send& send) {
 }
 
 void ReplyCache::answered(const Key& key, std::string reply, bool keep) {
-  Send send;
+  std::vector<Send> senders;
   {
     MutexLock lock(&mutex_);
     const auto found = index_.find(key);
     Item& item = *found->second;
-    send = std::move(item.send);
+    senders = std::exchange(item.senders, {});
     if (keep) {
       item.reply = reply;
     } else {
@@ -51,7 +60,7 @@ void ReplyCache::answered(const Key& key, std::string reply, bool keep) {
       index_.erase(found);
     }
   }
-  send(std::move(reply));
+  for (Send& send : senders) send(reply);
 }
 
 // Those under way stay: their number is bounded by the calls that connections may have.

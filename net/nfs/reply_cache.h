@@ -14,6 +14,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 #include "cache/callback.h"
 #include "cache/clock.h"
@@ -36,10 +37,13 @@ class ReplyCache {
   ReplyCache(size_t replies_max, std::chrono::nanoseconds lifetime, const Clock* clock)
       : replies_max_(replies_max), lifetime_(lifetime), clock_(*clock) {}
 
+  // Of one call, that wait for its reply; then the one that has waited for longest is dropped.
+  static constexpr size_t kSendersMax = 8;
+
   // True: the call is new, run it and say `answered`. False: it is not, and `send` was called with its reply, or will
-  // be instead of the sender of the first time, when there is one.
-  bool begin(const Key& key, Send& send);
-  // Calls the sender that waits for this reply: the latest one's. `keep`: false when the call was not run.
+  // be when there is one.
+  bool begin(const Key& key, Send send);
+  // Calls all senders that wait for this reply. `keep`: false when the call was not run.
   void answered(const Key& key, std::string reply, bool keep = true);
 
   uint64_t hits() const;
@@ -52,7 +56,7 @@ class ReplyCache {
     Key key;
     std::chrono::nanoseconds begun{};
     std::optional<std::string> reply;  // nothing: under way
-    Send send;                         // until it was answered
+    std::vector<Send> senders;         // until it was answered
   };
   using Items = std::list<Item>;  // oldest first
 

@@ -1,5 +1,5 @@
 // The way of one call back to its connection, from any thread. Dropped without an answer it only says that the call is
-// over (another one with the same xid has its reply).
+// over.
 #pragma once
 
 #include <cstdint>

@@ -424,6 +424,10 @@ class Client:
         return self._nfs(COMMIT, opaque(handle) + u64(offset) + u32(count), decode)
 
 
+# Calls of processes that were forked are not each other's repetitions.
+os.register_at_fork(after_in_child=lambda: setattr(Client, "_xids", itertools.count(random.randrange(1 << 30))))
+
+
 def where(directory, name):
     return opaque(directory) + opaque(name)
 
