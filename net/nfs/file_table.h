@@ -10,6 +10,7 @@
 // Cost: some 600 bytes per file with what the store knows of it. Thread-safe.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -115,7 +116,7 @@ class NfsFileTable {
  private:
   using Lru = std::list<NfsFileRef>;  // used last: first
   struct Opened {
-    std::shared_ptr<OpenFile> uses[2];
+    std::array<std::shared_ptr<OpenFile>, 2> uses;
     std::chrono::nanoseconds used_at{};
     std::list<InodeNumber>::iterator place;
     WriteErrors::Told told{};  // of the one for writing

@@ -17,7 +17,7 @@ void append_bytes(std::string& to, const FileSlice& slice) {
   uint64_t skip = slice.skip, left = slice.length;
   const Arena& arena = *slice.pages.arena();
   for (const FrameRun& run : slice.pages.runs()) {
-    const uint64_t size = run.count * kPageSize;
+    const uint64_t size = uint64_t{run.count} * kPageSize;
     if (skip < size && left > 0) {
       const uint64_t part = std::min(left, size - skip);
       to.append(arena.address(run.first) + skip, part);
