@@ -33,6 +33,9 @@ class State:
     def diary(self, workload):
         return os.path.join(self.path, f"{workload.name}.diary")
 
+    def lines(self, workload):
+        return Book.lines(self.diary(workload))
+
     def load(self, name, otherwise=None):
         data = whole(os.path.join(self.path, name))
         return otherwise if data is None else pickle.loads(data)
@@ -78,7 +81,7 @@ class Workers:
 
     def await_promises(self, state):
         deadline = time.monotonic() + 20
-        while not all(Book(state.diary(workload)).promises for workload in workloads()):
+        while not all(Book(state.lines(workload)).promises for workload in workloads()):
             if time.monotonic() > deadline:
                 break
             time.sleep(0.02)
@@ -126,7 +129,7 @@ def check(state, roots, written=False):
         before = NEVER
     tally = state.load("tally", collections.Counter())
     for workload in workloads():
-        book = Book(state.diary(workload), before, after, written)
+        book = Book(state.lines(workload), before, after, written)
         if book.error and before != NEVER:
             raise Broken(f"{workload.name}: an error before the cut: {book.error}")
         for root in roots:

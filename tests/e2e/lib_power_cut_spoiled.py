@@ -19,7 +19,7 @@ class SelfTest:
             base = self.bases[workload.name] = self.state.load(f"{workload.name}.base")
             workload.steps = 30
             workload.start(self.good, base, Diary(self.state.diary(workload)), random.Random(f"{workload.name} to be spoilt"))
-            book = self.books[workload.name] = Book(self.state.diary(workload))
+            book = self.books[workload.name] = Book(self.state.lines(workload))
             workload.check(self.good, base, book)
             ways = [getattr(self, name) for kind in type(workload).__mro__ for name in sorted(vars(SelfTest))
                     if name.startswith(f"{kind.__name__.lower()}_")]
@@ -45,7 +45,7 @@ class SelfTest:
 
     def all_kept(self, workload):
         """The book if every change had been promised."""
-        book = Book(self.state.diary(workload))
+        book = Book(self.state.lines(workload))
         book.floor = {lane: book.next for lane in range(Lanes.COUNT)}
         return book
 

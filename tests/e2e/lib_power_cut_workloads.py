@@ -83,11 +83,14 @@ Change = collections.namedtuple("Change", "kind number lane values")
 class Book:
     """A diary as it counts at an hour: what may have happened, in order, and what must have."""
 
-    def __init__(self, path, kept_until=NEVER, begun_until=NEVER, written=False):
+    @staticmethod
+    def lines(path):
+        return [json.loads(line) for line in whole(path).splitlines()]
+
+    def __init__(self, lines, kept_until=NEVER, begun_until=NEVER, written=False):
         self.begun, self.floor, self.complete = [], {}, set()
         self.promises, self.error, self.next = 0, None, 1
-        for line in whole(path).splitlines():
-            hour, word, *values = json.loads(line)
+        for hour, word, *values in lines:
             if word == "begin":
                 kind, number, lane, *rest = values
                 self.next = max(self.next, number + 1)
@@ -115,6 +118,10 @@ class Workload:
         self.name = name
         self.steps = NEVER
         self.stop = b"\0"  # shared with who wants it to end
+        self.forget()
+
+    def forget(self):
+        self.cache = None
 
     def goes_on(self):
         self.steps -= 1
@@ -208,8 +215,8 @@ class File(Workload):
 
     def settled(self, base, book):
         """The content after all the changes at the beginning that are promised, and their number. Kept for the next time:
-        who checks many states of one diary comes in the order of the hours."""
-        content, count = getattr(self, "cache", (bytearray(base["bytes"]), 0))
+        who checks many states of one diary comes in the order of the hours, or forgets."""
+        content, count = self.cache or (bytearray(base["bytes"]), 0)
         while count < len(book.begun) and book.must(book.begun[count]):
             self.apply(content, book.begun[count])
             count += 1
