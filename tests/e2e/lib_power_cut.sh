@@ -43,6 +43,7 @@ tally() {  # WHAT
 
 # Disks are files in memory: a loop device asks its file's disk for nothing but time.
 have_disks() {
+  need mkfs.ext4 e2fsck losetup
   mkdir "$WORK/images"
   mount -t tmpfs -o size=3G none "$WORK/images" || skip "no file system in memory can be mounted"
   truncate -s 64M "$WORK/images/probe"

@@ -3,10 +3,10 @@
 # random moments, also while they recover from the cut before: whatever fsync, O_SYNC, msync or a commit promised is there,
 # and nothing else but what was being written. On each file system of this machine that can be shut down.
 #
-#   CUTS=500 CUT_SEED=1 FILE_SYSTEMS=xfs WRITE_MODE=back GATEWAY_OPTIONS='--dirty-max 1M' bash power_cut.sh
+#   E2E_SECONDS=2000 CUTS=500 CUT_SEED=1 FILE_SYSTEMS=xfs WRITE_MODE=back GATEWAY_OPTIONS='--dirty-max 1M' bash power_cut.sh
 #
-# TALLY=1 says how much was promised. WRITE_MODE=none leaves out Sluice: what the file system keeps by itself. With
-# KEEP=DIRECTORY the disk and the diaries of a broken promise are there to be looked at.
+# TALLY=1 says how much was promised, WORKLOADS="wal names" takes only these, WRITE_MODE=none leaves out Sluice: what the
+# file system keeps by itself. KEEP=DIRECTORY gets the disk and the diaries of a broken promise.
 source "$(dirname "$0")/lib.sh"
 source "$(dirname "$0")/lib_power_cut.sh"
 need_root

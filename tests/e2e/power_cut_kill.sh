@@ -3,7 +3,7 @@
 # moments, also while they recover from the time before: a new mount shows whatever fsync, O_SYNC, msync or a commit promised,
 # where it writes through also what write() took, and nothing else but what was being written. So does the backing.
 #
-#   KILLS=200 CUT_SEED=1 WRITE_MODE=back GATEWAY_OPTIONS='--dirty-max 1M' TALLY=1 bash power_cut_kill.sh
+#   E2E_SECONDS=2000 KILLS=200 CUT_SEED=1 WRITE_MODE=back GATEWAY_OPTIONS='--dirty-max 1M' TALLY=1 bash power_cut_kill.sh
 source "$(dirname "$0")/lib.sh"
 source "$(dirname "$0")/lib_power_cut.sh"
 

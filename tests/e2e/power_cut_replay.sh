@@ -3,7 +3,7 @@
 # and the log played again up to random flushes, with any part of the writes after it: in each of these states, in which the
 # disk would be after a power cut, is what was promised before. This finds what was never flushed.
 #
-#   STATES=2000 CUT_SEED=1 FILE_SYSTEMS=ext4 WRITE_MODE=back GATEWAY_OPTIONS='--dirty-max 1M' TALLY=1 bash power_cut_replay.sh
+#   E2E_SECONDS=2000 STATES=2000 CUT_SEED=1 FILE_SYSTEMS='ext4 xfs' WRITE_MODE=back TALLY=1 bash power_cut_replay.sh
 source "$(dirname "$0")/lib.sh"
 source "$(dirname "$0")/lib_power_cut.sh"
 need qemu-storage-daemon
