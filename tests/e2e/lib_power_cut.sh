@@ -13,9 +13,11 @@ mkdir "$WORK/mount" "$BACKING"
 power_cut() { run_python "$E2E/lib_power_cut.py" "$@"; }
 
 self_test() {
-  mkdir "$WORK/images/spoiled"
-  power_cut self_test "$WORK/images/spoiled" || fail "the check does not see all that it must"
-  rm -r "$WORK/images/spoiled"
+  make_disk ext4
+  mkdir "$BACKING/spoiled"
+  power_cut self_test "$BACKING/spoiled" || fail "the check does not see all that it must"
+  unmount_disk
+  rm -r "$STATE" "$IMAGE"
 }
 
 # Works in the mount until the random moment when the gateway is killed, and the disk behind it, if one is named, cut off.

@@ -6,10 +6,12 @@ begins with the hour of a clock that never goes back.
 Content is never random: it follows from the workload's name and the number of the change, so the check makes it again and
 compares bytes. No number is used twice, so what a lost change would have left is known from what a later one leaves.
 """
-import collections, itertools, json, mmap, os, random, shutil, sqlite3, tempfile, threading, time
+import collections, ctypes, itertools, json, mmap, os, random, shutil, sqlite3, tempfile, threading, time
 
 PAGE = 4096
 NEVER = float("inf")
+LIBC = ctypes.CDLL(None, use_errno=True)
+LIBC.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
 
 
 class Broken(Exception):
@@ -41,6 +43,18 @@ def write_all(file, data, offset):
     done = 0
     while done < len(data):
         done += os.pwrite(file, data[done:], offset + done)
+
+
+def punch_hole(file, offset, length):
+    KEEP_SIZE, PUNCH_HOLE = 1, 2
+    if LIBC.fallocate(file, KEEP_SIZE | PUNCH_HOLE, offset, length) != 0:
+        raise OSError(ctypes.get_errno(), "fallocate")
+
+
+def copy_range(file, offset, length, origin):
+    done = 0
+    while done < length:
+        done += os.copy_file_range(file, file, length - done, origin + done, offset + done)
 
 
 def sync_directory(path):
@@ -154,19 +168,25 @@ class File(Workload):
     def open(self):
         return os.open(self.path(self.root), os.O_RDWR | self.flags)
 
-    def write(self, file, offset, length, lane=0):
+    def change(self, kind, call, *values, lane=0):
         number = next(self.numbers)
-        self.diary.begin("write", number, lane, offset, length)
-        write_all(file, stamp(self.name, number, length), offset)
+        self.diary.begin(kind, number, lane, *values)
+        call(number)
         self.diary.done(lane, number)
         return number
 
+    def write(self, file, offset, length, lane=0):
+        return self.change("write", lambda number: write_all(file, stamp(self.name, number, length), offset), offset, length,
+                           lane=lane)
+
     def resize(self, file, size, call=os.ftruncate):
-        number = next(self.numbers)
-        self.diary.begin("size", number, 0, size)
-        call(file, size)
-        self.diary.done(0, number)
-        return number
+        return self.change("size", lambda _: call(file, size), size)
+
+    def punch(self, file, offset, length):
+        return self.change("punch", lambda _: punch_hole(file, offset, length), offset, length)
+
+    def copy(self, file, offset, length, origin):
+        return self.change("copy", lambda _: copy_range(file, offset, length, origin), offset, length, origin)
 
     def sync(self, file, number, lane=0, call=os.fsync):
         call(file)
@@ -180,9 +200,16 @@ class File(Workload):
             del content[size:]
             content.extend(bytes(size - len(content)))
             return min(before, size), max(before, size)
-        offset, length = change.values
+        offset, length, *origin = change.values
+        if change.kind == "punch":
+            length = max(0, min(length, before - offset))
+            data = bytes(length)
+        elif change.kind == "copy":
+            data = content[origin[0]:origin[0] + length]
+        else:
+            data = stamp(self.name, change.number, length)
         content.extend(bytes(max(0, offset - before)))
-        content[offset:offset + length] = stamp(self.name, change.number, length)
+        content[offset:offset + length] = data
         return min(before, offset), offset + length
 
     def check(self, root, base, book):
@@ -270,11 +297,11 @@ class Log(File):
 
 
 class Blocks(File):
-    """Pages and odd places overwritten, then fsync; or by O_SYNC or O_DSYNC."""
+    """Pages and odd places overwritten, or copied from elsewhere in the file, then fsync; or by O_SYNC or O_DSYNC."""
 
-    def __init__(self, name, flags=0):
+    def __init__(self, name, flags=0, often=0.4):
         super().__init__(name)
-        self.flags = flags
+        self.flags, self.often = flags, often
 
     def place(self):
         kind = self.chosen.random()
@@ -290,13 +317,34 @@ class Blocks(File):
         return offset, length
 
     def work(self, base):
-        file = self.open()
+        file, other = self.open(), os.open(self.path(self.root), os.O_RDONLY)
         while self.goes_on():
-            number = self.write(file, *self.place())
-            if self.flags:
+            if not self.flags and self.chosen.random() < 0.05:
+                origin, target = (self.chosen.randrange(0, self.size // 2 - 2 * PAGE, PAGE) for _ in range(2))
+                number = self.copy(file, target, 3 * PAGE, self.size // 2 + origin)
+            else:
+                number = self.write(file, *self.place())
+            if self.flags & os.O_DSYNC:  # or O_SYNC, which contains it
                 self.diary.kept(0, number)
-            elif self.chosen.random() < 0.4:
-                self.sync(file, number, call=self.chosen.choice([os.fsync, os.fdatasync]))
+            elif self.chosen.random() < self.often:
+                self.sync(self.chosen.choice([file, other]), number, call=self.chosen.choice([os.fsync, os.fdatasync]))
+
+
+class Direct(Blocks):
+    """By O_DIRECT, where write() promises no more than without."""
+
+    def __init__(self, name):
+        super().__init__(name, os.O_DIRECT)
+
+    def write(self, file, offset, length, lane=0):
+        offset, length = offset // PAGE * PAGE, (length + PAGE - 1) // PAGE * PAGE
+
+        def call(number):
+            with mmap.mmap(-1, length) as aligned:
+                aligned[:] = stamp(self.name, number, length)
+                if os.pwrite(file, aligned, offset) != length:
+                    raise OSError(f"a short write to {self.name}")
+        return self.change("write", call, offset, length)
 
 
 class Mapped(Blocks):
@@ -306,7 +354,7 @@ class Mapped(Blocks):
         with mmap.mmap(self.open(), self.size) as memory:
             while self.goes_on():
                 offset, length = self.place()
-                number = next(self.numbers)
+                number = next(self.numbers)  # without `done`: the kernel has not told the gateway of it
                 self.diary.begin("write", number, 0, offset, length)
                 memory[offset:offset + length] = stamp(self.name, number, length)
                 if self.chosen.random() < 0.5:
@@ -346,7 +394,7 @@ class Lanes(File):
 
 
 class Sizes(File):
-    """Cut off, made longer, written beyond the end."""
+    """Cut off, made longer, written beyond the end, made a hole of."""
     size, LONGEST = 50000, 200000
 
     def work(self, base):
@@ -360,6 +408,8 @@ class Sizes(File):
             elif kind < 0.6:
                 size = min(self.LONGEST, size + self.chosen.randrange(1, 30000))
                 number = self.resize(file, size, lambda file, size: os.posix_fallocate(file, 0, size))
+            elif kind < 0.7:
+                number = self.punch(file, self.chosen.randrange(size + 1), self.chosen.choice([100, PAGE, 20000]))
             else:
                 length = self.chosen.choice([1, 100, PAGE, 10000])
                 offset = max(0, size + self.chosen.choice([-length, -length // 2, 0, 0, 1, 5000]))
@@ -395,6 +445,9 @@ class Replaced(Workload):
             file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             for offset in range(0, length, 150000):
                 write_all(file, data[offset:offset + 150000], offset)
+            if self.chosen.random() < 0.3:  # fsync is about the file, whoever wrote it
+                os.close(file)
+                file = os.open(new, os.O_RDONLY)
             os.fsync(file)
             if self.chosen.random() < 0.5:
                 os.close(file)
@@ -627,7 +680,7 @@ def workloads():
     every = [
         Log("log_fsync", os.fsync), Log("log_fdatasync", os.fdatasync), Log("log_dsync", flags=os.O_DSYNC),
         Blocks("blocks"), Blocks("blocks_sync", os.O_SYNC), Blocks("blocks_dsync", os.O_DSYNC), Mapped("mapped"),
-        Lanes("lanes"), Sizes("sizes"),
+        Blocks("blocks_lazy", often=0.02), Direct("blocks_direct"), Lanes("lanes"), Sizes("sizes"),
         Replaced("replaced"), Names("names"), Directories("directories"),
         Database("wal", [("WAL", "FULL")]),
         # In DELETE mode only EXTRA fsyncs the directory after the journal is gone, which is the commit.
