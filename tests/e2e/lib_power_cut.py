@@ -116,7 +116,7 @@ def cut(root, state, seed, gateway, backing=None):
     if backing:
         fcntl.ioctl(disk, FS_IOC_SHUTDOWN, struct.pack("I", NOLOGFLUSH))
         after = time.monotonic_ns()
-        time.sleep(chosen.choice([0, 0.01]))
+        time.sleep(chosen.choice([0, 0.01, 0.1]))  # the gateway notices, or not
     if gateway:
         os.kill(gateway, signal.SIGKILL)
     state.save("hours", (before, after if backing else NEVER))

@@ -22,12 +22,13 @@ self_test() {
 
 # Works in the mount until the random moment when the gateway is killed, and the disk behind it, if one is named, cut off.
 cut_gateway() {  # SEED [BACKING]
-  local code=0
+  local code=0 end=0
   {  # else the shell says that it was killed
     power_cut cut "$WORK/mount" "$STATE" "$1" "$GATEWAY" "${@:2}" 2>"$WORK/said" || code=$?
-    await_end "$GATEWAY" || true
+    await_end "$GATEWAY" || end=$?
   } 2>/dev/null
   ((code == 0)) || broken "$1: $(tail -n 1 "$WORK/said")"
+  ((end == 128 + $(kill -l KILL))) || broken "$1: the gateway ended by itself, with $end"
   timeout 20 "$SLUICE" umount "$WORK/mount" || fail "sluice umount does not clear up after a kill"
   rm "${LOG_OF[$GATEWAY]}"
 }
