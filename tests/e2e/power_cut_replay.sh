@@ -3,13 +3,13 @@
 # and the log played again up to random flushes, with any part of the writes after it: in each of these states, in which the
 # disk would be after a power cut, is what was promised before. This finds what was never flushed.
 #
-#   E2E_SECONDS=2000 STATES=2000 CUT_SEED=1 FILE_SYSTEMS='ext4 xfs' WRITE_MODE=back TALLY=1 bash power_cut_replay.sh
+#   E2E_SECONDS=2000 STATES=2000 CUT_SEED=1 FILE_SYSTEMS=ext4 WRITE_MODE=back TALLY=1 bash power_cut_replay.sh
 source "$(dirname "$0")/lib.sh"
 source "$(dirname "$0")/lib_power_cut.sh"
 need qemu-storage-daemon
 need_root
 
-: "${STATES:=40}" "${FILE_SYSTEMS:=ext4}" "${STATES_OF_ONE_LOG:=400}" "${SECONDS_OF_ONE_LOG:=2}"
+: "${STATES:=25}" "${FILE_SYSTEMS:=ext4 xfs}" "${STATES_OF_ONE_LOG:=400}" "${SECONDS_OF_ONE_LOG:=2}"
 LOG=$WORK/images/log
 EXPORT=$WORK/images/export  # shows $IMAGE, and logs what is written to it
 
