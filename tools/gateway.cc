@@ -144,6 +144,7 @@ Checked<std::unique_ptr<Store>> make_store(const GatewayPlan& plan, BlockCache* 
       .place_table = plan.options.nfs ? place_table_path(state_dir_of(plan.options), plan.source) : std::string(),
       .dirty_max_bytes = dirty_max(plan.options),
       .dirty_expire = plan.options.dirty_expire,
+      .dirty_record = dirty_record_path(state_dir_of(plan.options), plan.source),
       .dirty_patience = plan.options.io_timeout,
       .health = health,
   };

@@ -166,7 +166,7 @@ const std::vector<MetricSpec>& metric_table() {
       {"nfs.writes", "nfs_writes_total", "", kCounter, "Calls of WRITE."},
       {"nfs.write_bytes", "nfs_write_bytes_total", "", kCounter, "Bytes that they wrote."},
       {"nfs.errors", "nfs_malformed_calls_total", "", kCounter, "Calls that could not be decoded."},
-      {"nfs.denied", "nfs_denied_calls_total", "", kCounter, "Calls of clients that may not use the export."},
+      {"nfs.denied", "nfs_denied_connections_total", "", kCounter, "Connections of clients that may not use the export."},
       {"nfs.repeated_calls", "nfs_repeated_calls_total", "", kCounter, "Calls answered from the reply cache."},
       {"nfs.files", "nfs_files", "", kGauge, "Files that clients named last."},
       {"nfs.open_files", "nfs_open_files", "", kGauge, "Those of them that are open."},

@@ -93,6 +93,10 @@ std::string place_table_path(const std::string& state_dir, const std::string& so
   return path_of(state_dir, source, "files");
 }
 
+std::string dirty_record_path(const std::string& state_dir, const std::string& source) {
+  return fmt::format("{}/{:016x}.dirty", state_dir, ::XXH3_64bits(source.data(), source.size()));
+}
+
 Checked<NfsExportKey> load_nfs_key(const std::string& state_dir, const std::string& source) {
   std::error_code error;
   std::filesystem::create_directories(state_dir, error);

@@ -85,7 +85,7 @@ class ChangeCounts {
   std::atomic<uint32_t>& slot(ChangeKey key) { return slots_[index(key)]; }
   const std::atomic<uint32_t>& slot(ChangeKey key) const { return slots_[index(key)]; }
 
-  static thread_local Followed* followed_;  // at most one
+  static constinit thread_local Followed* followed_;  // at most one
 
   std::array<std::atomic<uint32_t>, size_t{1} << kSlotBits> slots_{};
   alignas(64) std::atomic<uint64_t> total_{0};

@@ -428,7 +428,7 @@ Result<void> FileDataImpl::write_round(PageRange range, uint64_t put_until) {
     changes_++;
   }
   end_change(fds.buffered->get(), {});
-  if (any) context_.write_back->add_unsynced(shared_from_this());
+  if (dirty_->counts().unsynced > 0) context_.write_back->add_unsynced(shared_from_this());
   return outcome;
 }
 
@@ -442,7 +442,8 @@ FileDataImpl::WriteOfRun FileDataImpl::write_of(DirtyPages::Run run) const {
   const uint64_t start = run.range.first * kPageSize;
   WriteOfRun write{std::move(run), start, start};
   MutexLock lock(&mutex_);
-  write.end = std::max(start, std::min(write.run.range.end() * kPageSize, delayed_.any ? delayed_.end : state_.stamp.size));
+  write.end =
+      std::max(start, std::min(write.run.range.end() * kPageSize, delayed_.any ? delayed_.end : state_.stamp.size));
   const bool is_short_extension = write.end > state_.stamp.size && write.end - start < kDirectExtendMin;
   write.direct_end = is_short_extension ? start : page_floor(write.end);
   return write;
@@ -526,6 +527,11 @@ void FileDataImpl::synced(uint64_t written_count) {
     if (dirty_->counts().unsynced > 0) context_.write_back->add_unsynced(shared_from_this());
     return;
   }
+  drop_write_fds();
+}
+
+// After the last writer, when nothing is left to be written.
+void FileDataImpl::drop_write_fds() {
   SharedFd direct, buffered;  // closed outside the lock
   MutexLock lock(&mutex_);
   if (writers_ > 0) return;
@@ -591,6 +597,8 @@ void FileDataImpl::discard_dirty() {
     MutexLock lock(&mutex_);
     delayed_.any = false;
   }
+  drop_write_fds();
+  context_.write_back->forget(this);
   context_.write_back->let_go();
 }
 

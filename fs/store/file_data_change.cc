@@ -77,13 +77,14 @@ Result<void> FileDataImpl::truncate(uint64_t size, SetIdBits set_id) {
     dirty_->discard(from_byte(first));
     dirty_->await_idle(from_byte(first));
   }
-  return change({first, UINT64_MAX}, set_id, [this, size](int fd) -> Result<void> {
-    if (::ftruncate(fd, static_cast<off_t>(size)) != 0) return fail(errno);
-    set_delayed_size(size);
-    MutexLock lock(&mutex_);
-    was_emptied_ = was_emptied_ || size == 0;
-    return {};
-  });
+  return change({first, UINT64_MAX}, set_id,
+                [this, size, empties = size == 0 && this->size() > 0](int fd) -> Result<void> {
+                  if (::ftruncate(fd, static_cast<off_t>(size)) != 0) return fail(errno);
+                  set_delayed_size(size);
+                  MutexLock lock(&mutex_);
+                  was_emptied_ = was_emptied_ || empties;
+                  return {};
+                });
 }
 
 Result<void> FileDataImpl::allocate(const Allocation& allocation) {

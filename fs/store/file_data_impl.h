@@ -208,6 +208,7 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   void set_dirty_aside() REQUIRES(mutex_);
   Result<void> keep_set_aside();
   void discard_dirty();
+  void drop_write_fds();
 
   // Changing. Runs `change`, which changes the content of these pages, on a descriptor for writing exact bytes. The
   // range is held.

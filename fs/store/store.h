@@ -57,6 +57,8 @@ struct StoreOptions {
   // Delays writes up to this many bytes over all files; 0: none. See write_back.h.
   uint64_t dirty_max_bytes = 0;
   std::chrono::nanoseconds dirty_expire = std::chrono::seconds(5);
+  // A file that says how much was dirty when a process ended; see dirty_record.h. Empty: none.
+  std::string dirty_record;
   std::chrono::nanoseconds dirty_patience{};  // how long a write waits for room; 0: for ever
   BackingHealth* health = nullptr;            // none: calls are never refused. Outlives the store
 };

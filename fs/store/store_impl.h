@@ -22,6 +22,7 @@
 
 #include "cache/mutex.h"
 #include "fs/store/descriptor_cache.h"
+#include "fs/store/dirty_record.h"
 #include "fs/store/inode_table.h"
 #include "fs/store/metadata_cache.h"
 #include "fs/store/open_file.h"
@@ -261,6 +262,7 @@ class StoreImpl final : public Store, private OutsideWatch::Listener {
   FileDataContext context_;
   const std::chrono::nanoseconds open_age_;  // of what an open may rely on; 0: it asks
   MetadataCache metadata_;
+  std::unique_ptr<DirtyRecord> dirty_record_;
   std::unique_ptr<WriteBack> write_back_;  // none: writes are not delayed. Outlives the files
   InodeTable table_;
   DescriptorCache descriptors_;

@@ -33,6 +33,22 @@ std::string moment(std::chrono::nanoseconds now) {
   return text;
 }
 
+std::unique_ptr<DirtyRecord> open_dirty_record(const StoreOptions& options) {
+  auto record = DirtyRecord::open(options.dirty_record);
+  if (!record) {
+    log(LogLevel::warning, "--state-dir: '{}': {}; after a crash the next start will not know how much was not written",
+        options.dirty_record, error_text(record.error().number));
+    return nullptr;
+  }
+  if (const uint64_t left = (*record)->left_bytes(); left > 0) {
+    log(LogLevel::warning,
+        "{}: the gateway that was here before ended without writing: up to {} bytes of delayed writes that nobody had "
+        "made durable were lost",
+        options.source, left);
+  }
+  return std::move(*record);
+}
+
 }  // namespace
 
 Result<void> StoreImpl::start_write_back() {
@@ -46,6 +62,8 @@ Result<void> StoreImpl::start_write_back() {
                            .expire = options_.dirty_expire,
                            .files_max = std::max(kFilesMin, static_cast<uint32_t>(std::min<uint64_t>(files, 16384))),
                            .patience = options_.dirty_patience};
+  if (!options_.dirty_record.empty()) dirty_record_ = open_dirty_record(options_);
+  if (dirty_record_ != nullptr) options.totals = &dirty_record_->totals();
   const auto sync_all = [directory]() -> Result<void> {
     if (::syncfs(directory->get()) != 0) return fail(errno);
     return {};

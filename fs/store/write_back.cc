@@ -24,7 +24,10 @@ std::chrono::nanoseconds backoff(uint32_t failures) {
 }  // namespace
 
 WriteBack::WriteBack(const WriteBackOptions& options, const Clock* clock, std::function<Result<void>()> sync_all)
-    : options_(options), clock_(*clock), sync_all_(std::move(sync_all)) {}
+    : options_(options),
+      clock_(*clock),
+      sync_all_(std::move(sync_all)),
+      totals_(options.totals != nullptr ? *options.totals : own_totals_) {}
 
 void WriteBack::start() {
   threads_.emplace_back([this] { run_writer(); });
@@ -167,6 +170,21 @@ void WriteBack::hurry(const FileData* file) {
   place->second->due = Time{};
   dirty_.splice(dirty_.begin(), dirty_, place->second);
   writer_wakes_.notify_one();
+}
+
+void WriteBack::forget(const FileData* file) {
+  std::shared_ptr<FileData> dirty, unsynced;  // may end, outside the lock
+  MutexLock lock(&mutex_);
+  if (const auto place = dirty_places_.find(file); place != dirty_places_.end()) {
+    dirty = std::move(place->second->file);
+    dirty_.erase(place->second);
+    dirty_places_.erase(place);
+  }
+  if (const auto place = unsynced_.find(file); place != unsynced_.end()) {
+    unsynced = std::move(place->second);
+    unsynced_.erase(place);
+  }
+  files_ = dirty_.size() + unsynced_.size();
 }
 
 bool WriteBack::is_pressed() const {

@@ -38,6 +38,7 @@ struct WriteBackOptions {
   std::chrono::nanoseconds expire = std::chrono::seconds(5);
   uint32_t files_max = 1024;            // dirty or unsynced: each keeps descriptors
   std::chrono::nanoseconds patience{};  // how long a write waits for room; 0: for ever
+  DirtyTotals* totals = nullptr;        // where to count; outlives it. None: in itself
 };
 
 struct WriteBackStats {
@@ -71,9 +72,10 @@ class WriteBack {
   // The file has pages that are dirty, or unsynced: it is seen to, for as long as it has.
   void add_dirty(const std::shared_ptr<FileData>& file);
   void add_unsynced(const std::shared_ptr<FileData>& file);
-  void accepted(uint64_t pages);     // by the backing
-  void let_go();                     // of some pages
-  void hurry(const FileData* file);  // to write it
+  void accepted(uint64_t pages);      // by the backing
+  void let_go();                      // of some pages
+  void hurry(const FileData* file);   // to write it
+  void forget(const FileData* file);  // it has nothing any more
 
   void note_conflict() { conflicts_.fetch_add(1); }
   void note_drop(uint64_t bytes) { dropped_bytes_.fetch_add(bytes); }
@@ -88,7 +90,6 @@ class WriteBack {
   bool sync_once();
 
   DirtyTotals& totals() { return totals_; }
-  bool is_clean() const { return totals_.kept() == 0; }
   WriteBackStats stats() const;
 
  private:
@@ -124,7 +125,8 @@ class WriteBack {
   const WriteBackOptions options_;
   const Clock& clock_;
   const std::function<Result<void>()> sync_all_;
-  DirtyTotals totals_;
+  DirtyTotals own_totals_;
+  DirtyTotals& totals_;
 
   std::atomic<uint64_t> files_{0};  // upper bound
   std::atomic<uint64_t> written_pages_{0}, waits_{0}, errors_{0}, conflicts_{0}, dropped_bytes_{0};

@@ -48,6 +48,7 @@ mkdir untarred
 tar -cf - -C tree sizes links modes | tar -xpf - -C untarred
 
 cd "$WORK"
+all_is_written
 same_tree "$TREE" "$WORK/mount/tree"
 same_tree "$SOURCE" "$WORK/mount"
 stop_gateway

@@ -26,8 +26,9 @@ WORK=              # this script's directory
 GATEWAY=           # process of the gateway started last
 TARGET=            # its mountpoint, or the control socket of one without
 HTTP=              # where it exports: http://127.0.0.1:PORT
-WRITE_MODE=${WRITE_MODE-through}  # of every gateway; exported, as clients that look at the backing first have to ask for it
-export WRITE_MODE
+# Of every gateway. Exported, as clients that look at the backing have to ask for an fsync before when writes are delayed.
+export WRITE_MODE=${WRITE_MODE-through}
+read -ra GATEWAY_OPTIONS <<<"${GATEWAY_OPTIONS-}"  # the same, more of them
 DAEMON_PREFIX=()   # put before the command line of every gateway, ends in exec
 GATEWAYS=()        # processes that were started and not yet waited for
 declare -A TARGET_OF=() LOG_OF=()
@@ -100,7 +101,7 @@ answers_or_ended() { answers "$TARGET" || has_ended "$GATEWAY"; }
 
 # With WRITE_MODE=back: waits until the backing has everything for good.
 all_is_written() {
-  [[ $WRITE_MODE == through ]] || wait_until 30 is_clean || fail "not all is written: $(status write_back)"
+  [[ $WRITE_MODE != back ]] || wait_until 30 is_clean || fail "not all is written: $(status write_back)"
 }
 is_clean() { [[ $(status write_back.files) == 0 ]]; }
 
@@ -114,7 +115,8 @@ start_serve() {  # [OPTION...] SOURCE
   launch serve --http 127.0.0.1:0 --control "$TARGET" "$@"
 }
 launch() {  # COMMAND [ARGUMENT...]
-  [[ $WRITE_MODE == through ]] || set -- "$1" --write-mode "$WRITE_MODE" --dirty-expire 500ms "${@:2}"
+  [[ $WRITE_MODE != back ]] || set -- "$1" --write-mode back "${@:2}"
+  set -- "$1" "${GATEWAY_OPTIONS[@]}" "${@:2}"
   local log=$WORK/log.${#LOG_OF[@]}
   "${DAEMON_PREFIX[@]}" "$SLUICE" "$@" </dev/null >"$log" 2>&1 &
   GATEWAY=$!

@@ -1,13 +1,10 @@
 # shellcheck shell=bash
 # Disks whose power can be cut, and the workloads of lib_power_cut.py on them.
-: "${WRITE_MODE:=through}" "${CUT_SEED:=$RANDOM}" "${GATEWAY_OPTIONS=}"
+: "${CUT_SEED:=$RANDOM}"
 STATE=$WORK/state      # outside the file system that promises
 BACKING=$WORK/backing
 IMAGE=$WORK/images/disk
 OPTIONS=(--cache-size 16M)
-[[ $WRITE_MODE != back ]] || OPTIONS+=(--write-mode back)
-read -ra MORE_OPTIONS <<<"$GATEWAY_OPTIONS"
-OPTIONS+=("${MORE_OPTIONS[@]}")
 mkdir "$WORK/mount" "$BACKING"
 
 power_cut() { run_python "$E2E/lib_power_cut.py" "$@"; }

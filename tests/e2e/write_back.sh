@@ -6,7 +6,7 @@ need_fuse
 WRITE_MODE=through  # the options are said here
 
 start() {  # [OPTION...]
-  start_mount --write-mode back --dirty-expire 10m --http 127.0.0.1:0 "$@" "$WORK/source" "$WORK/mount"
+  start_mount --write-mode back --dirty-expire 10m --state-dir "$WORK/state" --http 127.0.0.1:0 "$@" "$WORK/source" "$WORK/mount"
 }
 of_backing() { cat "$WORK/source/$1"; }
 get() { curl -sS --fail "$HTTP/$1"; }
@@ -61,11 +61,12 @@ mv "$WORK/mount/config.tmp" "$WORK/mount/config"
 equal "backing after a rename over a file" "$(of_backing config)" new
 
 # Truncating and extending.
-seq 1 20000 >"$WORK/mount/cut"
+seq 1 20000 >"$WORK/numbers"
+cp "$WORK/numbers" "$WORK/mount/cut"
 truncate -s 5000 "$WORK/mount/cut"
 truncate -s 9000 "$WORK/mount/cut"
 printf tail >>"$WORK/mount/cut"
-{ seq 1 20000 | head -c 5000; head -c 4000 /dev/zero; printf tail; } >"$WORK/expected"
+{ head -c 5000 "$WORK/numbers"; head -c 4000 /dev/zero; printf tail; } >"$WORK/expected"
 same_bytes "$WORK/expected" "$WORK/mount/cut"
 sync "$WORK/mount/cut"
 same_bytes "$WORK/expected" "$WORK/source/cut"
@@ -90,22 +91,25 @@ equal "backing after SIGTERM" "$(md5sum <"$WORK/source/late")" "$(seq 1 200000 |
 
 # What somebody else writes meanwhile stays, and what was delayed is beside it.
 start --attr-timeout 0
-echo "first" >"$WORK/mount/shared"
-sync "$WORK/mount/shared"
-exec 6>"$WORK/mount/shared"
-echo "through the mount" >&6
-echo "somebody else's, longer" >"$WORK/source/shared"
-equal "the file" "$(cat "$WORK/mount/shared")" "somebody else's, longer"
-run_python - <<'PYTHON' || fail "fsync of a file that somebody else changed"
-import errno, os
+run_python - "$WORK/mount/shared" "$WORK/source/shared" <<'PYTHON' || fail "a file that somebody else changed"
+import errno, os, sys
+mounted, backing = sys.argv[1:]
+file = os.open(mounted, os.O_RDWR | os.O_CREAT)
+os.write(file, b"first\n")
+os.fsync(file)
+os.pwrite(file, b"through the mount\n", 0)
+with open(backing, "w") as other:
+    other.write("somebody else's, longer\n")
+with open(mounted) as again:
+    seen = again.read()
+    assert seen == "somebody else's, longer\n", seen
 try:
-    os.fsync(6)
-    raise SystemExit("said nothing")
+    os.fsync(file)
+    raise SystemExit("fsync says nothing")
 except OSError as error:
     assert error.errno == errno.ESTALE, error
-os.fsync(6)
+os.fsync(file)
 PYTHON
-exec 6>&-
 stop_gateway
 equal "the file afterwards" "$(of_backing shared)" "somebody else's, longer"
 equal "what was delayed" "$(cat "$WORK/source/shared.sluice-conflict-"*)" "through the mount"
@@ -142,7 +146,8 @@ if [[ $EUID == 0 ]]; then
   equal "dd onto a full disk" "$code" 1
   [[ $said == *"No space left on device"* ]] || fail "dd onto a full disk says: $said"
   rm "$WORK/mount/full"
-  echo fits >"$WORK/mount/after"
+  fits() { echo fits 2>/dev/null >"$WORK/mount/after"; }
+  wait_until 5 fits || fail "the space of a file that is gone does not come back"
   stop_gateway
   equal "after there was room again" "$(cat "$WORK/small/after")" fits
 fi
@@ -157,4 +162,17 @@ await_end "$GATEWAY" 2>/dev/null || true
 "$SLUICE" umount "$WORK/mount" 2>/dev/null || true
 same_bytes "$WORK/data" "$WORK/source/promised"
 
-refuses 2 "dirty-max: 40M is more than half of --cache-size" mount --write-mode back --cache-size 64M --dirty-max 40M "$WORK/source" "$WORK/mount"
+# The next start says how much was not.
+start
+head -c 100K /dev/urandom >"$WORK/mount/lost"
+kill -KILL "$GATEWAY"
+await_end "$GATEWAY" 2>/dev/null || true
+"$SLUICE" umount "$WORK/mount" 2>/dev/null || true
+start
+grep -q "up to 102400 bytes of delayed writes .* were lost" "${LOG_OF[$GATEWAY]}" || fail "the next start says nothing"
+stop_gateway
+start
+grep -q "were lost" "${LOG_OF[$GATEWAY]}" && fail "a start after a good end says that something was lost"
+stop_gateway
+
+refuses 1 "dirty-max: 40M is more than half of --cache-size" mount --write-mode back --cache-size 64M --dirty-max 40M "$WORK/source" "$WORK/mount"

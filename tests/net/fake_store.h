@@ -192,6 +192,17 @@ class FakeStore : public Store {
     void note_write_error(int) override {}
     void sync_unsynced() override {}
     int untold_write_error() const override { return 0; }
+    Stamp backing_stamp() const override { return version().stamp; }
+    void show(struct ::statx*) const override {}
+    Result<void> write_back() override { return {}; }
+    Result<void> sync_written() override { return {}; }
+    uint64_t written_count() const override { return 0; }
+    void synced(uint64_t) override {}
+    bool is_dirty() const override { return false; }
+    std::optional<std::chrono::nanoseconds> dirty_since() const override { return std::nullopt; }
+    void removed() override {}
+    bool writing_fails() const override { return false; }
+    uint64_t drop_dirty() override { return 0; }
     void want() override {}
     std::vector<PageRange> used_pages() const override { return {}; }
     void warm(uint64_t, uint64_t, Callback<void(Result<uint64_t>)> done) override { done(0); }
@@ -331,6 +342,8 @@ class FakeStore : public Store {
   Result<void> removexattr(const Caller&, InodeNumber, const char*) override { return fail(ENOSYS); }
   void on_outside_change(std::function<void(InodeNumber)>) override {}
   void sync_open_files() override {}
+  void finish_delayed() override {}
+  uint64_t drop_dirty() override { return 0; }
   Result<struct ::statx> statx(InodeNumber) override { return fail(ENOSYS); }
   Result<Created> create_nameless(const Caller&, InodeNumber, mode_t, int) override { return fail(ENOSYS); }
   std::vector<UnwrittenFile> finish() override { return {}; }

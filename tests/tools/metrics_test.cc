@@ -21,6 +21,7 @@ GatewayStatus full_status() {
   status.fuse = FuseStats{.requests = 5};
   status.http = HttpStats{.requests = 3, .sent = {.copy_bytes = 1, .vmsplice_bytes = 2, .zerocopy_bytes = 3}};
   status.nfs = NfsStats{.calls = 3, .sent = {}};
+  status.store.write_back = WriteBackStats();
   status.trace = TraceRecorderStats();
   return status;
 }
