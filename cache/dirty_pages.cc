@@ -79,19 +79,18 @@ uint64_t DirtyPages::now() const {
 std::optional<DirtyPages::Run> DirtyPages::take(const Wanted& wanted) {
   MutexLock lock(&mutex_);
   auto item = pages_.lower_bound(wanted.range.first);
-  const auto in_range = [&] { return item != pages_.end() && item->first < wanted.range.end(); };
-  while (in_range() && !may_take(item->second, wanted.put_until)) ++item;
-  if (!in_range()) return std::nullopt;
+  const auto end = pages_.lower_bound(wanted.range.end());
+  while (item != end && !may_take(item->second, wanted.put_until)) ++item;
+  if (item == end) return std::nullopt;
   Run run{{item->first, 0}, PageRefs(&arena_)};
-  while (in_range() && run.range.count < wanted.pages_max && item->first == run.range.end() &&
-         may_take(item->second, wanted.put_until)) {
+  for (; item != end && run.range.count < wanted.pages_max; ++item) {
     Page& page = item->second;
+    if (item->first != run.range.end() || !may_take(page, wanted.put_until)) break;
     page.on_way = true;
     page.on_way_put = page.put;
     arena_.reference({page.frame, 1});
     run.pages.append({page.frame, 1});
     ++run.range.count;
-    ++item;
   }
   return run;
 }
@@ -138,13 +137,14 @@ bool DirtyPages::has_unwritten(PageRange range, uint64_t put_until) const {
 
 void DirtyPages::await_idle(PageRange range, uint64_t put_until) {
   MutexLock lock(&mutex_);
-  const auto is_idle = [&]() NO_THREAD_SAFETY_ANALYSIS {
-    for (auto item = pages_.lower_bound(range.first); item != pages_.end() && item->first < range.end(); ++item) {
-      if (item->second.on_way && item->second.on_way_put <= put_until) return false;
+  for (auto item = pages_.lower_bound(range.first); item != pages_.end() && item->first < range.end();) {
+    if (!item->second.on_way || item->second.on_way_put > put_until) {
+      ++item;
+      continue;
     }
-    return true;
-  };
-  while (!is_idle()) changed_.wait(mutex_);
+    changed_.wait(mutex_);
+    item = pages_.lower_bound(range.first);  // it may be another map now
+  }
 }
 
 uint64_t DirtyPages::written_count() const {

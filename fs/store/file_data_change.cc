@@ -142,7 +142,7 @@ Result<size_t> FileDataImpl::copy_from(FileData& from, const CopiedRange& range)
     first.emplace(range_lock_, written);
     second.emplace(source.range_lock_, read);
   }
-  TRY(source.settle(read));
+  if (source.has_dirty_pages()) TRY(source.write_dirty(read, UINT64_MAX));
   TRY(settle(written));
   size_t copied = 0;
   TRY(change({range.offset, range.offset + length}, range.set_id, [&](int fd) -> Result<void> {

@@ -1,5 +1,6 @@
 // The end: what was lost on the way to the backing is told to the administrator when nobody else was.
 #include <cerrno>
+#include <memory>
 #include <utility>
 
 #include "fs/store/store_impl.h"
@@ -16,11 +17,10 @@ void StoreImpl::sync_open_files() {
 void StoreImpl::finish_delayed() {
   if (write_back_ == nullptr) return;
   write_back_->stop();
-  for (const InodeRef& inode : table_.with_data()) {
-    const std::shared_ptr<FileData> data = table_.data(inode);
-    if (!data->is_dirty()) continue;
+  for (const auto& file : write_back_->files()) {
+    if (!file->is_dirty()) continue;
     const BackingCall call(options_.health, BackingUser::fuse, BackingUse::change);
-    if (data->write_back()) (void)data->sync_written();
+    if (file->write_back()) (void)file->sync_written();
   }
 }
 

@@ -327,15 +327,24 @@ void WriteBack::run_jobs() {
   }
 }
 
-WriteBackStats WriteBack::stats() const {
+WriteBack::Files WriteBack::files() const {
+  Files files;
   MutexLock lock(&mutex_);
-  uint64_t files = 0;  // not those that an fsync has seen to
-  for (const DirtyFile& file : dirty_) files += file.file->is_dirty() ? 1 : 0;
-  for (const auto& [key, file] : unsynced_) files += !dirty_places_.contains(key) && file->is_dirty() ? 1 : 0;
+  for (const DirtyFile& file : dirty_) files.push_back(file.file);
+  for (const auto& [key, file] : unsynced_) {
+    if (!dirty_places_.contains(key)) files.push_back(file);
+  }
+  return files;
+}
+
+WriteBackStats WriteBack::stats() const {
+  const Files all = files();
+  const auto files = std::ranges::count_if(
+      all, &FileData::is_dirty, [](const auto& file) -> auto& { return *file; });
   return {.max_bytes = options_.dirty_max_bytes,
           .dirty_bytes = totals_.dirty.load() * kPageSize,
           .unsynced_bytes = totals_.unsynced.load() * kPageSize,
-          .files = files,
+          .files = static_cast<uint64_t>(files),
           .written_bytes = written_pages_.load() * kPageSize,
           .waits = waits_.load(),
           .errors = errors_.load(),

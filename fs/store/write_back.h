@@ -89,6 +89,7 @@ class WriteBack {
   bool write_once();
   bool sync_once();
 
+  std::vector<std::shared_ptr<FileData>> files() const;  // with dirty or unsynced pages, and some that had
   DirtyTotals& totals() { return totals_; }
   WriteBackStats stats() const;
 
