@@ -57,7 +57,8 @@ with open(sys.argv[2], encoding="utf-8") as file:
     table = file.read()
 mounts = {"sluice", "backing", "bindfs", "rclone"}
 wanted = {
-    "mount": [mounts] * 6 + [{"sluice", "ceiling", "bindfs", "rclone"}] * 3 + [mounts] * 9,
+    "mount": [mounts] * 6 + [{"sluice", "ceiling", "bindfs", "rclone"}] * 3 + [mounts] * 7 +
+             [mounts | {"sluice back"}] * 3,
     "http": [{"sluice", "nginx"}] * 4 + [{"sluice", "nginx", "nginx-direct"}] * 11 + [{"sluice", "nginx"}] * 5,
     "nfs": [{"sluice", "ganesha"}] * 6,
     "cache": [{"sluice", "page-cache"}] * 8,

@@ -125,6 +125,15 @@ class SluiceMount(MountPeer):
                 *self._options, str(self.workspace.files), str(self.mountpoint())]
 
 
+class SluiceBack(SluiceMount):
+    """With delayed writes."""
+
+    name = "sluice back"
+
+    def __init__(self, workspace, binary, cache_size, *options):
+        super().__init__(workspace, binary, cache_size, "--write-mode", "back", *options)
+
+
 class Ceiling(MountPeer):
     """A bare FUSE daemon that answers from memory: one file, to be read only."""
 

@@ -8,7 +8,8 @@ buffered reads one after the other; and so do the reads that no kernel is to ans
 
 Small files are read with --kernel-cache auto. Names are asked for when the kernel's own knowledge of them has expired.
 Writes are over when the daemon says so: Sluice's when the backing has the bytes, the backing's own (by O_DIRECT) when the
-disk has them, those of bindfs when they are in the page cache, rclone's in its own cache. Before each the disk is idle.
+disk has them, those of bindfs when they are in the page cache, rclone's in its own cache, those of "sluice back" in
+Sluice's, until half of --dirty-max is full. Before each the disk is idle.
 """
 
 import contextlib
@@ -19,7 +20,7 @@ from dataclasses import dataclass, replace
 import clients
 from clients import FioRun
 from files import KIB, MIB, direct_io_works, size_text, sync
-from peers import Backing, Bindfs, Ceiling, Rclone, SluiceMount
+from peers import Backing, Bindfs, Ceiling, Rclone, SluiceBack, SluiceMount
 from processes import Failed
 from rows import COLD_CACHE_SIZE, Row, measure, prove, wanted
 
@@ -83,7 +84,8 @@ def groups(plan, workspace, file, small, engine):
               past_the_kernel_rows(plan, file, engine)),
         Group([sluice("--kernel-cache", "auto"), *others()], [small], small_rows(plan, small)),
         Group([sluice(), *others()], [small], name_rows(plan, small)),
-        Group([sluice(), *others()], [], write_rows(plan, workspace)),
+        Group([sluice(), SluiceBack(workspace, plan.sluice, plan.warm_cache_size), *others()], [],
+              write_rows(plan, workspace)),
     ]
 
 
@@ -159,7 +161,8 @@ def write_rows(plan, workspace):
         return workspace.file(size, f"written-{peer.name}")
 
     return [row("write-sequential", "write sequential, 1 MiB", "MB/s", run),
-            row("write-small", "write sequential, 4 KiB", "MB/s", replace(run, block_size=4 * KIB))]
+            row("write-small", "write sequential, 4 KiB", "MB/s", replace(run, block_size=4 * KIB)),
+            row("write-random", "write random, 4 KiB", "MB/s", replace(run, pattern="randwrite", block_size=4 * KIB))]
 
 
 def cold(key, title, unit, file, run, engine):
