@@ -420,8 +420,9 @@ Result<void> FileDataImpl::write_round(PageRange range, uint64_t put_until) {
     }
   }
   settle_set_id_bits(fds.buffered->get(), SetIdBits::keep);
-  // A server tells the times of what it has got.
-  if (any && !context_.is_local) ::fdatasync(fds.buffered->get());
+  if (any && !context_.is_local) {
+    if (const int error = sync_now()) outcome = fail(error);
+  }
   if (outcome) restore_mtime(fds.buffered->get());
   if (any) {
     MutexLock lock(&mutex_);
@@ -430,6 +431,17 @@ Result<void> FileDataImpl::write_round(PageRange range, uint64_t put_until) {
   end_change(fds.buffered->get(), {});
   if (dirty_->counts().unsynced > 0) context_.write_back->add_unsynced(shared_from_this());
   return outcome;
+}
+
+// A server tells the times of what it has got only then. What it says is noted.
+int FileDataImpl::sync_now() {
+  int error = 0;
+  sync_rounds_.alone([&] { error = sync_round(true); });
+  if (error != 0) {
+    MutexLock lock(&mutex_);
+    writing_fails_ = true;
+  }
+  return error;
 }
 
 FileDataImpl::WriteFds FileDataImpl::write_fds_now() const {

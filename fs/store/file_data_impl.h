@@ -220,7 +220,8 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   // Asking the backing what became of changes.
   std::vector<SharedFd> write_fds() const REQUIRES(mutex_);
   Result<void> sync_changes(bool data_only);
-  void sync_round(bool data_only);
+  int sync_round(bool data_only);
+  int sync_now();
   bool needs_flush() const;
   void flush_changes();
   void note_residue(const ByteRange& bytes, bool may_wait);

@@ -53,8 +53,8 @@ Result<void> FileDataImpl::sync_changes(bool data_only) {
   return {};
 }
 
-// For all who wait, each of whom has the file open.
-void FileDataImpl::sync_round(bool data_only) {
+// For all who wait, each of whom has the file open. Returns the error that it noted, 0 for none.
+int FileDataImpl::sync_round(bool data_only) {
   std::vector<SharedFd> fds;
   uint32_t changes = 0;
   const uint64_t written = dirty_ != nullptr ? dirty_->written_count() : 0;
@@ -80,6 +80,7 @@ void FileDataImpl::sync_round(bool data_only) {
   }
   MutexLock lock(&mutex_);
   if (error == 0) synced_changes_ = changes;
+  return error;
 }
 
 Result<void> FileDataImpl::tell_write_error(WriteErrors::Told* told) {
