@@ -106,11 +106,12 @@ Result<void> FileDataImpl::fsync(bool data_only, WriteErrors::Told* told) {
 }
 
 void FileDataImpl::sync_unsynced() {
-  {
+  if (is_dirty()) {
+    (void)write_back();  // which notes its error
+  } else {
     MutexLock lock(&mutex_);
-    if (dirty_ == nullptr && (writers_ == 0 || changes_ == synced_changes_)) return;
+    if (writers_ == 0 || changes_ == synced_changes_) return;
   }
-  if (is_dirty()) write_back();
   if (const auto synced = sync_changes(false); !synced) note_write_error(synced.error().number);
 }
 
