@@ -30,12 +30,16 @@ mkdir "$WORK/source" "$WORK/mount"
 run_python "$E2E/lib_disconnects.py" make "$WORK/source"
 for method in ${METHODS:-copy vmsplice zerocopy}; do
   start_mount --cache-size "${kCache}M" --send-method "$method" --http 127.0.0.1:0 "$WORK/source" "$WORK/mount"
-  clients 100 >/dev/null || fail "$method: not even 100 clients"  # what is kept for reuse is there now
-  wait_until 10 no_connections || fail "$method: $(status http.connections_open) connections are left"
-  read_all
-  descriptors=$(open_descriptors)
+  # What is kept for reuse is there after some clients. Memory that was replaced under them is the system's until it is
+  # used again, so one look may show less than there is.
   charge=0
-  ! $has_groups || charge=$(memory_now)
+  for _ in 1 2 3; do
+    clients 100 >/dev/null || fail "$method: not even 100 clients"
+    wait_until 10 no_connections || fail "$method: $(status http.connections_open) connections are left"
+    read_all
+    ! $has_groups || charge=$(($(memory_now) > charge ? $(memory_now) : charge))
+  done
+  descriptors=$(open_descriptors)
   seen=$(clients "$kDisconnects") || fail "$method: $seen"
   [[ -z ${DISCONNECTS-} ]] || say "$method: $seen"
   wait_until 10 no_connections || fail "$method: $(status http.connections_open) connections are left"
