@@ -28,6 +28,7 @@
 #include "fs/store/backing_health.h"
 #include "fs/store/change_counts.h"
 #include "fs/store/change_watch.h"
+#include "fs/store/prepared_write.h"
 #include "fs/store/types.h"
 #include "fs/store/version.h"
 #include "fs/store/write_back.h"
@@ -127,6 +128,8 @@ class FileData {
   // for writing.
   virtual void write(uint64_t offset, std::string_view bytes, const WriteOptions& options,
                      Callback<void(Result<size_t>)> done) = 0;
+  // The same of bytes that were put into the store's own memory as they came; see Store::prepare_write.
+  virtual void write(std::unique_ptr<PreparedWrite> filled, SetIdBits set_id, Callback<void(Result<size_t>)> done) = 0;
 
   // Like ftruncate(2), fallocate(2), copy_file_range(2). They block, and need an open for writing (EBADF).
   virtual Result<void> truncate(uint64_t size, SetIdBits set_id) = 0;

@@ -54,6 +54,7 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   LeftStreams& left_streams() override { return left_streams_; }
   void write(uint64_t offset, std::string_view bytes, const WriteOptions& options,
              Callback<void(Result<size_t>)> done) override;
+  void write(std::unique_ptr<PreparedWrite> filled, SetIdBits set_id, Callback<void(Result<size_t>)> done) override;
   Result<void> truncate(uint64_t size, SetIdBits set_id) override;
   Result<void> allocate(const Allocation& allocation) override;
   Result<size_t> copy_from(FileData& source, const CopiedRange& range) override;
@@ -157,6 +158,9 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   uint64_t next_look() { return looks_.fetch_add(1) + 1; }
 
   // Writing.
+  // `write`, or `appended` at the end of the file.
+  void begin_write(std::unique_ptr<PreparedWrite> write, std::string appended, SetIdBits set_id,
+                   Callback<void(Result<size_t>)> done);
   Detached write_in_order(std::unique_ptr<PreparedWrite> write, std::string appended, SetIdBits set_id,
                           Callback<void(Result<size_t>)> done);
   void write_when_admitted(std::unique_ptr<PreparedWrite> write, std::string appended, SetIdBits set_id,

@@ -138,14 +138,22 @@ void FileDataImpl::read(uint64_t offset, std::vector<iovec> buffers, IoClass io_
 
 void FileDataImpl::write(uint64_t offset, std::string_view bytes, const WriteOptions& options,
                          Callback<void(Result<size_t>)> done) {
-  if (bytes.empty()) return done(size_t{0});
-  if (auto admitted = context_.admit(BackingUse::change); !admitted) return done(tl::unexpected(admitted.error()));
   // Where the end is shows only under the lock.
-  auto prepared = options.append ? nullptr : std::make_unique<PreparedWrite>(*context_.cache, offset, bytes);
-  std::string appended(options.append ? bytes : std::string_view());
-  if (dirty_ != nullptr)
-    return write_when_admitted(std::move(prepared), std::move(appended), options.set_id, std::move(done));
-  write_in_order(std::move(prepared), std::move(appended), options.set_id, std::move(done));
+  if (options.append) return begin_write(nullptr, std::string(bytes), options.set_id, std::move(done));
+  begin_write(std::make_unique<PreparedWrite>(context_.cache, offset, bytes), "", options.set_id, std::move(done));
+}
+
+void FileDataImpl::write(std::unique_ptr<PreparedWrite> filled, SetIdBits set_id, Callback<void(Result<size_t>)> done) {
+  ASSERT(filled->missing() == 0);
+  begin_write(std::move(filled), "", set_id, std::move(done));
+}
+
+void FileDataImpl::begin_write(std::unique_ptr<PreparedWrite> write, std::string appended, SetIdBits set_id,
+                               Callback<void(Result<size_t>)> done) {
+  if (write ? write->size == 0 : appended.empty()) return done(size_t{0});
+  if (auto admitted = context_.admit(BackingUse::change); !admitted) return done(tl::unexpected(admitted.error()));
+  if (dirty_ != nullptr) return write_when_admitted(std::move(write), std::move(appended), set_id, std::move(done));
+  write_in_order(std::move(write), std::move(appended), set_id, std::move(done));
 }
 
 Detached FileDataImpl::write_in_order(std::unique_ptr<PreparedWrite> write, std::string appended, SetIdBits set_id,
@@ -158,7 +166,7 @@ Detached FileDataImpl::write_in_order(std::unique_ptr<PreparedWrite> write, std:
   if (dirty_ != nullptr && std::this_thread::get_id() != caller)
     co_await completion_of<bool>(
         [&](auto go) { context_.write_back->post([go = std::move(go)]() mutable { go(true); }); });
-  if (!write) write = std::make_unique<PreparedWrite>(*context_.cache, size(), appended);
+  if (!write) write = std::make_unique<PreparedWrite>(context_.cache, size(), appended);
   if (dirty_ != nullptr) {
     std::optional<Result<size_t>> delayed = delay_write(*write, set_id);
     if (!delayed) {

@@ -227,6 +227,10 @@ class Store {
   };
   virtual Result<Created> create(const Caller& caller, InodeNumber parent, std::string_view name, mode_t mode,
                                  int flags) = 0;
+  // Room for a write of which the bytes are still on their way, so that they need not be copied once more when they are
+  // all there: FileData::write takes it then. In the cache's memory, as long as such writes do not take too much of it.
+  // Any thread; never blocks. The range must not exceed INT64_MAX.
+  virtual std::unique_ptr<PreparedWrite> prepare_write(uint64_t offset, uint64_t length) = 0;
   // O_TMPFILE: a file without a name, which `link` can give it unless `flags` have O_EXCL. Errors: EOPNOTSUPP, not on
   // this backing.
   virtual Result<Created> create_nameless(const Caller& caller, InodeNumber parent, mode_t mode, int flags) = 0;

@@ -84,6 +84,7 @@ class StoreImpl final : public Store, private OutsideWatch::Listener {
   Result<std::unique_ptr<OpenFile>> open_named(const Caller& caller, InodeNumber number, int flags) override;
   Result<Created> create(const Caller& caller, InodeNumber parent, std::string_view name, mode_t mode,
                          int flags) override;
+  std::unique_ptr<PreparedWrite> prepare_write(uint64_t offset, uint64_t length) override;
   Result<Created> create_nameless(const Caller& caller, InodeNumber parent, mode_t mode, int flags) override;
   Result<std::unique_ptr<OpenDirectory>> open_directory(const Caller& caller, InodeNumber number) override;
   Result<OpenedPath> open_path(const Caller& caller, std::string_view path) override;
@@ -268,6 +269,8 @@ class StoreImpl final : public Store, private OutsideWatch::Listener {
   DescriptorCache descriptors_;
   OpenFiles open_files_;
   std::atomic<uint32_t> path_listings_{0};
+  // Bytes of prepared writes that are not all there. Shared with them: one may be left when the store ends.
+  const std::shared_ptr<std::atomic<uint64_t>> expected_bytes_ = std::make_shared<std::atomic<uint64_t>>(0);
   uint64_t inodes_max_ = 0;  // since memory was given back last; of the housekeeper
 
   Mutex listener_mutex_;

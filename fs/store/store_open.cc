@@ -277,4 +277,16 @@ std::unique_ptr<OpenFile> StoreImpl::open_cached(const InodeRef& inode, const St
   return make_cached_file({inode, std::move(kept), O_RDONLY, {}});
 }
 
+// Of writes that wait for their client an eighth of the cache is enough: a megabyte of the smallest one.
+std::unique_ptr<PreparedWrite> StoreImpl::prepare_write(uint64_t offset, uint64_t length) {
+  constexpr uint64_t kShareOfCache = 8;
+  const uint64_t expected = expected_bytes_->fetch_add(length) + length;
+  const bool is_much =
+      expected > kCacheSizeMin / kShareOfCache && expected > context_.cache->stats().size_bytes / kShareOfCache;
+  auto write = std::make_unique<PreparedWrite>(is_much ? nullptr : context_.cache, offset, length);
+  write->room = std::shared_ptr<const void>(
+      expected_bytes_.get(), [expected_bytes = expected_bytes_, length](auto) { expected_bytes->fetch_sub(length); });
+  return write;
+}
+
 }  // namespace sluice

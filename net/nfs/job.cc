@@ -50,8 +50,9 @@ NfsJob::NfsJob(NfsShared* shared, const RpcCall& call, const Client& client)
       client_(client) {}
 
 std::shared_ptr<NfsJob> NfsJob::begin(NfsShared* shared, const RpcCall& call, const Client& client,
-                                      ReplyCache::Send send) {
+                                      ReplyCache::Send send, std::unique_ptr<PreparedWrite> data) {
   std::shared_ptr<NfsJob> job(new NfsJob(shared, call, client));
+  job->data_ = std::move(data);
   if (!must_run_once(call)) {
     job->send_ = std::move(send);
     return job;
@@ -66,6 +67,7 @@ void NfsJob::run() {
   NfsCall call(arguments_, client_.options);
   call.caller = client_.caller;
   call.peer = client_.peer;
+  call.data = std::move(data_);
   begin_rpc_reply(call.reply, xid_);
   std::string reply;
   if (run_procedure(call)) {

@@ -25,9 +25,10 @@ class NfsJob : public std::enable_shared_from_this<NfsJob> {
     PeerAddress peer;
     const NfsClientOptions* options;  // outlive the job
   };
-  // Null: there is nothing to run, the call came before. `send` is called with the first one's reply, now or later.
+  // `data`: see NfsCall. Null: there is nothing to run, the call came before. `send` is called with the first one's
+  // reply, now or later.
   static std::shared_ptr<NfsJob> begin(NfsShared* shared, const RpcCall& call, const Client& client,
-                                       ReplyCache::Send send);
+                                       ReplyCache::Send send, std::unique_ptr<PreparedWrite> data = nullptr);
 
   // One of them, once. Any thread; `run` blocks, and `send` may be called after it has returned.
   void run();
@@ -48,6 +49,7 @@ class NfsJob : public std::enable_shared_from_this<NfsJob> {
   const uint32_t xid_;
   const std::string arguments_;
   const Client client_;
+  std::unique_ptr<PreparedWrite> data_;
   std::optional<ReplyCache::Key> once_;  // of a call that must not run twice: the cache has its sender
   ReplyCache::Send send_;                // of others
 };

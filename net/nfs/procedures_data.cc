@@ -70,7 +70,12 @@ void NfsService::write(NfsCall& call) {
   const uint64_t offset = call.arguments.u64();
   const uint32_t count = call.arguments.u32();
   const uint32_t stable = call.arguments.choice(3);
-  const std::string_view bytes = call.arguments.opaque(kNfsTransferMax);
+  std::string_view bytes;
+  if (call.data != nullptr) {
+    call.arguments.u32();
+  } else {
+    bytes = call.arguments.opaque(kNfsTransferMax);
+  }
   if (call.arguments.ok()) writes_.fetch_add(1, std::memory_order_relaxed);
   const auto file = changeable(call, handle);
   if (!file) return fail(call, NfsProcedure::write, file.error());
@@ -82,11 +87,9 @@ void NfsService::write(NfsCall& call) {
   store_.observe(
       std::span(&number, 1),
       [&] {
-        if (count > bytes.size()) {
-          written = nfs_fail(NfsStatus::inval);
-          return;
-        }
-        written = write_data(call, **file, offset, bytes.substr(0, count));
+        written = take_data(call, offset, count, bytes).and_then([&](std::unique_ptr<PreparedWrite> data) {
+          return write_data(call, **file, std::move(data));
+        });
         if (!written || static_cast<StableHow>(stable) == StableHow::unstable) return;
         const auto synced = make_durable(**file, static_cast<StableHow>(stable) == StableHow::data_sync);
         if (!synced) written = nfs_fail(synced.error());
@@ -101,16 +104,25 @@ void NfsService::write(NfsCall& call) {
   call.reply.u64(verifier);
 }
 
-NfsResult<size_t> NfsService::write_data(NfsCall& call, const NfsFile& file, uint64_t offset, std::string_view bytes) {
+NfsResult<std::unique_ptr<PreparedWrite>> NfsService::take_data(NfsCall& call, uint64_t offset, uint32_t count,
+                                                                std::string_view bytes) {
+  if (call.data != nullptr) return std::move(call.data);
+  if (count > bytes.size()) return nfs_fail(NfsStatus::inval);
+  if (offset > uint64_t{INT64_MAX} - count) return nfs_fail(NfsStatus::fbig);
+  auto data = store_.prepare_write(offset, count);
+  data->fill(bytes.substr(0, count));
+  return data;
+}
+
+NfsResult<size_t> NfsService::write_data(NfsCall& call, const NfsFile& file, std::unique_ptr<PreparedWrite> data) {
   const auto attributes = attributes_of(file);
   if (!attributes) return nfs_fail(NfsStatus::stale);
   if (!S_ISREG(attributes->st_mode)) return nfs_fail(NfsStatus::inval);
   if (const auto permitted = permit_data(call, file, W_OK); !permitted) return nfs_fail(permitted.error());
-  if (offset > INT64_MAX - bytes.size()) return nfs_fail(NfsStatus::fbig);
   const auto change = files_.begin_change(file);
   if (!change) return nfs_fail(nfs_status_of(change.error().number));
   std::promise<Result<size_t>> done;
-  change->data().write(offset, bytes, {.set_id = set_id_bits_after_change_by(call.caller->uid)},
+  change->data().write(std::move(data), set_id_bits_after_change_by(call.caller->uid),
                        [&done](Result<size_t> outcome) { done.set_value(outcome); });
   const Result<size_t> outcome = done.get_future().get();
   if (outcome) {

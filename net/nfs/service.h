@@ -14,6 +14,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -40,6 +41,7 @@ struct NfsCall {
   const NfsClientOptions* options;  // null: a client that may not use the export
   std::shared_ptr<const Caller> caller;
   PeerAddress peer;
+  std::unique_ptr<PreparedWrite> data;  // of a WRITE, if they came apart from the arguments, which end at their length
   XdrWriter reply;
   std::vector<Announcement> announcements;  // to be made before the reply is sent
 };
@@ -123,7 +125,9 @@ class NfsService {
   // Data.
   void write(NfsCall& call);
   void commit(NfsCall& call);
-  NfsResult<size_t> write_data(NfsCall& call, const NfsFile& file, uint64_t offset, std::string_view bytes);
+  NfsResult<std::unique_ptr<PreparedWrite>> take_data(NfsCall& call, uint64_t offset, uint32_t count,
+                                                      std::string_view bytes);
+  NfsResult<size_t> write_data(NfsCall& call, const NfsFile& file, std::unique_ptr<PreparedWrite> data);
   NfsResult<> make_durable(const NfsFile& file, bool data_only);
   void renew_verifier();
   // Directories.

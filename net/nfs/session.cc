@@ -57,17 +57,32 @@ void NfsSession::end_if_done() {
 size_t NfsSession::take_calls(std::string_view bytes) {
   size_t consumed = 0;
   while (may_take_more()) {
-    size_t taken = 0;
-    const std::string_view record = take_record(bytes.substr(consumed), &taken);
+    const size_t taken = write_ ? take_write(bytes.substr(consumed)) : take_call(bytes.substr(consumed));
     consumed += taken;
-    if (record.data() == nullptr) {
-      if (taken == 0) break;
-      continue;
-    }
-    handle(record);
-    std::string().swap(record_);  // with its memory: few clients send calls in several fragments
+    if (taken == 0) break;
   }
   return consumed;
+}
+
+// The next call, what there is of a WRITE, or a fragment.
+size_t NfsSession::take_call(std::string_view bytes) {
+  size_t taken = 0;
+  const std::string_view record = take_record(bytes, &taken);
+  if (record.data() != nullptr) {
+    handle_whole(record);
+    std::string().swap(record_);  // with its memory: few clients send calls in several fragments
+  } else if (taken == 0 && !closed() && record_.empty() && bytes.size() > kXdrWord) {
+    const uint32_t word = XdrReader(bytes).u32();
+    if ((word & kRpcLastFragment) != 0) taken = begin_write(bytes.substr(kXdrWord), word & ~kRpcLastFragment);
+    if (taken > 0) taken += kXdrWord;
+  }
+  return taken;
+}
+
+void NfsSession::handle_whole(std::string_view record) {
+  const size_t head = begin_write(record, record.size());
+  if (head == 0) return handle(record);
+  take_write(record.substr(head));
 }
 
 // The next whole record, or null: `consumed` says of how many bytes there was a use.
@@ -89,7 +104,7 @@ std::string_view NfsSession::take_record(std::string_view bytes, size_t* consume
   return is_last ? std::string_view(record_) : std::string_view();
 }
 
-void NfsSession::handle(std::string_view record) {
+void NfsSession::handle(std::string_view record, std::unique_ptr<PreparedWrite> data) {
   if (calls_++ == 0) set_deadline(shared_.options.send_timeout);
   NfsCounters::count(shared_.counters.calls);
   uint32_t xid = 0;
@@ -108,7 +123,7 @@ void NfsSession::handle(std::string_view record) {
   if (call->procedure == 0) return answer_null(*call);
   if (!identify(*call)) return;
   if (is_nfs) {
-    handle_nfs(*call);
+    handle_nfs(*call, std::move(data));
   } else {
     run_elsewhere(*call);
   }
@@ -155,11 +170,11 @@ NfsCall NfsSession::prepare(std::string_view arguments, std::shared_ptr<const Ca
   return call;
 }
 
-void NfsSession::handle_nfs(const RpcCall& call) {
+void NfsSession::handle_nfs(const RpcCall& call, std::unique_ptr<PreparedWrite> data) {
   const auto procedure = static_cast<NfsProcedure>(call.procedure);
   if (procedure == NfsProcedure::read)
     return begin_read({.xid = call.xid, .arguments = std::string(call.arguments), .caller = caller_});
-  if (!try_known(procedure, call)) run_elsewhere(call);
+  if (!try_known(procedure, call)) run_elsewhere(call, std::move(data));
 }
 
 bool NfsSession::try_known(NfsProcedure procedure, const RpcCall& call) {
@@ -171,11 +186,12 @@ bool NfsSession::try_known(NfsProcedure procedure, const RpcCall& call) {
   return true;
 }
 
-void NfsSession::run_elsewhere(const RpcCall& call) {
-  auto send = [ticket = Ticket(this, call.arguments.size() + NfsJob::reply_room(call))](std::string reply) mutable {
+void NfsSession::run_elsewhere(const RpcCall& call, std::unique_ptr<PreparedWrite> data) {
+  const uint64_t held_bytes = call.arguments.size() + NfsJob::reply_room(call) + (data ? data->size : 0);
+  auto send = [ticket = Ticket(this, held_bytes)](std::string reply) mutable {
     ticket.back([reply = std::move(reply)](NfsSession& session) mutable { session.answer(std::move(reply)); });
   };
-  const auto job = NfsJob::begin(&shared_, call, {caller_, peer_, &options_}, std::move(send));
+  const auto job = NfsJob::begin(&shared_, call, {caller_, peer_, &options_}, std::move(send), std::move(data));
   if (job != nullptr && !shared_.pool->submit([job] { job->run(); })) job->refuse();
 }
 

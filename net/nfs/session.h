@@ -2,7 +2,7 @@
 // order of the calls.
 //
 // What is known is answered at once, on the loop's thread; a READ's data come from the cache or the disk without a
-// thread waiting for them; everything else runs on the pool.
+// thread waiting for them; a WRITE's data go to the store's memory as they come; everything else runs on the pool.
 #pragma once
 
 #include <chrono>
@@ -41,6 +41,12 @@ class NfsSession final : public Connection {
     uint64_t bytes = 0;  // without a READ's data
     std::optional<ReadCall> read;
   };
+  // A WRITE of which the data are on their way.
+  struct ArrivingWrite {
+    std::string record;  // up to the data
+    std::unique_ptr<PreparedWrite> data;
+    size_t unused = 0;  // what is to follow them: padding, and data beyond the count
+  };
   class Ticket;
 
   size_t on_input(std::string_view bytes) override;
@@ -54,16 +60,22 @@ class NfsSession final : public Connection {
 
   void end_if_done();
   size_t take_calls(std::string_view bytes);
+  size_t take_call(std::string_view bytes);
+  void handle_whole(std::string_view record);
   std::string_view take_record(std::string_view bytes, size_t* consumed);
   bool may_take_more() const;
-  void handle(std::string_view record);
+  void handle(std::string_view record, std::unique_ptr<PreparedWrite> data = nullptr);
   void refuse(uint32_t xid, RpcError error, uint32_t version = 0);
   // False: refused.
   bool identify(const RpcCall& call);
-  void handle_nfs(const RpcCall& call);
+  void handle_nfs(const RpcCall& call, std::unique_ptr<PreparedWrite> data);
   bool try_known(NfsProcedure procedure, const RpcCall& call);
-  void run_elsewhere(const RpcCall& call);
+  void run_elsewhere(const RpcCall& call, std::unique_ptr<PreparedWrite> data = nullptr);
   void answer_null(const RpcCall& call);
+
+  // WRITE.
+  size_t begin_write(std::string_view record, size_t record_length);
+  size_t take_write(std::string_view bytes);
 
   // READ.
   void begin_read(ReadCall call);
@@ -83,7 +95,8 @@ class NfsSession final : public Connection {
   NfsShared& shared_;
   const PeerAddress peer_;
   const NfsClientOptions& options_;
-  std::string record_;       // fragments so far, of a call in several
+  std::string record_;  // fragments so far, of a call in several
+  std::optional<ArrivingWrite> write_;
   uint64_t calls_ = 0;       // taken, and not answered in full
   uint64_t held_bytes_ = 0;  // arguments of those that are elsewhere, room for their replies, and replies that wait
   bool draining_ = false;

@@ -124,6 +124,58 @@ def calls_in_pieces(place):
     assert results_of(client.receive()).status() == "OK"
     assert place.read("file") == data
 
+def writes_in_pieces(place):
+    """Their data are used as they come: wherever the stream is cut, and whatever follows."""
+    client, random_ = place.client, random.Random(1)
+    handle = place.file("file")
+    expected, end, stream, calls = bytearray(3 << 20), 0, b"", 0
+    for size in (1, 3, 4, 4095, 4096, 4097, 8192, 16384, 65_537, 200_001, 1 << 20):
+        offset, data = end + random_.randrange(5000), os.urandom(size)  # apart: they may run in any order
+        end = offset + size
+        count = size - random_.choice((0, 0, 1, size - 1))  # less than there is
+        expected[offset : offset + count] = data[:count]
+        stream += record(client.message(WRITE, opaque(handle) + u64(offset) + u32(count, FILE_SYNC) + opaque(data)))
+        stream += record(client.message(GETATTR, opaque(handle)))
+        calls += 2
+        if size != 1 << 20:
+            continue
+        for most in (1 << 21, 30_000, 1000):
+            at = 0
+            while at < len(stream):
+                piece = random_.randrange(most) + 1
+                client.send(stream[at : at + piece])
+                at += piece
+            for _ in range(calls):
+                assert results_of(client.receive()).status() == "OK"
+            content = place.read("file")
+            assert content == expected[: len(content)] and not any(expected[len(content) :])
+            os.truncate(place.at("file"), 0)
+    call = record(client.message(WRITE, opaque(handle) + u64(0) + u32(200, FILE_SYNC) + opaque(data[:200])))
+    for byte in call + record(client.message(GETATTR, opaque(handle))):
+        client.send(bytes([byte]))
+    for _ in range(2):
+        assert results_of(client.receive()).status() == "OK"
+    assert place.read("file") == data[:200]
+
+def writes_that_do_not_end(place):
+    """Many of them take no memory that others need, and change nothing."""
+    data = os.urandom(4 << 20)
+    handle = place.file("file", data)
+    clients = [Client(place.port) for _ in range(100)]
+    call = record(place.client.message(WRITE, opaque(handle) + u64(0) + u32(1 << 20, UNSTABLE) + opaque(bytes(1 << 20))))
+    for client in clients:
+        client.send(call[:-100_000])
+    for offset in range(0, len(data), 1 << 20):
+        assert place.client.read(handle, offset, 1 << 20).data == data[offset : offset + (1 << 20)]
+    expect(place.client.write(handle, 0, data[: 1 << 20]), "OK")
+    for client in clients[::2]:
+        client.close()
+    for client in clients[1::2]:
+        client.send(call[-100_000:])
+        assert results_of(client.receive()).status() == "OK"
+        client.close()
+    assert place.read("file") == bytes(1 << 20) + data[1 << 20 :]
+
 def calls_in_heaps(place):
     client = place.client
     data = os.urandom(1 << 20)

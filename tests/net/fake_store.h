@@ -181,6 +181,9 @@ class FakeStore : public Store {
     void write(uint64_t, std::string_view, const WriteOptions&, Callback<void(Result<size_t>)> done) override {
       done(fail(EROFS));
     }
+    void write(std::unique_ptr<PreparedWrite>, SetIdBits, Callback<void(Result<size_t>)> done) override {
+      done(fail(EROFS));
+    }
     Result<void> truncate(uint64_t, SetIdBits) override { return fail(EROFS); }
     Result<void> allocate(const Allocation&) override { return fail(EROFS); }
     Result<size_t> copy_from(FileData&, const CopiedRange&) override { return fail(EROFS); }
@@ -331,6 +334,9 @@ class FakeStore : public Store {
   Result<std::unique_ptr<OpenFile>> open_file(const Caller&, InodeNumber, int) override { return fail(ENOSYS); }
   Result<Created> create(const Caller&, InodeNumber, std::string_view, mode_t, int) override { return fail(ENOSYS); }
   Result<std::unique_ptr<OpenDirectory>> open_directory(const Caller&, InodeNumber) override { return fail(ENOSYS); }
+  std::unique_ptr<PreparedWrite> prepare_write(uint64_t offset, uint64_t length) override {
+    return std::make_unique<PreparedWrite>(nullptr, offset, length);
+  }
   std::vector<CachedContent> cached_content() override { return {}; }
   Result<std::unique_ptr<OpenFile>> open_content(const CachedContent&) override { return fail(ENOSYS); }
   Result<struct statvfs> statfs(InodeNumber) override { return fail(ENOSYS); }

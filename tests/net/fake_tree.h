@@ -218,17 +218,17 @@ class FakeTree final : public FakeStore {
    public:
     TreeData(FakeTree* tree, InodeNumber number)
         : Data(tree, tree->nodes_.at(number).file), tree_(tree), number_(number) {}
-    void write(uint64_t offset, std::string_view bytes, const WriteOptions&,
-               Callback<void(Result<size_t>)> done) override {
+    void write(std::unique_ptr<PreparedWrite> filled, SetIdBits, Callback<void(Result<size_t>)> done) override {
+      ASSERT(filled->missing() == 0);
       if (tree_->before_write) tree_->before_write();
       if (tree_->write_error != 0) return done(fail(tree_->write_error));
-      const uint64_t end = offset + bytes.size();
+      const uint64_t end = filled->offset + filled->size;
       ASSERT(end <= INT64_MAX);
       struct stat& now = tree_->nodes_.at(number_).attributes;
       now.st_size = std::max(now.st_size, static_cast<off_t>(end));
       file_->size = std::min<uint64_t>(kFileBytes, static_cast<uint64_t>(now.st_size));
       tree_->touch(number_);
-      done(bytes.size());
+      done(filled->size);
     }
     Result<void> truncate(uint64_t size, SetIdBits) override { return tree_->resize(number_, size); }
     WriteErrors::Told known_write_errors() const override { return tree_->nodes_.at(number_).errors.at_open(); }
