@@ -6,13 +6,18 @@ BACKING=$WORK/backing
 IMAGE=$WORK/images/disk
 OPTIONS=(--cache-size 16M)
 mkdir "$WORK/mount" "$BACKING"
+if [[ $WRITE_MODE != none ]]; then
+  choose_nfs_port
+  export NFS_PORT
+  OPTIONS+=(--nfs "127.0.0.1:$NFS_PORT" --nfs-squash none)
+fi
 
 power_cut() { run_python "$E2E/lib_power_cut.py" "$@"; }
 
 self_test() {
   make_disk ext4
   mkdir "$BACKING/spoiled"
-  power_cut self_test "$BACKING/spoiled" || fail "the check does not see all that it must"
+  NFS_PORT="" power_cut self_test "$BACKING/spoiled" || fail "the check does not see all that it must"
   unmount_disk
   rm -r "$STATE" "$IMAGE"
 }
@@ -24,7 +29,7 @@ cut_gateway() {  # SEED [BACKING]
     power_cut cut "$WORK/mount" "$STATE" "$1" "$GATEWAY" "${@:2}" 2>"$WORK/said" || code=$?
     await_end "$GATEWAY" || end=$?
   } 2>/dev/null
-  ((code == 0)) || broken "$1: $(tail -n 1 "$WORK/said")"
+  ((code == 0)) || broken "$1: $(grep -v Killed "$WORK/said" | tail -n 1)"
   ((end == 128 + $(kill -l KILL))) || broken "$1: the gateway ended by itself, with $end"
   timeout 20 "$SLUICE" umount "$WORK/mount" || fail "sluice umount does not clear up after a kill"
   rm "${LOG_OF[$GATEWAY]}"

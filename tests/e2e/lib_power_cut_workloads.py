@@ -7,6 +7,7 @@ Content is never random: it follows from the workload's name and the number of t
 compares bytes. No number is used twice, so what a lost change would have left is known from what a later one leaves.
 """
 import collections, ctypes, itertools, json, mmap, os, random, shutil, sqlite3, tempfile, threading, time
+import lib_nfs
 
 PAGE = 4096
 NEVER = float("inf")
@@ -362,6 +363,51 @@ class Mapped(Blocks):
                     self.diary.kept(0, number)
 
 
+class ByNfs(Blocks):
+    """An NFS client of the same gateway: unstable WRITEs and COMMIT, or WRITEs that are durable when they are answered."""
+
+    def open(self):
+        self.client = lib_nfs.Client(int(os.environ["NFS_PORT"]))
+        root = self.succeeded(self.client.mount("/")).handle
+        return self.succeeded(self.client.lookup(root, self.name.encode())).handle
+
+    def write(self, file, offset, length, lane=0, stable=lib_nfs.UNSTABLE):
+        def call(number):
+            reply = self.written(self.client.write(file, offset, stamp(self.name, number, length), stable))
+            if (reply.count, reply.committed) != (length, stable):
+                raise OSError(f"{reply.count} bytes of {length} written, committed {reply.committed}, not {stable}")
+        return self.change("write", call, offset, length, lane=lane)
+
+    @staticmethod
+    def succeeded(reply):
+        if reply.status != "OK":
+            raise OSError(reply.status)
+        return reply
+
+    def written(self, reply):
+        self.succeeded(reply)
+        # It is renewed only when something is lost, or may be.
+        if self.verifier not in (None, reply.verifier):
+            raise OSError("another verifier")
+        self.verifier = reply.verifier
+        return reply
+
+    def work(self, base):
+        self.verifier = None
+        try:
+            file = self.open()
+            while self.goes_on():
+                stable = self.chosen.choices([lib_nfs.UNSTABLE, lib_nfs.DATA_SYNC, lib_nfs.FILE_SYNC], [8, 1, 1])[0]
+                number = self.write(file, *self.place(), stable=stable)
+                if stable == lib_nfs.UNSTABLE:
+                    if self.chosen.random() > self.often:
+                        continue
+                    self.written(self.client.commit(file))
+                self.diary.kept(0, number)  # durable WRITEs fsync the whole file
+        except lib_nfs.Closed:
+            raise OSError("the connection is closed")
+
+
 class Lanes(File):
     """Three threads in one file, each in stripes of its own and with descriptors of its own: fsyncs and writes at once."""
     STRIPE, COUNT = 3 * PAGE, 3
@@ -686,5 +732,7 @@ def workloads():
         # In DELETE mode only EXTRA fsyncs the directory after the journal is gone, which is the commit.
         Database("rollback", [("DELETE", "EXTRA"), ("TRUNCATE", "FULL"), ("PERSIST", "FULL")]),
     ]
+    if os.environ.get("NFS_PORT"):
+        every.append(ByNfs("by_nfs"))
     chosen = os.environ.get("WORKLOADS", "").split()
     return [workload for workload in every if not chosen or workload.name in chosen]

@@ -8,6 +8,7 @@
 # TALLY=1 says how much was promised, WORKLOADS="wal names" takes only these, WRITE_MODE=none leaves out Sluice: what the
 # file system keeps by itself. KEEP=DIRECTORY gets the disk and the diaries of a broken promise.
 source "$(dirname "$0")/lib.sh"
+source "$(dirname "$0")/lib_nfs.sh"
 source "$(dirname "$0")/lib_power_cut.sh"
 need_root
 

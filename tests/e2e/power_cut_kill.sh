@@ -5,6 +5,7 @@
 #
 #   E2E_SECONDS=2000 KILLS=200 CUT_SEED=1 WRITE_MODE=back GATEWAY_OPTIONS='--dirty-max 1M' TALLY=1 bash power_cut_kill.sh
 source "$(dirname "$0")/lib.sh"
+source "$(dirname "$0")/lib_nfs.sh"
 source "$(dirname "$0")/lib_power_cut.sh"
 
 : "${KILLS:=8}"

@@ -5,6 +5,7 @@
 #
 #   E2E_SECONDS=2000 STATES=2000 CUT_SEED=1 FILE_SYSTEMS=ext4 WRITE_MODE=back TALLY=1 bash power_cut_replay.sh
 source "$(dirname "$0")/lib.sh"
+source "$(dirname "$0")/lib_nfs.sh"
 source "$(dirname "$0")/lib_power_cut.sh"
 need qemu-storage-daemon
 need_root
