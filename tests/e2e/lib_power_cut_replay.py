@@ -82,7 +82,7 @@ FSCK = {"ext4": ["e2fsck", "-fn"], "xfs": ["xfs_repair", "-n"]}
 
 class Replay:
     def __init__(self, image, log, state, kind, directory):
-        self.disk, self.path = os.open(image, os.O_RDWR), image + ".state"
+        self.disk, self.image, self.states = os.open(image, os.O_RDWR), image, 0
         self.log, self.kind, self.directory = log, kind, directory
         self.workloads = [(workload, state.load(f"{workload.name}.base"), state.lines(workload)) for workload in workloads()]
         self.promises = 0
@@ -103,9 +103,14 @@ class Replay:
             self.check(f"{seed}, state {number}: entries to {this}, {share} of those to {after}", this + 1, after)
             if number == 0 and count > 1:
                 self.demand_broken(after)
+            os.unlink(self.path)
         return len(flushes)
 
     def make(self, since, piece, share, chosen):
+        # A file of its own for each: a loop device may outlive its mount for a moment, and mount(8) would take it again, with
+        # what it remembers of the state before.
+        self.states += 1
+        self.path = f"{self.image}.state{self.states}"
         disk = copy_sparse(self.disk, self.path)
         for entry in since:
             self.log.apply(disk, entry, piece, lambda: chosen.random() < share)
@@ -125,7 +130,6 @@ class Replay:
         finally:
             run("umount", self.directory)
         run(*FSCK[self.kind], self.path)
-
 
     def demand_broken(self, begun_until):
         """An early state has not what was promised later: had a flush been missing, it would have been seen."""
