@@ -3,19 +3,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <liburing.h>
-#include <signal.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
-#include <memory>
 #include <nlohmann/json.hpp>
 #include <random>
 #include <regex>
@@ -26,6 +21,7 @@
 #include "tools/bench/bench_filter.h"
 #include "tools/bench/fuse_daemon.h"
 #include "tools/bench/memory_fs.h"
+#include "tools/bench/work_folder.h"
 
 namespace sluice {
 namespace {
@@ -38,64 +34,7 @@ constexpr const char* kCacheSize = "400M";  // holds the file, whatever metadata
 constexpr int kRounds = 9;
 constexpr unsigned kDepth = 32;
 
-std::atomic<bool> interrupted{false};
-
-// SIGINT and SIGTERM end the measuring, so that everything is cleaned up.
-class SignalGuard {
- public:
-  SignalGuard() {
-    struct sigaction action {};
-    action.sa_handler = [](int) { interrupted = true; };
-    ::sigaction(SIGINT, &action, &int_);
-    ::sigaction(SIGTERM, &action, &term_);
-  }
-  ~SignalGuard() {
-    ::sigaction(SIGINT, &int_, nullptr);
-    ::sigaction(SIGTERM, &term_, nullptr);
-  }
-
- private:
-  struct sigaction int_ {
-  }, term_{};
-};
-
-class WorkFolder {
- public:
-  static Checked<WorkFolder> make() {
-    const char* parent = ::getenv("TMPDIR");
-    std::string path = std::string(parent != nullptr ? parent : "/var/tmp") + "/sluice-bench-XXXXXX";
-    if (::mkdtemp(path.data()) == nullptr) return complain("{}: {}", path, error_text(errno));
-    return WorkFolder(std::filesystem::canonical(path));
-  }
-  WorkFolder(WorkFolder&& other) noexcept : path_(std::exchange(other.path_, {})) {}
-  WorkFolder& operator=(WorkFolder&&) = delete;
-  ~WorkFolder() {
-    std::error_code ignored;
-    if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
-  }
-  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
-
- private:
-  explicit WorkFolder(std::string path) : path_(std::move(path)) {}
-  std::string path_;
-};
-
-std::string random_bytes(size_t count) {
-  std::mt19937_64 random(1);
-  std::string bytes(count, '\0');
-  for (size_t i = 0; i < count; i += sizeof(uint64_t)) {
-    const uint64_t word = random();
-    ::memcpy(bytes.data() + i, &word, sizeof(word));
-  }
-  return bytes;
-}
-
 // ---- readers: reads until the time is over; 0 on an error ----
-
-struct AlignedBuffer {
-  explicit AlignedBuffer(size_t size) : bytes(static_cast<char*>(::aligned_alloc(4096, size)), ::free) {}
-  std::unique_ptr<char, decltype(&::free)> bytes;
-};
 
 class Reader {
  public:
@@ -112,7 +51,7 @@ class Reader {
   double random_4k_deep();
 
  private:
-  bool time_is_over() const { return interrupted || SteadyClock::now() - begin_ > time_; }
+  bool time_is_over() const { return interrupted() || SteadyClock::now() - begin_ > time_; }
   double rate(uint64_t reads) const {
     return static_cast<double>(reads) / std::chrono::duration<double>(SteadyClock::now() - begin_).count();
   }
@@ -124,7 +63,7 @@ class Reader {
     begin_ = SteadyClock::now();
     uint64_t reads = 0;
     while (!time_is_over()) {
-      if (::pread(fd.get(), buffer.bytes.get(), size, static_cast<off_t>(offset(reads))) != static_cast<ssize_t>(size))
+      if (::pread(fd.get(), buffer.get(), size, static_cast<off_t>(offset(reads))) != static_cast<ssize_t>(size))
         return 0;
       reads++;
     }
@@ -144,7 +83,7 @@ double Reader::random_4k_deep() {
   std::mt19937_64 random(2);
   const auto submit = [&](uint64_t slot) {
     io_uring_sqe* const entry = ::io_uring_get_sqe(&ring);
-    ::io_uring_prep_read(entry, fd.get(), buffer.bytes.get() + slot * 4096, 4096, random() % (kFileSize / 4096) * 4096);
+    ::io_uring_prep_read(entry, fd.get(), buffer.get() + slot * 4096, 4096, random() % (kFileSize / 4096) * 4096);
     ::io_uring_sqe_set_data(entry, reinterpret_cast<void*>(slot));
   };
   for (uint64_t slot = 0; slot < kDepth; slot++) submit(slot);
@@ -215,7 +154,7 @@ Checked<> measure(const FuseDaemon& daemon, const Workload& workload, double sec
   const auto begin = SteadyClock::now();
   const double rate = (reader.*workload.read)();
   const double reads = rate * std::chrono::duration<double>(SteadyClock::now() - begin).count();
-  if (interrupted) return complain("interrupted");
+  if (interrupted()) return complain("interrupted");
   if (rate <= 0) return complain("{}: a read failed: {}", daemon.mountpoint(), error_text(errno));
   samples.rates.push_back(rate);
   samples.cpu_us.push_back((daemon.cpu_seconds() - cpu_before) / reads * 1e6);
@@ -238,7 +177,7 @@ Checked<FuseBenchRow> measure_row(const FuseDaemon& sluice, const FuseDaemon& ce
 Checked<> prove(const FuseDaemon& daemon, std::string_view bytes) {
   std::ifstream file(daemon.mountpoint() + "/" + kFileName, std::ios::binary);
   std::string piece(size_t{1} << 20, '\0');
-  for (size_t at = 0; at < bytes.size() && !interrupted; at += piece.size()) {
+  for (size_t at = 0; at < bytes.size() && !interrupted(); at += piece.size()) {
     if (!file.read(piece.data(), static_cast<std::streamsize>(piece.size())) || bytes.substr(at, piece.size()) != piece)
       return complain("{}: shows other bytes", daemon.mountpoint());
   }
@@ -254,9 +193,9 @@ Checked<std::vector<FuseBenchRow>> run_fuse_bench(const FuseBenchOptions& option
     if (std::regex_search(workload.name, filter)) workloads.push_back(workload);
   }
   if (workloads.empty()) return tl::unexpected(no_row_matches(options.filter, kWorkloads.front().name));
-  const SignalGuard guard;
+  const InterruptGuard guard;
   const WorkFolder folder = TRY(WorkFolder::make());
-  const std::string bytes = random_bytes(kFileSize), source = folder / "source";
+  const std::string bytes = random_bytes(kFileSize, 1), source = folder / "source";
   std::filesystem::create_directory(source);
   if (!std::ofstream(source + "/" + kFileName, std::ios::binary).write(bytes.data(), kFileSize).flush())
     return complain("{}: no room for {} MiB", source, kFileSize >> 20);
