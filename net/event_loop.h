@@ -68,8 +68,10 @@ struct ZeroCopySend {
   std::vector<iovec> iovecs;
   PageRefs pages;
   msghdr message{};
-  Callback<void(Result<size_t>)> sent;   // once; EAGAIN when the socket is full
-  Callback<void(bool copied)> released;  // once, then the pages go; `copied`: the kernel took a copy instead
+  Callback<void(Result<size_t>)> sent;  // once; EAGAIN when the socket is full
+  size_t sent_bytes = 0;                // once `sent` ran
+  // Once, then the pages go. What the kernel took a copy of instead: all that was sent, or nothing.
+  Callback<void(size_t copied_bytes)> released;
 };
 
 using TimerId = uint64_t;

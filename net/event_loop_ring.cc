@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 
@@ -292,6 +293,7 @@ class RingLoop final : public EventLoop {
     }
     // A failed send can have a notification to come too: F_MORE says so.
     Callback<void(Result<size_t>)> sent = std::move(sends_[place]->sent);
+    sends_[place]->sent_bytes = static_cast<size_t>(std::max(result, 0));
     if ((flags & IORING_CQE_F_MORE) == 0) release_send(place, false);
     sent(result < 0 ? Result<size_t>(fail(-result)) : Result<size_t>(result));
   }
@@ -300,7 +302,7 @@ class RingLoop final : public EventLoop {
     const std::unique_ptr<ZeroCopySend> send = std::move(sends_[place]);
     free_sends_.push_back(place);
     unhold();
-    send->released(copied);
+    send->released(copied ? send->sent_bytes : 0);
   }
 
   io_uring ring_{};

@@ -50,7 +50,8 @@ bool peer_is_local(int fd) {
 SendStats SendContext::stats() const {
   return {.copy_bytes = copy_bytes_.load(std::memory_order_relaxed),
           .vmsplice_bytes = vmsplice_bytes_.load(std::memory_order_relaxed),
-          .zerocopy_bytes = zerocopy_bytes_.load(std::memory_order_relaxed)};
+          .zerocopy_bytes = zerocopy_bytes_.load(std::memory_order_relaxed),
+          .zerocopy_copied_bytes = zerocopy_copied_bytes_.load(std::memory_order_relaxed)};
 }
 
 bool SendContext::may_lend(const Arena& arena, uint64_t bytes) {

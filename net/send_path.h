@@ -60,6 +60,7 @@ struct SendStats {  // bytes handed to sockets
   uint64_t copy_bytes = 0;
   uint64_t vmsplice_bytes = 0;
   uint64_t zerocopy_bytes = 0;
+  uint64_t zerocopy_copied_bytes = 0;  // handed over by zerocopy, and copied by the kernel all the same, as it said
 };
 
 struct Reply {
@@ -124,6 +125,7 @@ class SendContext {
   std::atomic<uint64_t> copy_bytes_{0};
   std::atomic<uint64_t> vmsplice_bytes_{0};
   std::atomic<uint64_t> zerocopy_bytes_{0};
+  std::atomic<uint64_t> zerocopy_copied_bytes_{0};
 };
 
 class SendOwner {

@@ -32,9 +32,10 @@ bool SendPath::push_zerocopy() {
   transmission->sent = [ticket = ticket_](Result<size_t> sent) {
     if (ticket->path != nullptr) ticket->path->zerocopy_sent(sent);
   };
-  transmission->released = [ticket = ticket_, context = context_, length](bool copied) {
+  transmission->released = [ticket = ticket_, context = context_, length](size_t copied_bytes) {
     context->zerocopy_held_bytes_ -= length;
-    if (ticket->path != nullptr) ticket->path->zerocopy_released(length, copied);
+    context->zerocopy_copied_bytes_.fetch_add(copied_bytes, std::memory_order_relaxed);
+    if (ticket->path != nullptr) ticket->path->zerocopy_released(length, copied_bytes > 0);
   };
   context_->zerocopy_held_bytes_ += length;
   zerocopy_held_ += length;

@@ -225,7 +225,7 @@ TEST_CASE("event loop: a send that waits when its socket is removed never reache
     auto send = std::make_unique<ZeroCopySend>();
     send->iovecs = {{bytes.data(), bytes.size()}};
     send->sent = [](Result<size_t>) {};
-    send->released = [&](bool) { released.set_value(); };
+    send->released = [&](size_t) { released.set_value(); };
     thread.loop().send_zerocopy(id, std::move(send));
     thread.loop().remove(id);
     ::dup2(second.server.get(), first.server.get());

@@ -334,6 +334,25 @@ TEST_CASE("send path: many large replies that begin at once share the turns of t
   }
 }
 
+TEST_CASE("send path: what the kernel copies of zero-copy sends is counted; of those to this machine it is all",
+          "[net][send]") {
+  constexpr uint64_t size = 4 << 20;
+  FakeStore store;
+  store.add("file", {.size = size});
+  LoopThread thread;
+  if (!thread.loop().can_send_zerocopy()) return;
+  SendContext context(&thread.loop(), options_for(SendMethod::zerocopy));
+  {
+    Channel channel(&thread, &context);
+    channel.send(reply_of(store, "file", 0, size));
+    CHECK(read_bytes(channel.client(), size + 13).substr(13) == store.content("file"));
+    channel.until_sent(1);
+  }
+  thread.stop();  // all is released
+  CHECK(context.stats().zerocopy_bytes == size);
+  CHECK(context.stats().zerocopy_copied_bytes == size);
+}
+
 TEST_CASE("send path: a slice that comes after the connection has gone is dropped", "[net][send]") {
   FakeStore store;
   FakeFile& file = store.add("cold", {.size = 1 << 20});
