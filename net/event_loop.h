@@ -6,7 +6,8 @@
 //   std::thread thread([&] { loop->run(); });
 //   loop->post([&] { id = loop->add(fd, &handler); loop->start(id); });
 //
-// A turn is: wait (one system call submits all that the last turn asked for), events, posted tasks, timers.
+// A turn is: wait (one system call submits all that the last turn asked for; on io_uring none when there is nothing to
+// submit and nothing to wait for), events, posted tasks, timers.
 // State belongs to the loop's thread: everything but `post` and `stop` is called there, or before `run`.
 #pragma once
 

@@ -195,7 +195,7 @@ class SendPath {
   void set_spliced_held(uint64_t bytes);
   bool push_zerocopy();                          // send_zerocopy.cc
   bool waits_for_release(uint64_t bytes) const;  // before more may be held
-  void zerocopy_sent(Result<size_t> sent);
+  void zerocopy_sent(uint64_t wanted, Result<size_t> sent);
   void zerocopy_released(uint64_t length, bool copied);
 
   const Reply& reply() const { return replies_.front(); }

@@ -49,10 +49,15 @@ bool SendPath::drain_pipe() {
   parked_ -= static_cast<uint64_t>(moved);
   context_->vmsplice_bytes_.fetch_add(static_cast<uint64_t>(moved), std::memory_order_relaxed);
   owner_->on_send_progress();
-  if (parked_ == 0) {
-    context_->pipes_.give_back(std::move(pipe_));
+  if (parked_ > 0) {  // the socket is full: it would take no more
     note_spliced();
+    return wait_socket();
   }
+  context_->pipes_.give_back(std::move(pipe_));
+  // In the middle of a reply all that was spliced since the last look counts as held: to look is a system call, for
+  // each slice, and makes no difference while that is far from too much.
+  const bool is_last = position_ == reply().size();
+  if (is_last || !context_->may_hold(context_->pinned_max() / 2)) note_spliced();
   return true;
 }
 

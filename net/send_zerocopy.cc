@@ -29,8 +29,8 @@ bool SendPath::push_zerocopy() {
   const uint64_t length = slice_->length;
   if constexpr (kKeepsLentMemory) transmission->pages = std::move(slice_->pages);
   slice_.reset();
-  transmission->sent = [ticket = ticket_](Result<size_t> sent) {
-    if (ticket->path != nullptr) ticket->path->zerocopy_sent(sent);
+  transmission->sent = [ticket = ticket_, length](Result<size_t> sent) {
+    if (ticket->path != nullptr) ticket->path->zerocopy_sent(length, sent);
   };
   transmission->released = [ticket = ticket_, context = context_, length](size_t copied_bytes) {
     context->zerocopy_held_bytes_ -= length;
@@ -44,12 +44,13 @@ bool SendPath::push_zerocopy() {
   return false;
 }
 
-void SendPath::zerocopy_sent(Result<size_t> sent) {
+void SendPath::zerocopy_sent(uint64_t wanted, Result<size_t> sent) {
   waiting_ = Waiting::nothing;
   if (sent) {
     context_->zerocopy_bytes_.fetch_add(*sent, std::memory_order_relaxed);
     advanced(*sent);
     owner_->on_send_progress();
+    if (*sent < wanted) wait_socket();  // it would take no more
   } else if (sent.error().number == EAGAIN) {
     wait_socket();
   } else if (sent.error().number != EINTR) {
