@@ -1,4 +1,4 @@
-// `sluice bench [--json] [--filter REGEX] [--seconds S] cache`.
+// `sluice bench [OPTIONS] cache|fuse|methods|nfs URL`.
 #pragma once
 
 #include "tools/command_line.h"

@@ -19,6 +19,7 @@ constexpr std::string_view kOverview = R"(sluice: a caching file gateway
   sluice cache  resize SIZE [TARGET]          make the cache larger or smaller
   sluice sim    [OPTIONS] TRACE               replay a trace through the cache's policies
   sluice bench  [OPTIONS] cache|fuse          measure the cache beside other caches, the mount beside a bare one
+  sluice bench  [OPTIONS] methods             measure the ways to send a file to a TCP client
   sluice bench  [OPTIONS] nfs URL             measure any NFSv3 server
   sluice help   [COMMAND]                     this text, or the options of a command
   sluice version
@@ -40,8 +41,9 @@ std::string help_of(Command command) {
     case Command::sim:
       return fmt::format("sluice sim --cache-blocks N[,N...] [OPTIONS] TRACE\n\n{}", options_help(command));
     case Command::bench:
-      return fmt::format("sluice bench [OPTIONS] cache|fuse|nfs URL\nsluice bench ceiling FILE MOUNTPOINT\n\n{}",
-                         options_help(command));
+      return fmt::format(
+          "sluice bench [OPTIONS] cache|fuse|methods|nfs URL\nsluice bench ceiling FILE MOUNTPOINT\n\n{}",
+          options_help(command));
     case Command::umount: return "sluice umount MOUNTPOINT\n";
     case Command::cache:
       return "sluice cache warm|pin|unpin|evict PATH...\nsluice cache drop [--dirty] [TARGET]\nsluice cache resize "

@@ -7,12 +7,15 @@
 #include <optional>
 
 #include "cache/result.h"
+#include "tools/option_values.h"
 
 namespace sluice {
 namespace {
 
 constexpr std::array kCommands = {Command::mount, Command::serve, Command::umount, Command::status, Command::cache,
                                   Command::sim,   Command::bench, Command::help,   Command::version};
+
+constexpr std::array<std::string_view, 5> kBenches = {"cache", "fuse", "methods", "nfs", "ceiling"};
 
 struct Operands {
   size_t least;
@@ -28,7 +31,7 @@ Operands operands_of(Command command) {
     case Command::status: return {0, 1, "[TARGET]"};
     case Command::cache: return {1, SIZE_MAX, "an action and what it needs"};
     case Command::sim: return {1, 1, "TRACE"};
-    case Command::bench: return {1, 3, "WHAT (cache, fuse, nfs URL, or ceiling FILE MOUNTPOINT)"};
+    case Command::bench: return {1, 3, "WHAT (cache, fuse, methods, nfs URL, or ceiling FILE MOUNTPOINT)"};
     case Command::help: return {0, 1, "[COMMAND]"};
     case Command::version: return {0, 0, "no operands"};
   }
@@ -204,11 +207,16 @@ Checked<> take_operands(CommandLine& line, const std::vector<std::string>& given
     case Command::bench:
       line.action = operands[0];
       line.paths.assign(operands.begin() + 1, operands.end());
-      if (line.action != "cache" && line.action != "fuse" && line.action != "nfs" && line.action != "ceiling")
-        return complain("bench does not measure '{}'; it knows: cache, fuse, nfs, ceiling", line.action);
+      if (std::find(kBenches.begin(), kBenches.end(), line.action) == kBenches.end())
+        return complain("bench does not measure '{}'; it knows: {}", line.action, fmt::join(kBenches, ", "));
       if (line.paths.size() != (line.action == "ceiling" ? 2 : line.action == "nfs" ? 1 : 0))
         return complain("bench takes {}; see 'sluice help bench'", wanted.text);
       if (line.options.bench_time.count() == 0) return complain("--seconds: nothing can be measured in no time");
+      if (!line.options.bench_svg.empty() && line.action != "methods")
+        return complain("--svg: draws methods only; write 'sluice bench --svg FILE methods'");
+      if (line.options.bench_size_bytes % (1 << 20) != 0)
+        return complain("--size: {} is not whole MiB; write for example 320M",
+                        format_size(line.options.bench_size_bytes));
       break;
     case Command::help:
       if (!operands.empty()) line.topic = TRY(find_command(operands[0]));

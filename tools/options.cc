@@ -241,10 +241,14 @@ const std::vector<OptionSpec>& option_table() {
       {"block-size", 0, kSize, "SIZE", "", "cut the requests of a vscsi trace into blocks of this size", kSim, 512, 1024 * kMiB,
        [](Options& o, Value v) { o.sim_block_size_bytes = v.number; }},
 
-      {"filter", 0, kString, "REGEX", "", "only rows whose WORKLOAD/CACHE/THREADS matches", kBench, 0, 0,
+      {"filter", 0, kString, "REGEX", "", "only rows whose name matches, as WORKLOAD/CACHE/THREADS", kBench, 0, 0,
        [](Options& o, Value v) { o.bench_filter = v.text; }},
       {"seconds", 0, kDuration, "S", "1", "time for each row", kBench, 0, 0,
        [](Options& o, Value v) { o.bench_time = v.duration; }},
+      {"size", 0, kSize, "SIZE", "320M", "of the file that methods are measured with, whole MiB", kBench, kMiB, 1024 * 1024 * kMiB,
+       [](Options& o, Value v) { o.bench_size_bytes = v.number; }},
+      {"svg", 0, kString, "FILE", "", "draw the methods into this file", kBench, 0, 0,
+       [](Options& o, Value v) { o.bench_svg = v.text; }},
   };
   return table;
 }

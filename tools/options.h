@@ -113,6 +113,8 @@ struct Options {
   // `sluice bench`.
   std::string bench_filter;  // empty: every row
   std::chrono::nanoseconds bench_time = std::chrono::seconds(1);
+  uint64_t bench_size_bytes = uint64_t{320} << 20;
+  std::string bench_svg;  // a file; empty: none
 };
 
 enum class OptionKind {

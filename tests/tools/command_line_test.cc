@@ -116,11 +116,11 @@ TEST_CASE("command line: mistakes are named", "[tools][command_line]") {
   CHECK(complaint_of({"mount", "s"}) == "mount takes SOURCE MOUNTPOINT; see 'sluice help mount'");
   CHECK(complaint_of({"mount", "s", "m", "x"}) == "mount takes SOURCE MOUNTPOINT; see 'sluice help mount'");
   CHECK(complaint_of({"bench"}) ==
-        "bench takes WHAT (cache, fuse, nfs URL, or ceiling FILE MOUNTPOINT); see 'sluice help bench'");
+        "bench takes WHAT (cache, fuse, methods, nfs URL, or ceiling FILE MOUNTPOINT); see 'sluice help bench'");
   CHECK(complaint_of({"bench", "ceiling", "file"}) == complaint_of({"bench"}));
   CHECK(complaint_of({"bench", "cache", "file"}) == complaint_of({"bench"}));
   CHECK(complaint_of({"bench", "nfs"}) == complaint_of({"bench"}));
-  CHECK(complaint_of({"bench", "disk"}) == "bench does not measure 'disk'; it knows: cache, fuse, nfs, ceiling");
+  CHECK(complaint_of({"bench", "disk"}) == "bench does not measure 'disk'; it knows: cache, fuse, methods, nfs, ceiling");
   CHECK(complaint_of({"bench", "cache", "--seconds", "0"}) == "--seconds: nothing can be measured in no time");
   CHECK(complaint_of({"umount"}) == "umount takes MOUNTPOINT; see 'sluice help umount'");
   CHECK(complaint_of({"mount", "--cache-sise", "4G", "s", "m"}) ==
