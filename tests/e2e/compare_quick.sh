@@ -55,11 +55,12 @@ with open(sys.argv[1], encoding="utf-8") as file:
     told = json.load(file)
 with open(sys.argv[2], encoding="utf-8") as file:
     table = file.read()
-mounts = {"sluice", "backing", "bindfs", "rclone"}
+mounts = {"sluice", "backing", "bindfs", "mergerfs", "rclone"}
+web = {"sluice", "nginx", "rclone"}
 wanted = {
-    "mount": [mounts] * 6 + [{"sluice", "ceiling", "bindfs", "rclone"}] * 3 + [mounts] * 7 +
-             [mounts | {"sluice back"}] * 3,
-    "http": [{"sluice", "nginx"}] * 4 + [{"sluice", "nginx", "nginx-direct"}] * 11 + [{"sluice", "nginx"}] * 5,
+    "mount": [mounts] * 6 + [mounts - {"backing"} | {"ceiling"}] * 3 + [mounts] * 7 +
+             [mounts | {"sluice back", "page cache"}] * 4,
+    "http": [web] * 4 + [web | {"nginx-direct"}] * 11 + [web] * 5,
     "nfs": [{"sluice", "ganesha"}] * 6,
     "cache": [{"sluice", "page-cache"}] * 8,
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 from cgroup import MemoryCgroup
 from disk_watch import DiskWatch
 from files import MIB, size_text
-from peers import Backing, SluiceMount
+from mount_peers import Backing, SluiceMount
 from processes import LongClient
 
 CLIENT = Path(__file__).with_name("cache_client.py")
@@ -66,6 +66,13 @@ class PageCache(Backing):
 
     def client(self, kind, *words):
         return LongClient(kind, client_command(kind, *words), self._cgroup.join)
+
+    def join_as_client(self):
+        self._cgroup.join()
+
+    def charged_bytes(self, _files):
+        """What the clients hold themselves is on top."""
+        return self._cgroup.charged_bytes() - self._allowance
 
     def clients_are_ready(self):
         self._allowance = self._cgroup.own_bytes()

@@ -97,8 +97,15 @@ class MemoryCgroup(Cgroup):
 
     def own_bytes(self):
         """What is charged to it and is not page cache."""
+        return self.charged_bytes() - self.page_cache_bytes()
+
+    def charged_bytes(self):
+        return int(self.read(self._names().usage))
+
+    def page_cache_bytes(self):
+        """The kernel counts memory that processes share (memfd) as page cache; we do not."""
         stat = dict(line.split() for line in self.read("memory.stat").splitlines())
-        return int(self.read(self._names().usage)) - int(stat[self._names().page_cache])
+        return int(stat[self._names().page_cache]) - int(stat.get("shmem", 0))
 
     def limit(self, size):
         self.write(self._names().limit, str(size))

@@ -9,6 +9,7 @@ from install import find_program
 from processes import PATIENCE_SECONDS, Failed, LongClient, Usage, run_client
 
 WRK_REPORT = Path(__file__).with_name("wrk.lua")
+WRITE_CLIENT = Path(__file__).with_name("write_client.py")
 MOUNT_CLIENT = Path(__file__).with_name("mount_client.py")
 HTTP_CLIENT = Path(__file__).with_name("http_client.py")
 
@@ -82,15 +83,23 @@ def choose_deep_engine(path):
 
 def by_name(operation, folder, count, seconds):
     """See mount_client.py."""
-    command = [sys.executable, "-I", "-S", "-B", str(MOUNT_CLIENT), operation, str(folder), str(count), str(seconds)]
-    output, _ = run_client(command, PATIENCE_SECONDS + seconds)
+    return own_client(MOUNT_CLIENT, [operation, str(folder), str(count), str(seconds)], PATIENCE_SECONDS + seconds)
+
+
+def write_and_sync(path, size, block_size, direct):
+    """See write_client.py."""
+    words = [str(path), str(size), str(block_size), "direct" if direct else "buffered"]
+    return own_client(WRITE_CLIENT, words, PATIENCE_SECONDS)
+
+
+def own_client(script, words, patience_seconds):
+    output, _ = run_client([sys.executable, "-I", "-S", "-B", str(script), *words], patience_seconds)
     told = json.loads(output)
     return Result(seconds=told["seconds"], operations=told["operations"], bytes=told["bytes"],
                   client=Usage(told["cpu_seconds"], told["disk_bytes"]))
 
 
 def wrk(url, body_size, connections, seconds):
-    """Wants whole seconds."""
     told, used = run_wrk(url, connections, seconds, [])
     return Result(seconds=told["microseconds"] / 1e6, operations=told["requests"], bytes=told["requests"] * body_size,
                   client=used, latency_us={"p50": told["p50_us"], "p99": told["p99_us"]})
@@ -104,7 +113,11 @@ def wrk_at_random(url, small, connections, seconds):
 
 
 def run_wrk(url, connections, seconds, words):
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "-s", str(WRK_REPORT), url, *words]
+    """wrk takes whole seconds only; interrupted, it says what it measured so far."""
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "30s", "-s", str(WRK_REPORT), url,
+               *words]
+    if seconds < 1:
+        command = ["timeout", "--preserve-status", "--signal=INT", str(seconds), *command]
     output, used = run_client(command, PATIENCE_SECONDS + seconds)
     told = json.loads(output.strip().splitlines()[-1])
     if told["errors"] or not told["requests"]:

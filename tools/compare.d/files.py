@@ -52,6 +52,11 @@ class SmallFiles:
     def name(self):
         return self.path.name
 
+    @property
+    def size(self):
+        """Of the pages that they fill."""
+        return self.count * 4 * KIB
+
     def folders(self):
         return [self.path / str(number) for number in range(-(-self.count // self.per_folder))]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from install import find_program
 from peers import TRUSTING, Peer, check_sha256, free_port
-from processes import PATIENCE_SECONDS, Failed, Server, prepare_child, read_text
+from processes import PATIENCE_SECONDS, Failed, prepare_child, read_text
 from rows import SLUICE
 
 GANESHA_TEMPLATE = Path(__file__).with_name("ganesha.conf")
@@ -30,8 +30,7 @@ class NfsPeer(Peer):
 
     def start(self):
         self.port = self.mount_port = free_port()
-        self.server = Server(self.command(), self.log_path())
-        self.server.wait_until(self._answers)
+        self.launch(self.command(), self._answers)
 
     def _answers(self):
         """Also to MOUNT, which may be ready later."""
@@ -50,6 +49,7 @@ class NfsPeer(Peer):
 
 class SluiceNfs(NfsPeer):
     name = SLUICE
+    on_page_cache = False
 
     def __init__(self, workspace, binary, cache_size):
         super().__init__(workspace, binary)

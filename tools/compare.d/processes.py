@@ -1,5 +1,6 @@
 """Processes: servers that are always ended, clients with a deadline, and what both of them cost."""
 
+import contextlib
 import ctypes
 import json
 import os
@@ -40,6 +41,24 @@ def prepare_child():
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+_of_clients = []  # what the children of run_client do before they become clients
+
+
+@contextlib.contextmanager
+def clients_join(prepare):
+    """All that run_client starts meanwhile calls it first, in the child."""
+    _of_clients.append(prepare)
+    try:
+        yield
+    finally:
+        _of_clients.pop()
+
+
+def join_as_client():
+    for prepare in _of_clients:
+        prepare()
 
 
 def start_child(name, command, prepare, **streams):
@@ -128,9 +147,12 @@ class Server:
         how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
         raise Failed(f"{self._name} {how}{self._last_words()}")
 
+    def pids(self):
+        return [self._process.pid, *children_of(self._process.pid)]
+
     def usage(self):
         self.check()
-        pids = [self._process.pid, *children_of(self._process.pid)]
+        pids = self.pids()
         disk = [disk_bytes_of(pid) for pid in pids]
         return Usage(sum(map(cpu_seconds_of, pids)), None if None in disk else sum(disk))
 
@@ -149,11 +171,11 @@ class Server:
         return f": {lines[-1]}" if lines else ""
 
 
-def run_client(command, timeout_seconds):
-    """Returns what `command` printed and what it used."""
+def run_client(command, timeout_seconds, folder=None):
+    """Returns what `command` printed and what it used. `folder`: where it runs."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                               start_new_session=True, preexec_fn=prepare_child)
+    process = start_child(command[0], command, join_as_client, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True, cwd=folder)
     try:
         output, complaint = process.communicate(timeout=timeout_seconds)
     except subprocess.TimeoutExpired:

@@ -2,13 +2,17 @@
 
 import json
 import subprocess
+from dataclasses import asdict
 
 import machine
-from rows import SLUICE
+from rows import SLUICE, cpu_unit
 
 COLD_SHARE_LEAST = 0.98
 WARM_SHARE_MOST = 0.02
-LAYOUT = "{:<34}{:>10}{:>16}{:>13}{:>13}{:>15}"
+LEGEND = ("A ratio above 1 means that Sluice is better. CPU: of all processes, in seconds per 10^9 bytes; in microseconds per "
+          "operation where operations are counted or timed; in seconds where the unit is s. Memory: what the server has cost "
+          "the machine by then, the kernel's memory for it and its page cache included.")
+LAYOUT = "{:<30}{:>10}{:>16}{:>12}{:>12}{:>12}{:>15}"
 
 
 class Report:
@@ -18,18 +22,21 @@ class Report:
         self._version = version_of(plan.sluice)
         self._suites = {}
         self._notes = {}
+        self._section = None
         self.sluice_failed = False
         print(f"{self._version} beside its peers: medians of {plan.pairs}{', quick' if plan.quick else ''}\n"
               f"{machine.as_line(described)}", flush=True)
 
-    def open_suite(self, name, title):
-        self._suites[name] = []
-        self._notes[name] = []
-        print(f"\n{title}\n" + LAYOUT.format("", "median", "lowest-highest", "server CPU", "client CPU", "sluice / peer"),
+    def open_section(self, suite, title):
+        """Of a suite: the rows that follow."""
+        self._suites.setdefault(suite, [])
+        self._notes.setdefault(suite, [])
+        self._section = title
+        print(f"\n{title}\n" + LAYOUT.format("", "median", "lowest-highest", "server CPU", "client CPU", "memory MiB", "sluice / peer"),
               flush=True)
 
     def add(self, suite, measured):
-        self._suites[suite].append(measured)
+        self._suites[suite].append((self._section, measured))
         self.sluice_failed |= measured.cells[SLUICE].failed is not None
         print(f"{measured.row.title} [{measured.row.unit}]", flush=True)
         for name in measured.cells:
@@ -41,8 +48,7 @@ class Report:
         print(text, flush=True)
 
     def close(self, json_path):
-        print("\nA ratio above 1 means that Sluice is faster. CPU: of all processes, in seconds per 10^9 bytes, or in "
-              "microseconds per operation where the unit is 1000/s.")
+        print(f"\n{LEGEND}")
         if json_path is None:
             return
         with open(json_path, "w", encoding="utf-8") as file:
@@ -55,7 +61,7 @@ class Report:
             "machine": self._machine,
             "pairs": self._plan.pairs,
             "quick": self._plan.quick,
-            "suites": {name: [row_json(row) for row in rows] for name, rows in self._suites.items()},
+            "suites": {name: [{"section": section, **row_json(row)} for section, row in rows] for name, rows in self._suites.items()},
             "notes": self._notes,
         }
 
@@ -72,14 +78,14 @@ def version_of(binary):
 def cell_line(measured, name):
     cell = measured.cells[name]
     if not cell.samples:
-        return f"  {name:<32}{'failed: ' + cell.failed if cell.failed else 'skipped: ' + cell.skipped}"
+        return f"  {name:<28}{'failed: ' + cell.failed if cell.failed else 'skipped: ' + cell.skipped}"
     unit = measured.row.unit
     figures = [sample.figure(unit) for sample in cell.samples]
     line = LAYOUT.format(
         f"  {name}", number(cell.median(lambda sample: sample.figure(unit)), unit),
         f"{number(min(figures), unit)}-{number(max(figures), unit)}",
         cost(cell.median(lambda sample: sample.server_cost(unit))), cost(cell.median(lambda sample: sample.client_cost(unit))),
-        "" if name == SLUICE else cost(measured.ratio(name)))
+        mebibytes(cell.median(lambda sample: sample.memory_bytes)), "" if name == SLUICE else cost(measured.ratio(name)))
     return "\n".join([line, *(f"    {remark}" for remark in remarks(measured.row, cell))])
 
 
@@ -95,13 +101,17 @@ def remarks(row, cell):
 
 
 def number(value, unit):
-    if unit in ("%", "points"):
+    if unit in ("%", "points") or abs(value) < 1:
         return f"{value:.2f}"
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
 
 
 def cost(value):
     return "-" if value is None else f"{value:.3f}" if value < 1 else f"{value:.2f}"
+
+
+def mebibytes(size):
+    return "-" if size is None else f"{size / (1 << 20):.1f}"
 
 
 def row_json(measured):
@@ -111,6 +121,7 @@ def row_json(measured):
         "title": row.title,
         "unit": row.unit,
         "warm": row.warm,
+        "curve": asdict(row.curve) if row.curve else None,
         "peers": {name: cell_json(measured, name) for name in measured.cells},
     }
 
@@ -122,7 +133,8 @@ def cell_json(measured, name):
     if cell.samples:
         told |= {
             "median": cell.median(lambda sample: sample.figure(unit)),
-            "cpu_unit": "us/operation" if unit == "1000/s" else "s/GB",
+            "cpu_unit": cpu_unit(unit),
+            "memory_bytes": cell.median(lambda sample: sample.memory_bytes),
             "server_cpu": cell.median(lambda sample: sample.server_cost(unit)),
             "client_cpu": cell.median(lambda sample: sample.client_cost(unit)),
             "sluice_ratio": measured.ratio(name),
@@ -142,4 +154,5 @@ def sample_json(sample, unit):
         "disk_share": sample.disk_share(),
         "latency_us": sample.result.latency_us,
         "hits": sample.result.hits,
+        "memory_bytes": sample.memory_bytes,
     }

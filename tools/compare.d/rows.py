@@ -12,7 +12,8 @@ from processes import Failed, Usage
 
 SLUICE = "sluice"
 COLD_CACHE_SIZE = 256 * MIB  # Sluice's default
-RATES = ("MB/s", "1000/s")  # of these a ratio says who is faster
+MORE_IS_BETTER = ("MB/s", "1000/s", "%")
+LESS_IS_BETTER = ("us", "ms", "s", "KiB", "MiB/GiB")
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Plan:
     def large_size(self):
         """Both the page cache and Sluice's must hold it, and be far from full."""
         if self.quick:
-            return 64 * MIB
+            return 16 * MIB
         size = GIB
         while size > 64 * MIB and size * 4 > machine.memory_bytes("MemAvailable"):
             size //= 2
@@ -41,7 +42,12 @@ class Plan:
 
     @property
     def seconds(self):
-        return 0.5 if self.quick else 2.0
+        return 0.15 if self.quick else 2.0
+
+    @property
+    def curve_pairs(self):
+        """A curve has many points, and the largest take minutes."""
+        return min(self.pairs, 3)
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,7 @@ class Sample:
     result: Result
     server: Usage | None  # None: there is no server, or others used it meanwhile
     before: Result | None = None  # what a difference is to
+    memory_bytes: int | None = None  # that the server had cost by then
 
     def figure(self, unit):
         return FIGURES[unit](self)
@@ -60,8 +67,10 @@ class Sample:
         return self._cost(self.result.client, unit)
 
     def _cost(self, used, unit):
-        """Processor time: microseconds per operation where these are counted, else seconds per GB."""
-        if unit == "1000/s":
+        """Processor time: see cpu_unit."""
+        if unit == "s":
+            return used.cpu_seconds
+        if cpu_unit(unit) == "us/operation":
             return used.cpu_seconds / self.result.operations * 1e6
         return used.cpu_seconds / self.result.bytes * 1e9
 
@@ -73,12 +82,21 @@ class Sample:
         return sum(one.disk_bytes for one in used) / self.result.bytes
 
 
+def cpu_unit(unit):
+    if unit == "s":
+        return "s"
+    return "us/operation" if unit in ("1000/s", "ms", "us", "%", "points") else "s/GB"
+
+
 FIGURES = {
     "MB/s": lambda sample: sample.result.bytes / sample.result.seconds / 1e6,
     "1000/s": lambda sample: sample.result.operations / sample.result.seconds / 1e3,
     "%": lambda sample: sample.result.hit_percent(),
     "points": lambda sample: sample.before.hit_percent() - sample.result.hit_percent(),
     "us": lambda sample: sample.result.latency_us["p99"],
+    "ms": lambda sample: sample.result.seconds / sample.result.operations * 1e3,
+    "s": lambda sample: sample.result.seconds,
+    "MiB/GiB": lambda sample: sample.result.memory_bytes / sample.result.bytes * KIB,
     "KiB": lambda sample: sample.result.memory_bytes / sample.result.operations / KIB,
 }
 
@@ -97,6 +115,15 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Curve:
+    """A row that is one point of a curve says of which, and where."""
+
+    title: str
+    axis: str
+    at: float
+
+
+@dataclass(frozen=True)
 class Row:
     key: str
     title: str
@@ -104,6 +131,11 @@ class Row:
     warm: bool | None  # None: what comes from the disk is the question
     ask: Callable | None = None  # of a peer: returns a Result. None: see measure_together
     prepare: Callable | None = None  # of a peer: makes it warm or cold, unmeasured
+    files: tuple | Callable = ()  # whose pages, where the kernel holds them, are part of what the peer costs; or of a peer
+    curve: Curve | None = None
+
+    def files_of(self, peer):
+        return self.files(peer) if callable(self.files) else self.files
 
 
 @dataclass
@@ -112,12 +144,15 @@ class MeasuredRow:
     cells: dict[str, Cell]
 
     def ratio(self, name):
-        """Sluice's rate over the peer's, the median of the rounds' own ratios."""
+        """How many times better Sluice's figure is than the peer's, the median of the rounds' own ratios."""
         pairs = list(zip(self.cells[SLUICE].samples, self.cells[name].samples))
         unit = self.row.unit
-        if not pairs or unit not in RATES:
+        figures = [(ours.figure(unit), theirs.figure(unit)) for ours, theirs in pairs]
+        if unit in LESS_IS_BETTER:
+            figures = [(theirs, ours) for ours, theirs in figures]
+        if not figures or unit not in MORE_IS_BETTER + LESS_IS_BETTER or any(min(pair) <= 0 for pair in figures):
             return None
-        return statistics.median(ours.figure(unit) / theirs.figure(unit) for ours, theirs in pairs)
+        return statistics.median(better / worse for better, worse in figures)
 
 
 def wanted(rows, plan):
@@ -130,14 +165,19 @@ def prove(peer, files):
         return
     try:
         peer.ensure_started()
-        for file in files:
-            peer.verify(file)
+        with peer.clients():
+            for file in files:
+                peer.verify(file)
     except Failed as error:
         peer.stop()
         if peer.name == SLUICE:
             peer.broken = str(error)
         else:
             peer.out = str(error)
+
+
+def not_measured(row, peers, reason):
+    return MeasuredRow(row, {peer.name: Cell(skipped=reason) for peer in peers})
 
 
 def measure(row, peers, pairs):
@@ -164,15 +204,21 @@ def measure_together(rows, peers, pairs, trial):
 
 def ask_once(row, peer):
     peer.ensure_started()
-    row.prepare(peer)
+    with peer.clients():
+        row.prepare(peer)
+        return sample_of(peer, lambda: row.ask(peer), row.files_of(peer))
+
+
+def sample_of(peer, ask, files=()):
     before = peer.usage()
-    result = row.ask(peer)
+    result = ask()
     after = peer.usage()
-    return Sample(result, after.since(before) if after else None)
+    return Sample(result, after.since(before) if after else None, memory_bytes=peer.charged_bytes(files))
 
 
 def mark(cells, peer, error):
     """Sluice must not fail. That a peer does is worth a word, not an end."""
+    error = peer.ended() or error
     peer.stop()
     for cell in cells:
         if peer.name == SLUICE:

@@ -22,12 +22,11 @@ from dataclasses import dataclass, replace
 from cache_peers import PageCache, SluiceCache
 from clients import Result
 from files import FILES_PER_FOLDER, KIB, MIB, drop_pages, size_text, touch_memory
+from groups import need_mounts
 from processes import PATIENCE_SECONDS, Failed, Usage
 from rows import Row, Sample, measure_together, prove
-from suite_mount import leave_out_what_cannot_run
 
 STREAMS = 2
-TIMES_THE_CACHE = 20
 SLOWEST_DISK = 10 * MIB  # bytes per second
 MISCOUNT_MOST = 0.02
 
@@ -36,10 +35,7 @@ MISCOUNT_MOST = 0.02
 class Sizes:
     cache: int
     hot_files: int  # a page each
-
-    @property
-    def stream(self):
-        return self.cache * TIMES_THE_CACHE
+    stream: int
 
     @property
     def patience_seconds(self):
@@ -47,7 +43,9 @@ class Sizes:
 
 
 def sizes_of(plan):
-    return Sizes(cache=8 * MIB, hot_files=1000) if plan.quick else Sizes(cache=80 * MIB, hot_files=10000)
+    if plan.quick:
+        return Sizes(cache=8 * MIB, hot_files=1000, stream=24 * MIB)
+    return Sizes(cache=80 * MIB, hot_files=10000, stream=20 * 80 * MIB)
 
 
 def disk_bytes(plan):
@@ -58,10 +56,10 @@ def disk_bytes(plan):
 def run(plan, workspace, paper):
     sizes = sizes_of(plan)
     peers = [SluiceCache(workspace, plan.sluice, sizes.cache), PageCache(workspace, sizes.cache)]
-    leave_out_what_cannot_run(peers)
+    need_mounts(peers, None)
     hot = workspace.small_files("hot", sizes.hot_files)
     streams = [workspace.file(sizes.stream, f"stream-{number}") for number in range(STREAMS)]
-    paper.open_suite("cache", f"{sizes.hot_files} hot files of 1 to 4 KiB in a cache of {size_text(sizes.cache)}, "
+    paper.open_section("cache", f"{sizes.hot_files} hot files of 1 to 4 KiB in a cache of {size_text(sizes.cache)}, "
                               f"read at random alone and beside {STREAMS} streams of {size_text(sizes.stream)} each")
     with contextlib.ExitStack() as cleanup:
         for peer in peers:
@@ -150,7 +148,7 @@ class Trial:
         self._reader.tell(f"random {self._seconds}")
         told, misses = self._answer_of_reader()
         after = self._peer.usage()
-        return Sample(result_of(told, misses), after.since(before) if after else None)
+        return Sample(result_of(told, misses), after.since(before) if after else None, memory_bytes=self._peer.charged_bytes(()))
 
     def _read_beside_streams(self):
         """Whose processor time the server's is, is not known."""
@@ -163,7 +161,9 @@ class Trial:
         for stream, read in zip(self._streams, streamed):
             if read["bytes"] != stream.size:
                 raise Failed(f"{stream.name}: {read['bytes']} bytes were read, not {stream.size}")
-        return Sample(self._unshared(result_of(told, misses)), None), Sample(self._unshared(sum_of(streamed)), None)
+        charged = self._peer.charged_bytes(())
+        return [Sample(self._unshared(result), None, memory_bytes=charged)
+                for result in (result_of(told, misses), sum_of(streamed))]
 
     def _unshared(self, result):
         """Nor is whose disk reads are the server's."""

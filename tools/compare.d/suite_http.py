@@ -1,8 +1,8 @@
-"""GETs beside nginx's. Small and middling files by wrk with 16 connections, large ones by one curl.
+"""GETs beside those from nginx and `rclone serve http`. Small and middling files by wrk with 16 connections, large ones by one curl.
 
-Warm, both have all the memory that they want. Beyond memory they have the same little: Sluice a cache of that size, nginx a
-memory cgroup that holds as much beside its own processes; once by sendfile from the page cache, once with large files by
-O_DIRECT in threads. Then hot small files are fetched at random, first alone, then while two clients take files of many times
+Warm, all have all the memory that they want. Beyond memory they have the same little: Sluice a cache of that size, the others a
+memory cgroup that holds as much beside their own processes; nginx once by sendfile from the page cache, once with large files
+by O_DIRECT in threads. Then hot small files are fetched at random, first alone, then while two clients take files of many times
 the cache: from the disk as it is, and from one that gives 100 MB/s (a throttled cgroup).
 
 What a connection costs is the growth of the server's memory cgroup, kernel memory included; the client's end is not in it.
@@ -14,9 +14,11 @@ from dataclasses import dataclass, replace
 import clients
 from clients import Result
 from files import KIB, MIB, drop_pages, size_text, touch_memory
-from peers import Confinement, Nginx, NginxDirect, SluiceServe
+from groups import Group, measure_group
+from http_peers import Nginx, NginxDirect, RcloneServe, SluiceServe
+from peers import Confinement
 from processes import PATIENCE_SECONDS, Usage
-from rows import SLUICE, Row, Sample, measure, measure_together, prove, wanted
+from rows import SLUICE, Row, Sample, sample_of
 
 CONNECTIONS = 16
 SIZES = (4 * KIB, 64 * KIB, MIB)
@@ -35,7 +37,7 @@ class Scale:
 
 def scale_of(plan):
     if plan.quick:
-        return Scale(cache=16 * MIB, hot_files=1000, stream=64 * MIB, idle=500, slow=50)
+        return Scale(cache=16 * MIB, hot_files=500, stream=32 * MIB, idle=200, slow=50)
     return Scale(cache=80 * MIB, hot_files=10000, stream=plan.large_size, idle=10000, slow=1000)
 
 
@@ -46,62 +48,45 @@ def disk_bytes(plan):
 
 def run(plan, workspace, paper):
     scale = scale_of(plan)
-    missing = clients.missing_client(["wrk", "curl"])
     files = [workspace.file(size) for size in (*SIZES, plan.large_size)]
     hot = workspace.small_files("hot", scale.hot_files)
     streams = [workspace.file(scale.stream, f"download-{number}") for number in range(STREAMS)]
-    paper.open_suite("http", f"GETs; wrk with {CONNECTIONS} connections, {size_text(plan.large_size)} by curl; beyond memory: "
-                             f"{size_text(scale.cache)} of cache, {scale.hot_files} hot files, streams of {size_text(scale.stream)}")
+    paper.open_section("http", f"GETs; wrk with {CONNECTIONS} connections, {size_text(plan.large_size)} by curl; beyond memory: "
+                               f"{size_text(scale.cache)} of cache, {scale.hot_files} hot files, streams of {size_text(scale.stream)}")
+    for group in groups(plan, workspace, scale, files, hot, streams):
+        measure_group("http", group, plan, paper)
 
-    def all_of(confinement_of, cache_size):
-        made = [SluiceServe(workspace, plan.sluice, cache_size, confinement_of(SLUICE))]
-        made += [kind(workspace, confinement_of(kind.name)) for kind in (Nginx, NginxDirect)]
-        for peer in made:
-            peer.out = peer.out or missing
-        return made
 
-    def same_memory(disk_rate=None):
-        return lambda name: Confinement(None if name == SLUICE else scale.cache, disk_rate)
+def groups(plan, workspace, scale, files, hot, streams):
+    def peers(kinds, cache_size, confinement_of=lambda _: None):
+        made = [SluiceServe(workspace, plan.sluice, cache_size, confinement=confinement_of(SLUICE))]
+        made += [kind(workspace, confinement=confinement_of(kind.name)) for kind in kinds]
+        return need_clients(made)
+
+    def in_little_memory(disk_rate=None):
+        return peers([Nginx, NginxDirect, RcloneServe], scale.cache,
+                     lambda name: Confinement(None if name == SLUICE else scale.cache, disk_rate))
+
+    def in_cgroups():
+        return peers([Nginx, RcloneServe], plan.warm_cache_size, lambda _: Confinement())
 
     small, large = files[0], files[-1]
-    for group in [
-        Group(all_of(lambda _: None, plan.warm_cache_size)[:2], files, warm_rows(plan, files)),
-        Group(all_of(same_memory(), scale.cache), streams, cold_rows(streams[0])),
-        Group(all_of(same_memory(), scale.cache), [], crowd_rows("mixed", ""), lambda peer: Crowd("mixed", peer, plan, hot, streams)),
-        Group(all_of(same_memory(SLOW_DISK), scale.cache), [], crowd_rows("throttled", ", slow disk"),
-              lambda peer: Crowd("throttled", peer, plan, hot, streams)),
-        Group(all_of(lambda _: Confinement(), plan.warm_cache_size)[:2], [small], idle_rows(scale),
-              lambda peer: IdleConnections(peer, plan, small)),
-        Group(all_of(lambda _: Confinement(), plan.warm_cache_size)[:2], [small, large], slow_rows(scale),
-              lambda peer: SlowReaders(peer, plan, small, large)),
-    ]:
-        measure_group(group, plan, paper)
+    return [
+        Group(peers([Nginx, RcloneServe], plan.warm_cache_size), warm_rows(plan, files), files),
+        Group(in_little_memory(), cold_rows(streams[0]), streams),
+        Group(in_little_memory(), crowd_rows("mixed", ""), trial=lambda peer: Crowd("mixed", peer, plan, hot, streams)),
+        Group(in_little_memory(SLOW_DISK), crowd_rows("throttled", ", slow disk"),
+              trial=lambda peer: Crowd("throttled", peer, plan, hot, streams)),
+        Group(in_cgroups(), idle_rows(scale), (small,), lambda peer: IdleConnections(peer, plan, small)),
+        Group(in_cgroups(), slow_rows(scale), (small, large), lambda peer: SlowReaders(peer, plan, small, large)),
+    ]
 
 
-@dataclass(frozen=True)
-class Group:
-    peers: list
-    proven: list
-    rows: list
-    trial: object = None  # of a peer, that answers all rows; None: each row asks for itself
-
-
-def measure_group(group, plan, paper):
-    rows = wanted(group.rows, plan)
-    if not rows:
-        return
-    with contextlib.ExitStack() as cleanup:
-        for peer in group.peers:
-            cleanup.callback(peer.stop)
-            prove(peer, group.proven)
-        if group.trial is None:
-            for row in rows:
-                paper.add("http", measure(row, group.peers, plan.pairs))
-            return
-        measured = measure_together(group.rows, group.peers, plan.pairs, lambda peer: group.trial(peer).run())
-        for row in measured:
-            if row.row in rows:
-                paper.add("http", row)
+def need_clients(peers):
+    missing = clients.missing_client(["wrk", "curl"])
+    for peer in peers:
+        peer.out = peer.out or missing
+    return peers
 
 
 # ---- warm and cold ----
@@ -109,7 +94,7 @@ def measure_group(group, plan, paper):
 
 def warm_rows(plan, files):
     *small, large = files
-    seconds = whole_seconds(plan)
+    seconds = wrk_seconds(plan)
     times = 1 if plan.quick else 3
     made = [get(file, lambda peer, file=file: clients.wrk(peer.url(file), file.size, CONNECTIONS, seconds)) for file in small]
     return [*made, get(large, lambda peer: clients.curl(peer.url(large), large.size, times), key="get-large")]
@@ -119,16 +104,17 @@ def get(file, ask, key=None):
     key = key or f"get-{file.name.lower()}"
     unit = "1000/s" if file.size < MIB else "MB/s"
     # Warm since it was verified; once more, because a server may have been started again.
-    return Row(key, f"GET {size_text(file.size)}", unit, True, ask, lambda peer: clients.curl(peer.url(file), file.size, 1))
+    return Row(key, f"GET {size_text(file.size)}", unit, True, ask, lambda peer: clients.curl(peer.url(file), file.size, 1), (file,))
 
 
 def cold_rows(file):
     return [Row("get-cold", f"GET {size_text(file.size)}, cold", "MB/s", False,
-                lambda peer: clients.curl(peer.url(file), file.size, 1), lambda peer: peer.make_cold(file))]
+                lambda peer: clients.curl(peer.url(file), file.size, 1), lambda peer: peer.make_cold(file), (file,))]
 
 
-def whole_seconds(plan):
-    return max(1, round(plan.seconds))
+def wrk_seconds(plan):
+    """It looks at its clock ten times a second."""
+    return max(0.3, plan.seconds)
 
 
 # ---- hot files beside streams ----
@@ -150,7 +136,7 @@ class Crowd:
     def __init__(self, key, peer, plan, hot, streams):
         self._key = key
         self._peer = peer
-        self._seconds = whole_seconds(plan) * (1 if plan.quick else 4)
+        self._seconds = wrk_seconds(plan) * (1 if plan.quick else 4)
         self._hot = hot
         self._streams = streams
         self._cache = scale_of(plan).cache
@@ -158,7 +144,7 @@ class Crowd:
     def run(self):
         self._begin_empty()
         self._peer.verify(self._hot)
-        alone = self._sample(self._read_hot)
+        alone = sample_of(self._peer, self._read_hot, self._files())
         with contextlib.ExitStack() as cleanup:
             streaming = [cleanup.enter_context(clients.http_client("stream", self._peer.port, f"/{stream.name}"))
                          for stream in self._streams]
@@ -168,8 +154,10 @@ class Crowd:
             for client in streaming:
                 client.tell("enough")
             streamed = sum_of([client.answer(PATIENCE_SECONDS) for client in streaming])
+        charged = self._peer.charged_bytes(self._files())
         self._peer.stop()
-        beside, streamed = Sample(beside, None), Sample(streamed, None)  # whose processor time the server's is, is not known
+        # Whose processor time the server's is, is not known.
+        beside, streamed = (Sample(result, None, memory_bytes=charged) for result in (beside, streamed))
         answers = {"hot-alone": alone, "hot-beside": beside, "p99-alone": alone, "p99-beside": beside, "streams": streamed}
         return {f"{self._key}-{name}": sample for name, sample in answers.items()}
 
@@ -183,10 +171,8 @@ class Crowd:
     def _read_hot(self):
         return clients.wrk_at_random(self._peer.url(self._hot), self._hot, CONNECTIONS, self._seconds)
 
-    def _sample(self, ask):
-        before = self._peer.usage()
-        result = ask()
-        return Sample(result, self._peer.usage().since(before))
+    def _files(self):
+        return (self._hot, *self._streams)
 
 
 def sum_of(told):
@@ -209,7 +195,7 @@ class IdleConnections:
     def __init__(self, peer, plan, file):
         self._peer = peer
         self._file = file
-        self._seconds = whole_seconds(plan)
+        self._seconds = wrk_seconds(plan)
         self._count = scale_of(plan).idle
 
     def run(self):
@@ -223,11 +209,12 @@ class IdleConnections:
             client.tell("enough")
             client.answer(PATIENCE_SECONDS)
         self._peer.stop()
-        memory = replace(beside, operations=self._count, memory_bytes=taken)
-        return {"idle-memory": Sample(memory, None), "idle-none": Sample(alone, None), "idle-beside": Sample(beside, None)}
+        memory = replace(beside, result=replace(beside.result, operations=self._count, memory_bytes=taken), server=None)
+        return {"idle-memory": memory, "idle-none": alone, "idle-beside": beside}
 
     def _ask(self):
-        return clients.wrk(self._peer.url(self._file), self._file.size, CONNECTIONS, self._seconds)
+        return sample_of(self._peer, lambda: clients.wrk(self._peer.url(self._file), self._file.size, CONNECTIONS, self._seconds),
+                         (self._file,))
 
 
 def slow_rows(scale):
@@ -242,7 +229,7 @@ class SlowReaders:
         self._peer = peer
         self._small = small
         self._large = large
-        self._seconds = whole_seconds(plan)
+        self._seconds = wrk_seconds(plan)
         self._count = scale_of(plan).slow
 
     def run(self):
@@ -254,7 +241,8 @@ class SlowReaders:
             client.tell("enough")
             client.answer(PATIENCE_SECONDS)
         self._peer.stop()
-        return {"slow-none": Sample(alone, None), "slow-beside": Sample(beside, None)}
+        return {"slow-none": alone, "slow-beside": beside}
 
     def _ask(self):
-        return clients.wrk(self._peer.url(self._small), self._small.size, 1, self._seconds)
+        return sample_of(self._peer, lambda: clients.wrk(self._peer.url(self._small), self._small.size, 1, self._seconds),
+                         (self._small,))

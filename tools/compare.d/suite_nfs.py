@@ -4,12 +4,11 @@ All is warm: read once, and both have the memory for it. Writes go into a file o
 so: UNSTABLE ones with the COMMIT at their end, FILE_SYNC ones each.
 """
 
-import contextlib
-
 import clients
 from files import KIB, MIB, size_text, sync
+from groups import Group, measure_group
 from nfs_peers import Ganesha, SluiceNfs
-from rows import Row, measure, prove, wanted
+from rows import Row, wanted
 
 LISTED = "listed"
 WRITTEN = "written"
@@ -17,7 +16,7 @@ WRITTEN_BYTES = 272 * MIB  # of both rows that write
 
 
 def names_of(plan):
-    return 2000 if plan.quick else 50000
+    return 1000 if plan.quick else 50000
 
 
 def disk_bytes(plan):
@@ -27,17 +26,12 @@ def disk_bytes(plan):
 def run(plan, workspace, paper):
     rows = wanted(rows_of(plan, workspace), plan)
     file = workspace.file(plan.large_size)
-    paper.open_suite("nfs", f"NFSv3 on one connection; a file of {size_text(file.size)}, {names_of(plan)} names")
+    paper.open_section("nfs", f"NFSv3 on one connection; a file of {size_text(file.size)}, {names_of(plan)} names")
     if not rows:
         return
     make_names(workspace, names_of(plan))
     peers = [SluiceNfs(workspace, plan.sluice, plan.warm_cache_size), Ganesha(workspace, plan.sluice)]
-    with contextlib.ExitStack() as cleanup:
-        for peer in peers:
-            cleanup.callback(peer.stop)
-            prove(peer, [file])
-        for row in rows:
-            paper.add("nfs", measure(row, peers, plan.pairs))
+    measure_group("nfs", Group(peers, rows, (file,)), plan, paper)
 
 
 def make_names(workspace, count):
@@ -53,18 +47,18 @@ def make_names(workspace, count):
 
 
 def rows_of(plan, workspace):
-    file = workspace.file(plan.large_size).name
+    file = workspace.file(plan.large_size)
 
     def row(key, title, unit, warm, workload, path):
         def ask(peer):
             return clients.nfs(plan.sluice, peer.url(path), workload, plan.seconds)
 
-        return Row(f"nfs-{key}", title, unit, warm, ask, lambda _: sync(workspace.files))  # the disk is idle then
+        return Row(f"nfs-{key}", title, unit, warm, ask, lambda _: sync(workspace.files), (file,))  # the disk is idle then
 
     return [
-        row("read", "READ 1 MiB, depth 8", "MB/s", True, "read-sequential", file),
-        row("read-random", "READ 4 KiB at random, depth 32", "1000/s", True, "read-random", file),
-        row("getattr", "GETATTR, depth 32", "1000/s", None, "getattr", file),
+        row("read", "READ 1 MiB, depth 8", "MB/s", True, "read-sequential", file.name),
+        row("read-random", "READ 4 KiB at random, depth 32", "1000/s", True, "read-random", file.name),
+        row("getattr", "GETATTR, depth 32", "1000/s", None, "getattr", file.name),
         row("listing", f"READDIRPLUS, entries of {names_of(plan)}", "1000/s", None, "listing", LISTED),
         row("write", "WRITE 1 MiB, depth 4, and COMMIT", "MB/s", None, "write-sequential", WRITTEN),
         row("write-sync", "WRITE 4 KiB FILE_SYNC", "1000/s", None, "write-sync", WRITTEN),
