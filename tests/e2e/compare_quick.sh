@@ -59,8 +59,9 @@ mounts = {"sluice", "backing", "bindfs", "mergerfs", "rclone"}
 web = {"sluice", "nginx", "rclone"}
 wanted = {
     "mount": [mounts] * 6 + [mounts - {"backing"} | {"ceiling"}] * 3 + [mounts] * 7 +
-             [mounts | {"sluice back", "page cache"}] * 4,
-    "http": [web] * 4 + [web | {"nginx-direct"}] * 11 + [web] * 5,
+             [mounts | {"sluice back", "page cache"}] * 4 + [mounts - {"backing"} | {"sluice back", "page cache"}] * 3 +
+             [mounts] * 4 + [mounts - {"backing"} | {"page cache"}] * 2,
+    "http": [web] * 4 + [web | {"nginx-direct"}] * 11 + [web] * 8,
     "nfs": [{"sluice", "ganesha"}] * 6,
     "cache": [{"sluice", "page-cache"}] * 8,
 }

@@ -126,16 +126,26 @@ def run_wrk(url, connections, seconds, words):
 
 
 def curl(url, body_size, times):
+    result, sizes = run_curl([url] * times)
+    if sizes != [body_size] * times:
+        raise Failed(f"curl got {sizes} bytes for {url}, not {body_size}")
+    return result
+
+
+def curl_each(urls):
+    """One after the other, on one connection."""
+    return run_curl(urls)[0]
+
+
+def run_curl(urls):
+    """Also returns how long each body was."""
     command = ["curl", "-q", "--silent", "--show-error", "--fail", "--noproxy", "*",
                "--write-out", "%{size_download} %{time_total}\n"]
-    for _ in range(times):
+    for url in urls:
         command += ["--output", "/dev/null", url]
     output, used = run_client(command, PATIENCE_SECONDS)
-    transfers = [line.split() for line in output.splitlines()]
-    if [int(size) for size, _ in transfers] != [body_size] * times:
-        raise Failed(f"curl got {output.split()} for {url}, not {body_size} bytes")
-    seconds = sum(float(taken) for _, taken in transfers)
-    return Result(seconds=seconds, operations=times, bytes=body_size * times, client=used)
+    sizes, seconds = zip(*((int(size), float(taken)) for size, taken in map(str.split, output.splitlines())))
+    return Result(seconds=sum(seconds), operations=len(urls), bytes=sum(sizes), client=used), list(sizes)
 
 
 def nfs(sluice, url, workload, seconds):

@@ -1,5 +1,6 @@
 """The files that all peers serve, in a folder that goes away with the run."""
 
+import copy
 import hashlib
 import mmap
 import os
@@ -93,6 +94,12 @@ class Workspace:
         if mounts_below(self.root):
             raise Failed(f"{left[0]} is still mounted; unmount it and remove {self.root}")
         shutil.rmtree(self.root)
+
+    def seen_at(self, path):
+        """The same files, for peers that find them elsewhere."""
+        other = copy.copy(self)
+        other.files = path
+        return other
 
     def folder(self, name):
         path = self.root / name

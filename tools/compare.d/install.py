@@ -8,7 +8,8 @@ from pathlib import Path
 
 from processes import Failed
 
-PACKAGES = {"fio": "fio", "wrk": "wrk", "curl": "curl", "bindfs": "bindfs", "mergerfs": "mergerfs", "rclone": "rclone",
+PACKAGES = {"fio": "fio", "git": "git", "make": "make", "cc": "gcc", "tar": "tar", "diff": "diffutils",
+            "wrk": "wrk", "curl": "curl", "bindfs": "bindfs", "mergerfs": "mergerfs", "rclone": "rclone",
             "nginx": "nginx-light", "ganesha.nfsd": "nfs-ganesha-vfs", "nfs-cat": "libnfs-utils"}
 START_POLICY = Path("/usr/sbin/policy-rc.d")
 

@@ -6,6 +6,7 @@ FOLDER holds files named 0 to COUNT - 1. OPERATION is one of
 
     stat       every name once, in a random order
     open       opens and closes every name once, in a random order
+    open-read-each  opens, reads and closes every name once, in a random order
     list       the names of FOLDER, until SECONDS are over
     list-stat  the names of FOLDER and the attributes of each, once: ls -l
     create     makes and removes a new file at a time, until SECONDS are over
@@ -81,12 +82,20 @@ class Client:
         choose = random.Random(2).choice
 
         def once():
-            descriptor = os.open(choose(self._names), os.O_RDONLY)
-            self.bytes += len(os.pread(descriptor, PIECE_BYTES, 0))
-            os.close(descriptor)
+            self._read(choose(self._names))
             return 1
 
         self._repeat(once)
+
+    def open_read_each(self):
+        for name in shuffled(self._names):
+            self._read(name)
+            self.operations += 1
+
+    def _read(self, name):
+        descriptor = os.open(name, os.O_RDONLY)
+        self.bytes += len(os.pread(descriptor, PIECE_BYTES, 0))
+        os.close(descriptor)
 
     def begin(self):
         self._used = usage()

@@ -23,7 +23,11 @@ class MountPeer(Peer):
         self.readers = None
 
     def path(self, file):
-        return self.mountpoint() / file.name
+        return self.mounted() / file.name
+
+    def mounted(self):
+        """Where its clients see the directory that is served."""
+        return self.mountpoint()
 
     def mountpoint(self):
         return self.workspace.folder(f"{self.name}.mount")
@@ -74,8 +78,8 @@ class Backing(MountPeer):
 
     name = "backing"
 
-    def path(self, file):
-        return self.workspace.files / file.name
+    def mounted(self):
+        return self.workspace.files
 
     def start(self):
         if self._confinement and self._disk is None:

@@ -69,6 +69,8 @@ def start_child(name, command, prepare, **streams):
 
     try:
         return subprocess.Popen(command, start_new_session=True, preexec_fn=prepare_both, **streams)
+    except OSError as error:
+        raise Failed(f"{name} cannot be run: {error.strerror}") from None
     except subprocess.SubprocessError:  # whose text hides what `prepare` raised
         raise Failed(f"{name} may not be put where it belongs") from None
 

@@ -133,6 +133,7 @@ class Row:
     prepare: Callable | None = None  # of a peer: makes it warm or cold, unmeasured
     files: tuple | Callable = ()  # whose pages, where the kernel holds them, are part of what the peer costs; or of a peer
     curve: Curve | None = None
+    check: Callable | None = None  # of a peer: raises Failed where what it was asked left wrong bytes, unmeasured
 
     def files_of(self, peer):
         return self.files(peer) if callable(self.files) else self.files
@@ -206,7 +207,10 @@ def ask_once(row, peer):
     peer.ensure_started()
     with peer.clients():
         row.prepare(peer)
-        return sample_of(peer, lambda: row.ask(peer), row.files_of(peer))
+        sample = sample_of(peer, lambda: row.ask(peer), row.files_of(peer))
+        if row.check:
+            row.check(peer)
+        return sample
 
 
 def sample_of(peer, ask, files=()):

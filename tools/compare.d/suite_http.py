@@ -37,7 +37,7 @@ class Scale:
 
 def scale_of(plan):
     if plan.quick:
-        return Scale(cache=16 * MIB, hot_files=500, stream=32 * MIB, idle=200, slow=50)
+        return Scale(cache=32 * MIB, hot_files=500, stream=64 * MIB, idle=200, slow=50)
     return Scale(cache=80 * MIB, hot_files=10000, stream=plan.large_size, idle=10000, slow=1000)
 
 
