@@ -8,8 +8,9 @@ from pathlib import Path
 from cgroup import MemoryCgroup
 from disk_watch import DiskWatch
 from files import MIB, size_text
-from mount_peers import Backing, SluiceMount
-from processes import LongClient
+from mount_peers import DIGEST_COMMAND, Backing, SluiceMount
+from peers import check_sha256
+from processes import PATIENCE_SECONDS, LongClient, run_client
 
 CLIENT = Path(__file__).with_name("cache_client.py")
 
@@ -18,7 +19,16 @@ def client_command(*words):
     return [sys.executable, "-I", "-S", "-B", str(CLIENT), *map(str, words)]
 
 
-class SluiceCache(SluiceMount):
+class Verifier:
+    """A cache that is filled by reading the beginning of a file."""
+
+    def verify_part(self, part):
+        words = ["--part", str(self.path(part)), str(part.size), self.how]
+        output, _ = run_client([*DIGEST_COMMAND, *words], PATIENCE_SECONDS)
+        check_sha256(output.strip(), part)
+
+
+class SluiceCache(Verifier, SluiceMount):
     """Clients open with O_DIRECT, so that no kernel keeps the files a second time, outside of the budget."""
 
     how = "direct"
@@ -39,7 +49,7 @@ class SluiceCache(SluiceMount):
         return f"--cache-size {size_text(self._cache_size)}, its index and ghosts included"
 
 
-class PageCache(Backing):
+class PageCache(Verifier, Backing):
     """The bare backing, read buffered in a memory cgroup."""
 
     name = "page-cache"

@@ -81,9 +81,9 @@ def choose_deep_engine(path):
     return None
 
 
-def by_name(operation, folder, count, seconds):
+def by_name(operation, folder, count, seconds, *per_folder):
     """See mount_client.py."""
-    return own_client(MOUNT_CLIENT, [operation, str(folder), str(count), str(seconds)], PATIENCE_SECONDS + seconds)
+    return own_client(MOUNT_CLIENT, [operation, *map(str, [folder, count, seconds, *per_folder])], PATIENCE_SECONDS + seconds)
 
 
 def write_and_sync(path, size, block_size, direct):

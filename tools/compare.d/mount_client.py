@@ -1,8 +1,8 @@
 """The client of the mount suite for what fio does not do: many files, by name.
 
-    mount_client.py OPERATION FOLDER COUNT SECONDS
+    mount_client.py OPERATION FOLDER COUNT SECONDS [PER_FOLDER]
 
-FOLDER holds files named 0 to COUNT - 1. OPERATION is one of
+FOLDER holds files named 0 to COUNT - 1; with PER_FOLDER it holds folders, see SmallFiles in files.py. OPERATION is one of
 
     stat       every name once, in a random order
     open       opens and closes every name once, in a random order
@@ -30,9 +30,9 @@ SECTOR_BYTES = 512
 
 
 class Client:
-    def __init__(self, folder, count, seconds):
+    def __init__(self, folder, count, seconds, per_folder=None):
         self._folder = folder
-        self._names = [f"{folder}/{i}" for i in range(count)]
+        self._names = [f"{folder}/{i // per_folder}/{i}" if per_folder else f"{folder}/{i}" for i in range(count)]
         self._seconds = seconds
         self.operations = self.bytes = 0
 
@@ -125,8 +125,8 @@ def usage():
 
 
 def main():
-    operation, folder, count, seconds = sys.argv[1:]
-    client = Client(folder, int(count), float(seconds))
+    operation, folder, count, seconds, *per_folder = sys.argv[1:]
+    client = Client(folder, int(count), float(seconds), *map(int, per_folder))
     try:
         client.begin()
         getattr(client, operation.replace("-", "_"))()

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import memory
-from files import detach, drop_pages, mounted_paths, touch_memory
+from files import SmallFiles, detach, drop_pages, mounted_paths, touch_memory
 from install import find_program
 from peers import Peer, check_sha256
 from processes import PATIENCE_SECONDS, run_client
@@ -68,9 +68,13 @@ class MountPeer(Peer):
         self.start()
 
     def verify(self, file):
-        paths = [str(self.path(file) / path.relative_to(file.path)) for path in file.files()]
-        output, _ = run_client([*DIGEST_COMMAND, *paths], PATIENCE_SECONDS)
+        output, _ = run_client([*DIGEST_COMMAND, *self._digest_words(file)], PATIENCE_SECONDS)
         check_sha256(output.strip(), file)
+
+    def _digest_words(self, file):
+        if isinstance(file, SmallFiles):
+            return ["--small", str(self.path(file)), str(file.count), str(file.per_folder)]
+        return [str(self.path(file))]
 
 
 class Backing(MountPeer):

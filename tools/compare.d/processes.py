@@ -100,6 +100,14 @@ def disk_bytes_of(pid):
     return next(int(line.split()[1]) for line in lines if line.startswith("read_bytes:"))
 
 
+def usage_of(pid):
+    """None: it ended meanwhile, as a worker may."""
+    try:
+        return Usage(cpu_seconds_of(pid), disk_bytes_of(pid))
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
 def children_of(pid):
     children = []
     for entry in os.listdir("/proc"):
@@ -154,9 +162,9 @@ class Server:
 
     def usage(self):
         self.check()
-        pids = self.pids()
-        disk = [disk_bytes_of(pid) for pid in pids]
-        return Usage(sum(map(cpu_seconds_of, pids)), None if None in disk else sum(disk))
+        used = list(filter(None, map(usage_of, self.pids())))
+        disk = [one.disk_bytes for one in used]
+        return Usage(sum(one.cpu_seconds for one in used), None if None in disk else sum(disk))
 
     def stop(self):
         if self._process.poll() is not None:

@@ -1,11 +1,13 @@
-"""The table on the terminal, row by row as they are measured, and the same with all samples as JSON."""
+"""The table on the terminal, row by row as they are measured, and the same with all samples as JSON or as a page."""
 
 import json
 import subprocess
 from dataclasses import asdict
 
 import machine
-from rows import SLUICE, cpu_unit
+import report_html
+import versions
+from rows import SLUICE, cpu_unit, number_text
 
 COLD_SHARE_LEAST = 0.98
 WARM_SHARE_MOST = 0.02
@@ -47,18 +49,21 @@ class Report:
         self._notes[suite].append(text)
         print(text, flush=True)
 
-    def close(self, json_path):
+    def close(self, json_path, html_path):
         print(f"\n{LEGEND}")
-        if json_path is None:
-            return
-        with open(json_path, "w", encoding="utf-8") as file:
-            json.dump(self._as_json(), file, indent=2)
-            file.write("\n")
+        told = self._as_json()
+        if json_path:
+            with open(json_path, "w", encoding="utf-8") as file:
+                json.dump(told, file, indent=2)
+                file.write("\n")
+        if html_path:
+            report_html.write(html_path, told, LEGEND)
 
     def _as_json(self):
         return {
             "version": self._version,
             "machine": self._machine,
+            "versions": versions.installed(),
             "pairs": self._plan.pairs,
             "quick": self._plan.quick,
             "suites": {name: [{"section": section, **row_json(row)} for section, row in rows] for name, rows in self._suites.items()},
@@ -82,8 +87,8 @@ def cell_line(measured, name):
     unit = measured.row.unit
     figures = [sample.figure(unit) for sample in cell.samples]
     line = LAYOUT.format(
-        f"  {name}", number(cell.median(lambda sample: sample.figure(unit)), unit),
-        f"{number(min(figures), unit)}-{number(max(figures), unit)}",
+        f"  {name}", number_text(cell.median(lambda sample: sample.figure(unit)), unit),
+        f"{number_text(min(figures), unit)}-{number_text(max(figures), unit)}",
         cost(cell.median(lambda sample: sample.server_cost(unit))), cost(cell.median(lambda sample: sample.client_cost(unit))),
         mebibytes(cell.median(lambda sample: sample.memory_bytes)), "" if name == SLUICE else cost(measured.ratio(name)))
     return "\n".join([line, *(f"    {remark}" for remark in remarks(measured.row, cell))])
@@ -98,12 +103,6 @@ def remarks(row, cell):
         yield f"not all warm: {share:.0%} of the bytes came from the disk"
     if share is not None and row.warm is False and share < COLD_SHARE_LEAST:
         yield f"not all cold: only {share:.0%} of the bytes came from the disk"
-
-
-def number(value, unit):
-    if unit in ("%", "points") or abs(value) < 1:
-        return f"{value:.2f}"
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
 
 
 def cost(value):

@@ -101,6 +101,12 @@ FIGURES = {
 }
 
 
+def number_text(value, unit):
+    if unit in ("%", "points") or abs(value) < 1:
+        return f"{value:.2f}"
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
+
+
 @dataclass
 class Cell:
     """What one peer did in one row."""

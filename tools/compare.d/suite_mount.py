@@ -25,7 +25,7 @@ DEPTH = 32
 
 
 def names_of(plan):
-    return 500 if plan.quick else 10000
+    return 200 if plan.quick else 10000
 
 
 def disk_bytes(plan):

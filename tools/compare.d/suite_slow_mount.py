@@ -14,7 +14,6 @@ from mount_peers import Backing, Bindfs, Buffered, Mergerfs, Rclone, SluiceMount
 from peers import Confinement
 from rows import Row
 
-DELAY_MS = 20
 SLOW_DISK = 100_000_000  # bytes per second
 RELYING = {"sluice": ["--attr-timeout", "10m", "--entry-timeout", "10m", "--open-cache", "10m"],
            "bindfs": ["-o", "attr_timeout=600,entry_timeout=600"],
@@ -22,12 +21,16 @@ RELYING = {"sluice": ["--attr-timeout", "10m", "--entry-timeout", "10m", "--open
            "rclone": ["--dir-cache-time", "10m", "--attr-timeout", "10m"]}
 
 
+def delay_ms_of(plan):
+    return 1 if plan.quick else 20
+
+
 def names_of(plan):
     return 4 if plan.quick else 100
 
 
 def size_of(plan):
-    return 16 * MIB if plan.quick else 256 * MIB
+    return 4 * MIB if plan.quick else 256 * MIB
 
 
 def disk_bytes(plan):
@@ -41,14 +44,14 @@ def run(plan, workspace, paper):
 
 def measure_slow_names(plan, workspace, paper):
     count = names_of(plan)
-    paper.open_section("mount", f"A backing that takes {DELAY_MS} ms for each look at a name: {count} files")
+    paper.open_section("mount", f"A backing that takes {delay_ms_of(plan)} ms for each look at a name: {count} files")
     small = workspace.small_files("slow-names", count, count)
     rows = slow_name_rows(plan, small)
     impossible = slow_backing.impossible(plan)
     if impossible or not any(plan.wants(row) for row in rows):
         measure_group("mount", Group(relying_peers(plan, workspace), rows, impossible=impossible), plan, paper)
         return
-    with slow_backing.slow_names(plan, workspace, DELAY_MS) as slow:
+    with slow_backing.slow_names(plan, workspace, delay_ms_of(plan)) as slow:
         measure_group("mount", Group(relying_peers(plan, slow), rows), plan, paper)
 
 
