@@ -142,6 +142,7 @@ bool SendPath::step() {
     replies_.pop_front();
     position_ = 0;
     asked_end_ = 0;
+    zerocopy_refused_ = false;
     owner_->on_reply_sent();
     return true;
   }
@@ -288,7 +289,7 @@ SendMethod SendPath::choose() const {
   const bool automatic = options.method == SendMethod::automatic;
   SendMethod method = SendMethod::copy;
   if (options.support.vmsplice && (automatic || options.method == SendMethod::vmsplice)) method = SendMethod::vmsplice;
-  if (options.support.zerocopy && context_->loop().can_send_zerocopy() &&
+  if (options.support.zerocopy && context_->loop().can_send_zerocopy() && !zerocopy_refused_ &&
       ((automatic && !peer_is_local_) || options.method == SendMethod::zerocopy)) {
     method = SendMethod::zerocopy;
   }

@@ -219,9 +219,10 @@ class SendPath {
   uint64_t advanced_bytes_ = 0;
   std::optional<FileSlice> slice_;  // the body from body_position() on
   Pipe pipe_;
-  uint64_t parked_ = 0;         // bytes in the pipe
-  uint64_t spliced_held_ = 0;   // there and in the socket, when looked at last
-  uint64_t zerocopy_held_ = 0;  // bytes sent by zerocopy and not released yet
+  uint64_t parked_ = 0;            // bytes in the pipe
+  uint64_t spliced_held_ = 0;      // there and in the socket, when looked at last
+  uint64_t zerocopy_held_ = 0;     // bytes sent by zerocopy and not released yet
+  bool zerocopy_refused_ = false;  // the rest of this reply goes in another way
   std::shared_ptr<SendTicket> ticket_;
 };
 

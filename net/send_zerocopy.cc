@@ -51,10 +51,14 @@ void SendPath::zerocopy_sent(uint64_t wanted, Result<size_t> sent) {
     advanced(*sent);
     owner_->on_send_progress();
     if (*sent < wanted) wait_socket();  // it would take no more
-  } else if (sent.error().number == EAGAIN) {
-    wait_socket();
-  } else if (sent.error().number != EINTR) {
-    failed(sent.error().number);
+  } else {
+    switch (sent.error().number) {
+      case EINTR: break;
+      case EAGAIN: wait_socket(); break;
+      case ENOMEM:  // this user may lock no more memory (RLIMIT_MEMLOCK): others hold it, or it is less than a slice
+      case ENOBUFS: zerocopy_refused_ = true; break;
+      default: failed(sent.error().number);
+    }
   }
   pump();
 }
