@@ -66,6 +66,7 @@ struct Connections {
 };
 
 void send_as_told(const SendWay& way, const TransferPlan& plan, const Connections& connections, Report& report) {
+  log_open(LogLevel::error, false);  // what is missing here is said once, by the rows that need it
   CallCounter counter(plan.counting, &report.counting_now);
   Meter meter(&counter);
   auto sender = way.make(plan.file);
