@@ -10,7 +10,9 @@ BAR_HEIGHT, BAR_GAP, NAME_WIDTH, VALUE_WIDTH = 14, 6, 92, 62
 PLOT = {"left": 52, "right": 100, "top": 10, "bottom": 40}
 PLOT_HEIGHT = 240
 LABEL_HEIGHT = 12
-LINES = 6  # colours of report.css; line 0 is Sluice's
+# Colours of report.css: a peer has the same in all curves; peers that never meet may share one.
+LINE_OF = {"sluice": 0, "backing": 1, "page-cache": 1, "nginx": 1, "bindfs": 2, "mergerfs": 3, "rclone": 4}
+LINE_OF_OTHERS = 5
 
 
 def text(value):
@@ -68,8 +70,8 @@ def curve(title, rows):
     up = Axis([value for points in lines.values() for _, value in points], PLOT_HEIGHT - PLOT["bottom"], PLOT["top"])
     drawn = [grid(across, up, rows[0]["curve"]["axis"])]
     places = label_places({name: up.place(points[-1][1]) for name, points in lines.items()})
-    for number, name in enumerate(sorted(lines, key=lambda name: name != "sluice")):
-        drawn.append(line(name, lines[name], across, up, number % LINES, places[name]))
+    for name, points in lines.items():
+        drawn.append(line(name, points, across, up, LINE_OF.get(name, LINE_OF_OTHERS), places[name]))
     told = "; ".join(f"{name}: " + ", ".join(f"{at:g}: {value:.3g}" for at, value in points) for name, points in lines.items())
     return figure(title, rows[0]["unit"], "".join(drawn), PLOT_HEIGHT, told)
 
@@ -106,8 +108,8 @@ def grid(across, up, name):
 def tick_text(tick):
     for least, letter in ((1e6, "M"), (1e3, "k")):
         if tick >= least:
-            return f"{tick / least:g}{letter}"
-    return f"{tick:g}"
+            return f"{tick / least:.3g}{letter}"
+    return f"{tick:.3g}"
 
 
 def line(name, points, across, up, number, label_at):

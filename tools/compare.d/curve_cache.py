@@ -5,14 +5,15 @@ fill the cache and to prove the bytes, and then at random, so that the index is 
 that is charged, for each GiB that is cached.
 """
 
+import hashlib
+import os
 from dataclasses import replace
 
 import clients
 import machine
 from cache_peers import PageCache, SluiceCache
 from clients import FioRun
-from digest import digest_of_prefixes
-from files import GIB, KIB, MIB, TestFile, size_text
+from files import GIB, KIB, MIB, TestFile, drop_pages, size_text
 from groups import Group, measure_group, need_mounts
 from rows import Curve, Row, Sample, sample_of
 
@@ -41,14 +42,35 @@ def run(plan, workspace, paper):
     paper.open_section("cache", "What a GiB of cache costs: a file of 80 % of the cache, read at random by 4 KiB")
     if not wanted:
         return
-    file = workspace.file(cached(max(wanted)), "filling")
-    digests = digest_of_prefixes(file.path, [cached(size) for size in wanted])
+    filling = Filling(workspace.files / "filling")
     for size in wanted:
         peers = need_mounts([SluiceCache(workspace, plan.sluice, size), PageCache(workspace, size)],
                             clients.missing_client(["fio"]))
-        part = TestFile(file.path, cached(size), digests[cached(size)])
-        measure_group("cache", Group(peers, rows_of(size), (), lambda peer, part=part, size=size: Filled(peer, plan, part, size),
+        file = filling.grown_to(cached(size))
+        measure_group("cache", Group(peers, rows_of(size), (), lambda peer, file=file, size=size: Filled(peer, plan, file, size),
                                      plan.curve_pairs), plan, paper)
+
+
+class Filling:
+    """One file that grows: larger than the cache it must not be, for who reads through such a file gets little of it."""
+
+    def __init__(self, path):
+        self._path = path
+        self._digest = hashlib.sha256()
+        self._size = 0
+
+    def grown_to(self, size):
+        noise = os.urandom(2 * MIB)
+        with open(self._path, "ab") as file:
+            for number in range((size - self._size) // MIB):
+                start = number % MIB  # no two pieces are alike
+                self._digest.update(noise[start : start + MIB])
+                file.write(noise[start : start + MIB])
+            file.flush()
+            os.fsync(file.fileno())
+        self._size = size
+        drop_pages(self._path)
+        return TestFile(self._path, size, self._digest.hexdigest())
 
 
 def rows_of(size):
@@ -63,27 +85,27 @@ def rows_of(size):
 class Filled:
     """One peer, once, from an empty cache."""
 
-    def __init__(self, peer, plan, part, size):
+    def __init__(self, peer, plan, file, size):
         self._peer = peer
-        self._part = part
+        self._file = file
         self._size = size
         self._seconds = plan.seconds
 
     def run(self):
-        peer, part = self._peer, self._part
+        peer, file = self._peer, self._file
         peer.stop()
-        peer.make_cold(part)
+        peer.make_cold(file)
         peer.ensure_started()
         with peer.clients():
             peer.clients_are_ready()
-            peer.verify_part(part)
+            peer.verify_as_its_clients(file)
             rate = sample_of(peer, self._read_at_random)
         peer.stop()
-        memory = Sample(replace(rate.result, bytes=part.size, memory_bytes=rate.memory_bytes), None, memory_bytes=rate.memory_bytes)
+        memory = Sample(replace(rate.result, bytes=file.size, memory_bytes=rate.memory_bytes), None, memory_bytes=rate.memory_bytes)
         key = rows_of(self._size)[0].key.removesuffix("-rate")
         return {f"{key}-rate": rate, f"{key}-memory": memory}
 
     def _read_at_random(self):
-        how = FioRun(self._peer.path(self._part), "randread", 4 * KIB, self._part.size, direct=self._peer.how == "direct",
+        how = FioRun(self._peer.path(self._file), "randread", 4 * KIB, self._file.size, direct=self._peer.how == "direct",
                      seconds=self._seconds)
         return clients.fio(how, None)

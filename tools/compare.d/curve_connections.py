@@ -21,6 +21,8 @@ COUNTS = (10, 100, 1000, 10_000, 100_000)
 QUICK_COUNTS = (10, 100)
 FILE = 4 * KIB
 OTHERS = 200  # descriptors of a process that are no connections
+DESCRIPTORS = 200_000  # of a process, for the most connections: servers keep a quarter for files
+ANSWERED_AT_LEAST = 500  # first GETs per second, with all others waiting
 AXIS = "connections"
 
 
@@ -73,7 +75,7 @@ class ManyConnections:
         peer.ensure_started()
         before = peer.memory.own_bytes()
         with clients.http_client("many", peer.port, f"/{self._file.name}", self._count, self._seconds) as client:
-            client.answer(PATIENCE_SECONDS)
+            client.answer(PATIENCE_SECONDS + self._count / ANSWERED_AT_LEAST)
             used = peer.usage()
             client.tell("go")
             told = client.answer(PATIENCE_SECONDS)

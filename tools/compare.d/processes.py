@@ -36,6 +36,14 @@ def end_on_signals():
         signal.signal(number, end)
 
 
+def allow_descriptors(count):
+    """That a process opens so many files: root may raise what it may itself, where the kernel and the container allow that."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most < count:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[0], count))
+
+
 def prepare_child():
     """In the child: default signals, and an end with its parent even if that is killed."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
