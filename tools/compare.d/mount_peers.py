@@ -12,6 +12,7 @@ from processes import PATIENCE_SECONDS, run_client
 from rows import SLUICE
 
 DIGEST = Path(__file__).with_name("digest.py")
+SMALL_FILES_AT_LEAST = 500  # per second that a client is waited for; rclone opens some thousand that it has cached
 DIGEST_COMMAND = [sys.executable, "-I", "-S", "-B", str(DIGEST)]
 
 
@@ -68,7 +69,8 @@ class MountPeer(Peer):
         self.start()
 
     def verify(self, file):
-        output, _ = run_client([*DIGEST_COMMAND, *self._digest_words(file)], PATIENCE_SECONDS)
+        patience = PATIENCE_SECONDS + len(file.files()) / SMALL_FILES_AT_LEAST
+        output, _ = run_client([*DIGEST_COMMAND, *self._digest_words(file)], patience)
         check_sha256(output.strip(), file)
 
     def _digest_words(self, file):
