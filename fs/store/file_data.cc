@@ -10,7 +10,6 @@
 namespace sluice {
 namespace {
 
-constexpr std::chrono::seconds kIdleDescriptorAge{5};
 constexpr uint64_t kSmallFileMax = uint64_t{1} << 20;  // the readers of such a file take it in one piece
 
 }  // namespace
@@ -174,7 +173,7 @@ bool FileDataImpl::is_open() const {
 bool FileDataImpl::needs_tidy() const {
   MutexLock lock(&mutex_);
   if (residue_.any) return true;
-  return opens_ == 0 && read_fd_ && context_.clock->monotonic() - closed_at_ >= kIdleDescriptorAge;
+  return opens_ == 0 && read_fd_ && context_.clock->monotonic() - closed_at_ >= context_.idle_descriptor_age;
 }
 
 void FileDataImpl::tidy() {
@@ -182,7 +181,7 @@ void FileDataImpl::tidy() {
   bool idle = false;
   {
     MutexLock lock(&mutex_);
-    idle = opens_ == 0 && context_.clock->monotonic() - closed_at_ >= kIdleDescriptorAge;
+    idle = opens_ == 0 && context_.clock->monotonic() - closed_at_ >= context_.idle_descriptor_age;
   }
   if (idle) close_idle();
 }

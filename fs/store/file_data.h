@@ -36,6 +36,8 @@
 
 namespace sluice {
 
+inline constexpr std::chrono::seconds kIdleDescriptorAgeMin{5};
+
 // Shared by all files of a store.
 struct FileDataContext {
   BlockCache* cache = nullptr;
@@ -50,7 +52,8 @@ struct FileDataContext {
   std::atomic<uint64_t> outside_changes{0};    // generations moved
   std::atomic<uint32_t> idle_descriptors{0};   // kept by files that nobody has open
   uint32_t idle_descriptors_max = 64;
-  ChangeCounts* changes = nullptr;  // may be null
+  std::chrono::nanoseconds idle_descriptor_age = kIdleDescriptorAgeMin;  // after its file was closed
+  ChangeCounts* changes = nullptr;                                       // may be null
   WriteBack* write_back = nullptr;  // none: writes reach the backing before they are answered
   bool reserves_space = false;      // for delayed writes: what fallocate(2) allocated can be written whatever happens
   // Makes a file beside this one, for what somebody else's change left no place for; `fill` gets its descriptor.

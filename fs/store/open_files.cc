@@ -5,12 +5,6 @@
 #include "cache/assert.h"
 
 namespace sluice {
-namespace {
-
-constexpr uint32_t kClosedTicks = 6;  // by then FileData thinks itself idle and gives up its descriptors when tidied
-
-}  // namespace
-
 void OpenFiles::opened(InodeNumber number, const std::shared_ptr<FileData>& data) {
   MutexLock lock(&mutex_);
   ++opens_;
@@ -48,7 +42,7 @@ void OpenFiles::forget(InodeNumber number) {
   if (item != items_.end() && item->second.opens == 0) data = take_closed(item);
 }
 
-void OpenFiles::tick() {
+void OpenFiles::tick(uint32_t closed_ticks) {
   std::vector<std::shared_ptr<FileData>> files;
   {
     MutexLock lock(&mutex_);
@@ -56,7 +50,7 @@ void OpenFiles::tick() {
     ++now_;
     while (!closed_.empty()) {
       const auto oldest = items_.find(closed_.back());
-      if (now_ - oldest->second.closed_at <= kClosedTicks) break;
+      if (now_ - oldest->second.closed_at <= closed_ticks) break;
       files.push_back(take_closed(oldest));
     }
   }

@@ -24,8 +24,9 @@ class OpenFiles {
   void closed(InodeNumber number);
   // The inode is gone: lets go of its data, unless open.
   void forget(InodeNumber number);
-  // Time moves by ticks, at least a second each: tidies files that ask for it.
-  void tick();
+  // Time moves by ticks, at least a second each: tidies files that ask for it, and forgets those that were closed more
+  // than so many ticks ago.
+  void tick(uint32_t closed_ticks);
 
   // The process is short of descriptors: closes those kept for files that are closed.
   void drop_idle();

@@ -18,7 +18,6 @@ namespace sluice {
 namespace {
 
 constexpr std::chrono::seconds kHousekeepingPeriod{1};
-constexpr uint32_t kIdleTicks = 5;        // of housekeeping, before an unused descriptor is closed
 constexpr size_t kSweptInodesMax = 8192;  // per round
 constexpr uint32_t kDescriptorsMin = 16;
 // The kernel tells of stores into mapped memory only when the file is closed, so it is not relied on for longer.
@@ -106,6 +105,8 @@ StoreImpl::StoreImpl(const StoreOptions& options, Root root, BlockCache* cache, 
   context_.may_buffer_direct_io = root_.may_buffer_direct_io();
   context_.direct_io = options_.direct_io;
   context_.idle_descriptors_max = options_.descriptors_max / 2;
+  // Who need not ask the backing for an open shall not have to open the file there either.
+  context_.idle_descriptor_age = std::max<std::chrono::nanoseconds>(kIdleDescriptorAgeMin, options_.open_cache);
   context_.changes = &metadata_.changes();
 }
 
@@ -125,8 +126,9 @@ Result<void> StoreImpl::add_root() {
 
 void StoreImpl::housekeep() {
   look_after_root();
-  descriptors_.tick(kIdleTicks);
-  open_files_.tick();
+  const auto idle_ticks = static_cast<uint32_t>(context_.idle_descriptor_age / kHousekeepingPeriod);
+  descriptors_.tick(idle_ticks);
+  open_files_.tick(idle_ticks + 1);  // by then FileData thinks itself idle, and gives up its descriptors when tidied
   for (const InodeRef& inode : table_.sweep(kSweptInodesMax)) let_go(inode);
   metadata_.expire();
   if (write_back_ != nullptr) write_back_->tick();

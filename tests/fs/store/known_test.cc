@@ -3,6 +3,7 @@
 #include <sys/xattr.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <optional>
 #include <random>
 #include <set>
@@ -382,6 +383,38 @@ TEST_CASE("known: the store never says what is no longer so", "[store][known]") 
   }
   const MetadataCacheStats stats = tree.store->stats().metadata;
   CHECK(stats.hits > stats.misses / 10);
+}
+
+TEST_CASE("known: files stay open in the backing as long as opens rely on what is known", "[store][known]") {
+  const auto open_cache = GENERATE(0s, 60s);
+  StoreOptions options;
+  options.open_cache = open_cache;
+  StoreFixture store(kModes[0], options);
+  write_file(store / "f", "content");
+  struct stat file {};
+  REQUIRE(::stat((store / "f").c_str(), &file) == 0);
+  const auto is_open = [&] {
+    for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+      struct stat found {};
+      if (::stat(entry.path().c_str(), &found) == 0 && found.st_dev == file.st_dev && found.st_ino == file.st_ino)
+        return true;
+    }
+    return false;
+  };
+  const InodeNumber number = store.number("f");
+  const auto pass = [&](int seconds) {
+    for (; seconds > 0; --seconds) {
+      store.clock.advance(1s);
+      store.housekeep(1);
+    }
+  };
+  CHECK(content_by_number(store, number) == "content");
+  CHECK(is_open());
+  pass(10);
+  CHECK(is_open() == (open_cache > 0s));
+  CHECK(content_by_number(store, number) == "content");
+  pass(70);
+  CHECK_FALSE(is_open());
 }
 
 }  // namespace sluice
