@@ -34,7 +34,8 @@ for command in mount serve; do
   said=$("$root/usr/bin/sluice" ${line#sluice } "$WORK/empty.conf" 2>&1) && fail "$line: ran without a source"
   [[ $said == *"$command takes SOURCE"* ]] || fail "$line: $said"
 done
-for page in man1/sluice.1 man5/sluice.conf.5 man7/sluice-http.7 man7/sluice-internals.7 man7/sluice-nfs.7 man8/sluice-mount.8; do
+for page in man1/sluice.1 man5/sluice.conf.5 man7/sluice-http.7 man7/sluice-internals.7 man7/sluice-nfs.7 \
+  man7/sluice-performance.7 man8/sluice-mount.8; do
   [[ -s $root/usr/share/man/$page ]] || fail "no $page"
   # Which other manuals this machine has is not ours to judge.
   said=$(mandoc -Tlint "$root/usr/share/man/$page" 2>&1 | grep -v -e 'referenced manual not found' -e 'mandoc\.db' || true)

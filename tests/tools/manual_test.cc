@@ -102,7 +102,8 @@ TEST_CASE("manual: mandoc finds nothing", "[tools][manual]") {
     WARN("mandoc is not installed");
     return;
   }
-  for (const char* name : {"sluice.1", "sluice-mount.8", "sluice.conf.5", "sluice-http.7", "sluice-internals.7", "sluice-nfs.7"})
+  for (const char* name : {"sluice.1", "sluice-mount.8", "sluice.conf.5", "sluice-http.7", "sluice-internals.7",
+                           "sluice-nfs.7", "sluice-performance.7"})
     CHECK(lint(name).empty());
 }
 
