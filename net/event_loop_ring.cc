@@ -16,13 +16,7 @@
 #include "cache/assert.h"
 #include "cache/log.h"
 #include "net/event_loop_backends.h"
-
-#ifndef IORING_SEND_ZC_REPORT_USAGE
-#define IORING_SEND_ZC_REPORT_USAGE (1U << 3)
-#endif
-#ifndef IORING_NOTIF_USAGE_ZC_COPIED
-#define IORING_NOTIF_USAGE_ZC_COPIED (1U << 31)
-#endif
+#include "net/zerocopy_report.h"
 
 namespace sluice {
 namespace {

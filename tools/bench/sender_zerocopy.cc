@@ -11,14 +11,8 @@
 #include <algorithm>
 #include <array>
 
+#include "net/zerocopy_report.h"
 #include "tools/bench/file_sender.h"
-
-#ifndef IORING_SEND_ZC_REPORT_USAGE
-#define IORING_SEND_ZC_REPORT_USAGE (1U << 3)
-#endif
-#ifndef IORING_NOTIF_USAGE_ZC_COPIED
-#define IORING_NOTIF_USAGE_ZC_COPIED (1U << 31)
-#endif
 
 namespace sluice {
 namespace {
