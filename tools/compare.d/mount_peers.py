@@ -19,8 +19,10 @@ DIGEST_COMMAND = [sys.executable, "-I", "-S", "-B", str(DIGEST)]
 class MountPeer(Peer):
     """Its readers have a cgroup of their own: what the kernel keeps above the mount is charged to them."""
 
-    def __init__(self, workspace, confinement=None):
+    def __init__(self, workspace, *options, confinement=None):
+        """`options`: of its own command."""
         super().__init__(workspace, confinement)
+        self._options = options
         self.readers = None
 
     def path(self, file):
@@ -115,10 +117,9 @@ class SluiceMount(MountPeer):
     on_page_cache = False
 
     def __init__(self, workspace, binary, cache_size, *options, confinement=None):
-        super().__init__(workspace, confinement)
+        super().__init__(workspace, *options, confinement=confinement)
         self._binary = binary
         self._cache_size = cache_size
-        self._options = options
 
     def command(self):
         return [self._binary, "mount", "--foreground", "--log-level", "warning", "--cache-size", str(self._cache_size),
@@ -155,10 +156,6 @@ class Bindfs(MountPeer):
     name = "bindfs"
     program = "bindfs"
 
-    def __init__(self, workspace, *options, confinement=None):
-        super().__init__(workspace, confinement)
-        self._options = options
-
     def command(self):
         return [find_program(self.program), "-f", "--multithreaded", "--no-allow-other", *self._options,
                 str(self.workspace.files), str(self.mountpoint())]
@@ -169,10 +166,6 @@ class Mergerfs(MountPeer):
 
     name = "mergerfs"
     program = "mergerfs"
-
-    def __init__(self, workspace, *options, confinement=None):
-        super().__init__(workspace, confinement)
-        self._options = options
 
     def command(self):
         options = ["fsname=mergerfs", "cache.files=auto-full", "cache.readdir=true", "cache.statfs=10", "minfreespace=0",
@@ -186,10 +179,6 @@ class Rclone(MountPeer):
 
     name = "rclone"
     program = "rclone"
-
-    def __init__(self, workspace, *options, confinement=None):
-        super().__init__(workspace, confinement)
-        self._options = options
 
     def start(self):
         shutil.rmtree(self._cache(), ignore_errors=True)
