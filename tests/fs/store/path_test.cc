@@ -122,12 +122,6 @@ TEST_CASE("path: more small files can be hot than descriptors may be kept", "[st
     for (const char* name : {"keeps it", "hot", "large"}) {
       REQUIRE(outcome(read_all(*must(store->open_path(kRootUser, name)).file)) == "OK");
     }
-    const auto is_held = [&](const std::string& name) {
-      return std::ranges::any_of(std::filesystem::directory_iterator("/proc/self/fd"), [&](const auto& descriptor) {
-        std::error_code gone;
-        return std::filesystem::read_symlink(descriptor, gone).filename() == name;
-      });
-    };
     // A thread of the disk may still hold what it just read.
     REQUIRE(store.housekeep_until([&] { return !is_held("hot") && !is_held("large"); }));
     {

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdio>
@@ -18,6 +19,7 @@
 #include <future>
 #include <memory>
 #include <string>
+#include <system_error>
 #include <thread>
 
 #include "cache/block_cache.h"
@@ -105,6 +107,14 @@ inline bool holds_in_child(const std::function<bool()>& test) {
       return false;                                                                       \
     }                                                                                     \
   } while (false)
+
+// Whether this process has a file of that name open; a name that is gone ends with " (deleted)".
+inline bool is_held(const std::string& name) {
+  return std::ranges::any_of(std::filesystem::directory_iterator("/proc/self/fd"), [&](const auto& descriptor) {
+    std::error_code gone;
+    return std::filesystem::read_symlink(descriptor, gone).filename() == name;
+  });
+}
 
 // The system's clock, and time that the test lets pass.
 class ShiftedClock final : public Clock {
