@@ -51,25 +51,49 @@ Result<void> FileDataImpl::ensure_read_fd(int path_fd) {
   return {};
 }
 
-Result<void> FileDataImpl::ensure_write_fds(int path_fd) {
+Result<void> FileDataImpl::ensure_buffered_fd(int path_fd) {
   {
     MutexLock lock(&mutex_);
     if (buffered_fd_) return {};
   }
   SharedFd buffered = TRY(reopen(path_fd, O_WRONLY));
-  SharedFd direct = TRY(open_direct(path_fd, O_WRONLY));
   MutexLock lock(&mutex_);
-  if (buffered_fd_) return {};
-  buffered_fd_ = std::move(buffered);
-  direct_fd_ = std::move(direct);
+  if (!buffered_fd_) buffered_fd_ = std::move(buffered);
   return {};
+}
+
+// Opens the direct one if it is not there and this thread may block: most files are small and never need it.
+FileDataImpl::WriteFds FileDataImpl::write_fds(bool may_block) {
+  WriteFds fds;
+  {
+    MutexLock lock(&mutex_);
+    fds = {buffered_fd_, direct_fd_, direct_fd_ != nullptr};
+    may_block = may_block && !direct_writes_refused_;
+  }
+  if (fds.buffered && !fds.direct && may_block) {
+    const auto opened = open_direct(fds.buffered->get(), O_WRONLY);
+    MutexLock lock(&mutex_);
+    direct_writes_refused_ = opened && !*opened;
+    if (opened && *opened) {
+      fds = {fds.buffered, *opened, true};
+      if (!direct_fd_ && buffered_fd_) direct_fd_ = *opened;
+    }
+  }
+  if (!fds.direct) fds.direct = fds.buffered;
+  return fds;
+}
+
+// A file that nobody has open, and its descriptors.
+void FileDataImpl::count_idle(bool is_idle) {
+  if (counted_idle_ == is_idle) return;
+  counted_idle_ = is_idle;
+  context_.idle_descriptors.fetch_add(is_idle ? 1 : -1);
 }
 
 void FileDataImpl::count_open(bool for_writing) {
   opens_++;
   if (for_writing) writers_++;
-  if (counted_idle_) context_.idle_descriptors.fetch_sub(1);
-  counted_idle_ = false;
+  count_idle(false);
 }
 
 bool FileDataImpl::open_unasked(bool for_writing) {
@@ -90,22 +114,20 @@ bool FileDataImpl::open_cached(const Stamp* seen) {
   return true;
 }
 
-Result<bool> FileDataImpl::open(int path_fd, bool for_writing) {
+Result<bool> FileDataImpl::open(int path_fd, Access access) {
+  const bool for_writing = access != Access::read;
   {
     MutexLock lock(&mutex_);  // counted first: nobody closes what an open relies on
     count_open(for_writing);
   }
-  Result<bool> opened = open_descriptors(path_fd, for_writing);
+  Result<bool> opened = open_descriptors(path_fd, access);
   if (!opened) close(for_writing);
   return opened;
 }
 
-Result<bool> FileDataImpl::open_descriptors(int path_fd, bool for_writing) {
-  if (for_writing) TRY(ensure_write_fds(path_fd));
-  // Who may only write cannot give us a descriptor to read.
-  if (auto opened = ensure_read_fd(path_fd); !opened && !for_writing) {
-    return tl::unexpected(opened.error());
-  }
+Result<bool> FileDataImpl::open_descriptors(int path_fd, Access access) {
+  if (access != Access::read) TRY(ensure_buffered_fd(path_fd));
+  if (access != Access::write) TRY(ensure_read_fd(path_fd));
   return revalidate();
 }
 
@@ -130,14 +152,10 @@ void FileDataImpl::close(bool for_writing) {
     // What is left in the PageCache can be dropped through any descriptor.
     if (!residue_.any || read_fd_) buffered.swap(buffered_fd_);
   }
-  if (opens_ > 0 || !read_fd_) return;
+  if (opens_ > 0) return;
   closed_at_ = context_.clock->monotonic();
-  if (!residue_.any && context_.idle_descriptors.load() >= context_.idle_descriptors_max) {
-    reader.swap(read_fd_);
-    return;
-  }
-  counted_idle_ = true;
-  context_.idle_descriptors.fetch_add(1);
+  if (!residue_.any && context_.idle_descriptors.load() >= context_.idle_descriptors_max) reader.swap(read_fd_);
+  count_idle(any_fd_locked() != nullptr);
 }
 
 void FileDataImpl::close_idle() {
@@ -148,8 +166,7 @@ void FileDataImpl::close_idle() {
   reader.swap(read_fd_);
   buffered.swap(buffered_fd_);
   direct.swap(direct_fd_);
-  if (counted_idle_) context_.idle_descriptors.fetch_sub(1);
-  counted_idle_ = false;
+  count_idle(false);
 }
 
 void FileDataImpl::drop_idle() {
@@ -172,8 +189,13 @@ bool FileDataImpl::is_open() const {
 
 bool FileDataImpl::needs_tidy() const {
   MutexLock lock(&mutex_);
-  if (residue_.any) return true;
-  return opens_ == 0 && read_fd_ && context_.clock->monotonic() - closed_at_ >= context_.idle_descriptor_age;
+  return residue_.any || is_long_idle();
+}
+
+// A descriptor for reading is kept for the next reader, one for writing for what has still to be written.
+bool FileDataImpl::is_long_idle() const {
+  if (opens_ > 0 || !any_fd_locked()) return false;
+  return !read_fd_ || context_.clock->monotonic() - closed_at_ >= context_.idle_descriptor_age;
 }
 
 void FileDataImpl::tidy() {
@@ -181,7 +203,7 @@ void FileDataImpl::tidy() {
   bool idle = false;
   {
     MutexLock lock(&mutex_);
-    idle = opens_ == 0 && context_.clock->monotonic() - closed_at_ >= context_.idle_descriptor_age;
+    idle = is_long_idle();
   }
   if (idle) close_idle();
 }

@@ -91,6 +91,9 @@ struct CopiedRange {
   SetIdBits set_id = SetIdBits::clear;
 };
 
+// What an open is for.
+enum class Access : uint8_t { read, write, read_write };
+
 class FileData {
  public:
   static std::shared_ptr<FileData> create(InodeNumber number, FileDataContext* context);
@@ -99,7 +102,7 @@ class FileData {
   // An open begins: makes the descriptors ready (reopening `path_fd`, O_PATH, as the current thread's file system
   // identity; descriptors that are already there are kept) and revalidates, whose answer it returns. Balance with
   // `close`. Errors: those of open(2).
-  virtual Result<bool> open(int path_fd, bool for_writing) = 0;
+  virtual Result<bool> open(int path_fd, Access access) = 0;
   // An open that asks the backing nothing. False: the descriptors it needs are not there.
   virtual bool open_unasked(bool for_writing) = 0;
   // An open for reading that needs no descriptor, of a small file of which something is cached: only `read_resident`

@@ -388,7 +388,7 @@ Result<void> FileDataImpl::write_dirty(PageRange range, uint64_t put_until) {
 }
 
 Result<void> FileDataImpl::write_round(PageRange range, uint64_t put_until) {
-  const WriteFds fds = write_fds_now();
+  const WriteFds fds = write_fds(true);
   if (!fds.buffered) return fail(EBADF);
   TRY(context_.admit(BackingUse::change));
   TRY(begin_change(fds.buffered->get(), {}, SetIdBits::keep));
@@ -442,11 +442,6 @@ int FileDataImpl::sync_now() {
     writing_fails_ = true;
   }
   return error;
-}
-
-FileDataImpl::WriteFds FileDataImpl::write_fds_now() const {
-  MutexLock lock(&mutex_);
-  return {buffered_fd_, direct_fd_ ? direct_fd_ : buffered_fd_, direct_fd_ != nullptr};
 }
 
 // By the file's size of now: what it grows by meanwhile is dirty for itself.
@@ -549,6 +544,7 @@ void FileDataImpl::drop_write_fds() {
   if (writers_ > 0) return;
   direct.swap(direct_fd_);
   if (!residue_.any || read_fd_) buffered.swap(buffered_fd_);
+  count_idle(opens_ == 0 && any_fd_locked() != nullptr);
 }
 
 // ---- what is not written after all ----

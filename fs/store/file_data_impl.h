@@ -36,7 +36,7 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
                    : std::make_unique<DirtyPages>(&context->cache->arena(), &context->write_back->totals())) {}
   ~FileDataImpl() override { close_idle(); }
 
-  Result<bool> open(int path_fd, bool for_writing) override;
+  Result<bool> open(int path_fd, Access access) override;
   bool open_unasked(bool for_writing) override;
   bool open_cached(const Stamp* seen) override;
   void close(bool for_writing) override;
@@ -158,6 +158,11 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   uint64_t next_look() { return looks_.fetch_add(1) + 1; }
 
   // Writing.
+  struct WriteFds {
+    SharedFd buffered, direct;  // none: not open for writing
+    bool is_direct = false;     // else both are the same
+  };
+  WriteFds write_fds(bool may_block) EXCLUDES(mutex_);
   // `write`, or `appended` at the end of the file.
   void begin_write(std::unique_ptr<PreparedWrite> write, std::string appended, SetIdBits set_id,
                    Callback<void(Result<size_t>)> done);
@@ -190,11 +195,6 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   Result<void> write_dirty(PageRange range, uint64_t put_until);
   Result<void> write_round(PageRange range, uint64_t put_until);
   struct Landing;
-  struct WriteFds {
-    SharedFd buffered, direct;
-    bool is_direct = false;
-  };
-  WriteFds write_fds_now() const;
   // Up to `direct_end` by O_DIRECT, then up to `end` as exact bytes: the last page of the file in part, and all of a
   // short run at its end.
   struct WriteOfRun {
@@ -222,7 +222,7 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   uint32_t generation() const;
 
   // Asking the backing what became of changes.
-  std::vector<SharedFd> write_fds() const REQUIRES(mutex_);
+  std::vector<SharedFd> fds_to_sync() const REQUIRES(mutex_);
   Result<void> sync_changes(bool data_only);
   int sync_round(bool data_only);
   int sync_now();
@@ -234,9 +234,11 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   Result<void> tell_write_error(WriteErrors::Told* told);
 
   void count_open(bool for_writing) REQUIRES(mutex_);
-  Result<bool> open_descriptors(int path_fd, bool for_writing);
+  void count_idle(bool is_idle) REQUIRES(mutex_);
+  bool is_long_idle() const REQUIRES(mutex_);
+  Result<bool> open_descriptors(int path_fd, Access access);
   Result<void> ensure_read_fd(int path_fd) EXCLUDES(mutex_);
-  Result<void> ensure_write_fds(int path_fd) EXCLUDES(mutex_);
+  Result<void> ensure_buffered_fd(int path_fd) EXCLUDES(mutex_);
   Result<SharedFd> open_direct(int path_fd, int flags);
   SharedFd any_fd() const;
   SharedFd any_fd_locked() const REQUIRES(mutex_) { return read_fd_ ? read_fd_ : buffered_fd_; }
@@ -262,7 +264,7 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   bool was_emptied_ GUARDED_BY(mutex_) = false;    // truncated to nothing, and not closed since
   bool writing_fails_ GUARDED_BY(mutex_) = false;  // of delayed writes, the last time
   SharedFd read_fd_ GUARDED_BY(mutex_);            // O_DIRECT where possible
-  SharedFd direct_fd_ GUARDED_BY(mutex_);          // writing, O_DIRECT; empty where refused
+  SharedFd direct_fd_ GUARDED_BY(mutex_);          // writing, O_DIRECT; empty where refused, and until it is needed
   SharedFd buffered_fd_ GUARDED_BY(mutex_);        // writing exact bytes
   uint32_t opens_ GUARDED_BY(mutex_) = 0;
   uint32_t writers_ GUARDED_BY(mutex_) = 0;
@@ -270,6 +272,7 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   bool counted_idle_ GUARDED_BY(mutex_) = false;
   std::chrono::nanoseconds closed_at_ GUARDED_BY(mutex_){};
   bool read_is_direct_ GUARDED_BY(mutex_) = false;
+  bool direct_writes_refused_ GUARDED_BY(mutex_) = false;
   // Changes of the content that are done; how many of them an fsync, and a flush, began after. They may wrap around.
   uint32_t changes_ GUARDED_BY(mutex_) = 0;
   uint32_t synced_changes_ GUARDED_BY(mutex_) = 0;

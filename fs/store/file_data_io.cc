@@ -224,13 +224,9 @@ void FileDataImpl::settle_set_id_bits(int fd, SetIdBits set_id) {
 // its ends: head, middle and tail in file order. A small one goes to the backing's PageCache as a whole, which gathers
 // what belongs together and takes less time than the disk does.
 Detached FileDataImpl::write_disk(const PreparedWrite& write, bool may_block, Callback<void(Result<size_t>)> done) {
-  SharedFd direct, buffered;
-  {
-    MutexLock lock(&mutex_);
-    buffered = buffered_fd_;
-    direct = direct_fd_ ? direct_fd_ : buffered_fd_;
-  }
-  if (!buffered) {
+  const bool is_large = write.size >= kDirectWriteMin;
+  const WriteFds fds = write_fds(is_large && may_block);
+  if (!fds.buffered) {
     done(fail(EBADF));
     co_return;
   }
@@ -241,19 +237,19 @@ Detached FileDataImpl::write_disk(const PreparedWrite& write, bool may_block, Ca
     bool whole_pages;
   };
   std::vector<Step> steps;
-  if (write.size < kDirectWriteMin) {
-    steps.push_back({buffered, write.bytes(), write.buffers(), false});
+  if (!is_large) {
+    steps.push_back({fds.buffered, write.bytes(), write.buffers(), false});
   } else {
-    if (!write.head.empty()) steps.push_back({buffered, write.head.range(), {write.head.buffer()}, false});
-    if (write.middle_size > 0) steps.push_back({direct, write.middle_bytes(), write.middle_buffers(), true});
-    if (!write.tail.empty()) steps.push_back({buffered, write.tail.range(), {write.tail.buffer()}, false});
+    if (!write.head.empty()) steps.push_back({fds.buffered, write.head.range(), {write.head.buffer()}, false});
+    if (write.middle_size > 0) steps.push_back({fds.direct, write.middle_bytes(), write.middle_buffers(), true});
+    if (!write.tail.empty()) steps.push_back({fds.buffered, write.tail.range(), {write.tail.buffer()}, false});
   }
   size_t written = 0;
   for (Step& step : steps) {
     DiskRequest request{.fd = step.fd->get(),
                         .offset = step.range.offset,
                         .buffers = std::move(step.buffers),
-                        .drop_behind = step.whole_pages && direct == buffered};
+                        .drop_behind = step.whole_pages && !fds.is_direct};
     Result<size_t> outcome = 0;
     may_block = may_block && !step.whole_pages;
     if (may_block) {

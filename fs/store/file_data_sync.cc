@@ -38,7 +38,7 @@ int close_a_copy(int fd) {
 
 }  // namespace
 
-std::vector<SharedFd> FileDataImpl::write_fds() const {
+std::vector<SharedFd> FileDataImpl::fds_to_sync() const {
   std::vector<SharedFd> fds;
   for (const SharedFd& fd : {buffered_fd_, direct_fd_}) {
     if (fd) fds.push_back(fd);
@@ -60,7 +60,7 @@ int FileDataImpl::sync_round(bool data_only) {
   const uint64_t written = dirty_ != nullptr ? dirty_->written_count() : 0;
   {
     MutexLock lock(&mutex_);
-    if (!context_.is_local) fds = write_fds();
+    if (!context_.is_local) fds = fds_to_sync();
     if (fds.empty()) fds = {any_fd_locked()};
     changes = changes_;
   }
@@ -141,7 +141,7 @@ void FileDataImpl::flush_changes() {
     MutexLock lock(&mutex_);
     if (flushed_changes_ == changes_) return;
     changes = changes_;
-    fds = write_fds();
+    fds = fds_to_sync();
   }
   for (const SharedFd& fd : fds) {
     sync_rounds_.alone([&] {

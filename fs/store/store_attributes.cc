@@ -110,7 +110,7 @@ Result<Attributes> StoreImpl::setattr(const Caller& caller, InodeNumber number, 
 }
 
 Result<void> StoreImpl::resize(const Subject& file, uint64_t size, SetIdBits set_id) {
-  const OpenedData data = TRY(open_data(file.inode, file.get(), true));
+  const OpenedData data = TRY(open_data(file.inode, file.get(), O_WRONLY));
   return data->truncate(size, set_id);
 }
 

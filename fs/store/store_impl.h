@@ -234,7 +234,7 @@ class StoreImpl final : public Store, private OutsideWatch::Listener {
 
   // Opening. What the caller may do is checked before.
   Result<void> resize(const Subject& file, uint64_t size, SetIdBits set_id);
-  Result<OpenedData> open_data(const InodeRef& inode, int fd, bool for_writing);
+  Result<OpenedData> open_data(const InodeRef& inode, int fd, int flags);
   Result<std::unique_ptr<OpenFile>> open_seen(const Caller& caller, const SeenSubject& seen, int flags,
                                               const MetadataCache::Look& look);
   Result<std::unique_ptr<OpenFile>> open_subject(const Subject& file, int flags);

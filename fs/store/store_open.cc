@@ -22,6 +22,10 @@ constexpr mode_t kOwnerMayReadAndWrite = S_IRUSR | S_IWUSR;
 bool for_writing(int flags) {
   return (flags & O_ACCMODE) != O_RDONLY;
 }
+Access access_by(int flags) {
+  if (!for_writing(flags)) return Access::read;
+  return (flags & O_ACCMODE) == O_WRONLY ? Access::write : Access::read_write;
+}
 bool changes_content(int flags) {
   return for_writing(flags) || (flags & O_TRUNC) != 0;
 }
@@ -40,11 +44,11 @@ int access_needed(int flags) {
   return mode;
 }
 
-Result<OpenedData> StoreImpl::open_data(const InodeRef& inode, int fd, bool for_writing) {
+Result<OpenedData> StoreImpl::open_data(const InodeRef& inode, int fd, int flags) {
   bool made = false;
   std::shared_ptr<FileData> data = table_.make_data(inode, &made);
-  const bool changed = TRY(with_spare_descriptors([&] { return data->open(fd, for_writing); }));
-  OpenedData opened(&open_files_, inode->number, data, for_writing);
+  const bool changed = TRY(with_spare_descriptors([&] { return data->open(fd, access_by(flags)); }));
+  OpenedData opened(&open_files_, inode->number, data, for_writing(flags));
   if (!made && changed) tell_outside_change(inode->number);
   return opened;
 }
@@ -82,7 +86,7 @@ Result<std::unique_ptr<OpenFile>> StoreImpl::open_seen(const Caller& caller, con
 }
 
 Result<std::unique_ptr<OpenFile>> StoreImpl::open_subject(const Subject& file, int flags) {
-  OpenedData data = TRY(open_data(file.inode, file.get(), for_writing(flags)));
+  OpenedData data = TRY(open_data(file.inode, file.get(), flags));
   DescriptorPin pin(&descriptors_, file.inode->number, file.fd);
   return make_open_file({file.inode, std::move(data), flags & ~(O_CREAT | O_EXCL | O_TRUNC), std::move(pin)},
                         readahead());
@@ -264,7 +268,7 @@ Result<Store::OpenedPath> StoreImpl::open_path_fd(const UniqueFd& fd, const Stat
     opened.file = open_cached(inode, &seen);
     if (opened.file != nullptr) return opened;
   }
-  OpenedData data = TRY(open_data(inode, fd.get(), false));
+  OpenedData data = TRY(open_data(inode, fd.get(), O_RDONLY));
   opened.file = make_open_file({std::move(inode), std::move(data), O_RDONLY, {}}, readahead());
   return opened;
 }

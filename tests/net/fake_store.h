@@ -171,7 +171,7 @@ class FakeStore : public Store {
     }
     std::optional<FileSlice> read_resident(uint64_t, uint64_t) override { return std::nullopt; }
 
-    Result<bool> open(int, bool) override { return false; }
+    Result<bool> open(int, Access) override { return false; }
     bool open_unasked(bool) override { return false; }
     bool open_cached(const Stamp*) override { return false; }
     void close(bool) override {}

@@ -78,7 +78,7 @@ struct Fixture {
     };
     data = FileData::create(2, &context);
     path_fd = UniqueFd(::open(path.c_str(), O_PATH));
-    REQUIRE(data->open(path_fd.get(), true));
+    REQUIRE(data->open(path_fd.get(), Access::read_write));
   }
   ~Fixture() {
     disk.error = 0;
@@ -319,7 +319,7 @@ TEST_CASE("delayed writes: what was allocated in vain is given back at the end",
   CHECK(f.data->sync_written());
   ::fstat(f.outside.get(), &attributes);
   CHECK(attributes.st_blocks * 512 <= 51 * 4096);  // one for the map of its extents
-  REQUIRE(f.data->open(f.path_fd.get(), true));
+  REQUIRE(f.data->open(f.path_fd.get(), Access::read_write));
 }
 
 TEST_CASE("delayed writes: only a file that is gone, or an administrator, lets go of bytes", "[store][back]") {

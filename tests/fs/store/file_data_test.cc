@@ -47,7 +47,7 @@ struct Fixture {
     }
     data = FileData::create(2, &context);
     path_fd = UniqueFd(::open(path.c_str(), O_PATH));
-    REQUIRE(data->open(path_fd.get(), true));
+    REQUIRE(data->open(path_fd.get(), Access::read_write));
   }
   ~Fixture() {
     data->close(true);
@@ -357,8 +357,38 @@ TEST_CASE("file data: without an open for writing a write is EBADF and changes n
   Fixture f(std::string(30'000, 'a'));
   f.data->close(true);
   CHECK(f.write(0, std::string(8'192, 'b')).error() == Error{EBADF});
-  REQUIRE(f.data->open(f.path_fd.get(), true));
+  REQUIRE(f.data->open(f.path_fd.get(), Access::read_write));
   CHECK((*f.read(0, 30'000) == std::string(30'000, 'a')));
+}
+
+size_t descriptors_on(const std::string& path) {
+  size_t count = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code gone;
+    if (std::filesystem::read_symlink(entry, gone) == path) ++count;
+  }
+  return count;
+}
+
+TEST_CASE("file data: who only writes gets no descriptor to read, and one for large writes with the first of them",
+          "[store][data]") {
+  Fixture f("");
+  f.data->close(true);
+  f.data->drop_idle();
+  const size_t before = descriptors_on(f.path);
+  REQUIRE(f.data->open(f.path_fd.get(), Access::write));
+  CHECK(descriptors_on(f.path) == before + 1);
+  CHECK(f.write(0, std::string(3'000, 'a')) == 3'000);
+  CHECK(descriptors_on(f.path) == before + 1);
+  CHECK(f.write(3'000, std::string(1'000'000, 'b')) == 1'000'000);
+  CHECK(descriptors_on(f.path) == before + (f.context.direct_io_refused == 0 ? 2 : 1));
+  f.data->close(true);
+  while (f.data->needs_tidy()) f.data->tidy();
+  CHECK(descriptors_on(f.path) == before);
+  CHECK(f.context.idle_descriptors == 0);
+  REQUIRE(f.data->open(f.path_fd.get(), Access::read_write));
+  CHECK((*f.read(0, 2'000'000) == std::string(3'000, 'a') + std::string(1'000'000, 'b')));
+  CHECK((f.on_disk() == std::string(3'000, 'a') + std::string(1'000'000, 'b')));
 }
 
 // Writes, appends, truncates and reads of random places and sizes against a plain string.
