@@ -50,7 +50,7 @@ def rows_of(trees):
 
 
 class Trees:
-    """One copy at a time, below a folder of the peer's own."""
+    """A copy for each time, kept to the end: for some seconds ext4 searches for numbers that were not deleted just now."""
 
     def __init__(self, tree):
         self._tree = tree
@@ -58,8 +58,6 @@ class Trees:
         self._copies = {}  # the last one, by peer
 
     def begin(self, peer):
-        if old := self._copies.pop(peer.name, None):
-            run_client(["rm", "-rf", str(old)], PATIENCE_SECONDS)
         copy = peer.mounted() / f"tree-{next(self._numbers)}"
         run_client(["mkdir", str(copy)], PATIENCE_SECONDS)
         self._copies[peer.name] = copy
