@@ -15,6 +15,7 @@ namespace sluice {
 struct NamedEntry {
   explicit NamedEntry(const DirectoryEntry& entry)
       : name(entry.name), ino(entry.ino), type(entry.type), next_offset(entry.next_offset) {}
+  DirectoryEntry entry() const { return {name, ino, type, next_offset}; }
   std::string name;
   uint64_t ino;
   uint8_t type;
@@ -26,23 +27,23 @@ class DirectoryReply {
   enum class Format { plain, plus };
 
   // `size`: of the kernel's buffer, in bytes.
-  DirectoryReply(Format format, size_t size) : format_(format), size_(size) { bytes_.reserve(size); }
+  DirectoryReply(Format format, size_t size) : format_(format), bytes_(size, '\0') {}
 
-  // Bytes that an entry of this name takes.
-  static size_t entry_size(Format format, const std::string& name);
-  // Without attributes and without a reference, in either format. It must fit.
-  void add(const NamedEntry& entry);
+  // Bytes that an entry of this name takes in format plus.
+  static size_t plus_size(const std::string& name);
+  // Without attributes and without a reference, in either format. False: it does not fit.
+  bool add(const DirectoryEntry& entry);
   // Format plus: with what a lookup said, and its reference. It must fit.
   void add(const NamedEntry& entry, const fuse_entry_param& found);
 
-  const std::string& bytes() const { return bytes_; }
+  std::string_view bytes() const { return {bytes_.data(), used_}; }
 
  private:
-  char* extend(const std::string& name);
+  size_t room() const { return bytes_.size() - used_; }
 
   const Format format_;
-  const size_t size_;
   std::string bytes_;
+  size_t used_ = 0;
 };
 
 }  // namespace sluice

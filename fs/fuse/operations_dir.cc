@@ -13,13 +13,13 @@ namespace {
 
 using Format = DirectoryReply::Format;
 
-// The next entries from `offset` that fit into `size` bytes; none at the end.
-Result<std::vector<NamedEntry>> next_entries(OpenDirectory& directory, uint64_t offset, Format format, size_t size) {
+// The next entries from `offset` that fit into `size` bytes with their attributes; none at the end.
+Result<std::vector<NamedEntry>> next_entries(OpenDirectory& directory, uint64_t offset, size_t size) {
   std::vector<NamedEntry> entries;
   size_t used = 0;
   TRY(directory.read(offset, [&](const DirectoryEntry& found) {
     NamedEntry entry(found);
-    used += DirectoryReply::entry_size(format, entry.name);
+    used += DirectoryReply::plus_size(entry.name);
     if (used > size) return false;
     entries.push_back(std::move(entry));
     return true;
@@ -35,7 +35,7 @@ DirectoryReply pack_plus(const Request& request, InodeNumber parent, const std::
   DirectoryReply reply(Format::plus, size);
   for (const NamedEntry& entry : entries) {
     if (entry.name == "." || entry.name == "..") {  // the kernel takes no reference on these
-      reply.add(entry);
+      reply.add(entry.entry());
       continue;
     }
     const auto found = request.store().lookup(parent, entry.name);
@@ -43,7 +43,7 @@ DirectoryReply pack_plus(const Request& request, InodeNumber parent, const std::
       referenced.push_back(found->number);
       reply.add(entry, entry_param(request.context().options, *found));
     } else if (found.error().number != ENOENT) {
-      reply.add(entry);
+      reply.add(entry.entry());
     }
   }
   return reply;
@@ -58,10 +58,13 @@ void opendir(fuse_req_t handle, fuse_ino_t number, fuse_file_info* info) noexcep
 void readdir(fuse_req_t handle, fuse_ino_t, size_t size, off_t offset, fuse_file_info* info) noexcept {
   Request request(handle);
   const auto directory = HandleTable<DirectoryHandle>::get(info->fh).directory;
-  const auto entries = next_entries(*directory, static_cast<uint64_t>(offset), Format::plain, size);
-  if (!entries) return request.reply_error(entries.error());
   DirectoryReply reply(Format::plain, size);
-  for (const NamedEntry& entry : *entries) reply.add(entry);
+  bool all_fit = true;
+  const auto visited = directory->read(static_cast<uint64_t>(offset),
+                                       [&](const DirectoryEntry& found) { return all_fit = reply.add(found); });
+  if (!visited) return request.reply_error(visited.error());
+  // The kernel would take an empty reply for the end.
+  if (reply.bytes().empty() && !all_fit) return request.reply_error({EINVAL});
   request.reply_bytes(reply.bytes());
 }
 
@@ -70,7 +73,7 @@ void readdirplus(fuse_req_t handle, fuse_ino_t number, size_t size, off_t offset
   const auto directory = HandleTable<DirectoryHandle>::get(info->fh).directory;
   auto next = static_cast<uint64_t>(offset);
   while (true) {
-    const auto entries = next_entries(*directory, next, Format::plus, size);
+    const auto entries = next_entries(*directory, next, size);
     if (!entries) return request.reply_error(entries.error());
     std::vector<InodeNumber> referenced;
     const auto reply = pack_plus(request, number, *entries, size, referenced);

@@ -62,8 +62,7 @@ class StoreOpenDirectory final : public OpenDirectory {
     if (::lseek(parts_.fd.get(), static_cast<off_t>(offset), SEEK_SET) < 0) return fail(errno);
     position_ = offset;
     entries_ = {};
-    learnt_.clear();
-    is_learning_ = false;
+    stop_learning();
     return {};
   }
 
@@ -72,10 +71,7 @@ class StoreOpenDirectory final : public OpenDirectory {
     if (!entries_.empty()) return true;
     if (parts_.listing != nullptr) return false;
     if (buffer_ == nullptr) buffer_ = std::make_unique<char[]>(kBufferSize);
-    if (position_ == 0 && parts_.listing_bytes_max > 0) {
-      look_ = parts_.look();
-      is_learning_ = true;
-    }
+    if (position_ == 0 && parts_.listing_bytes_max > 0) learn_ = parts_.begin_learning(parts_.fd.get());
     const long length = ::syscall(SYS_getdents64, parts_.fd.get(), buffer_.get(), kBufferSize);
     if (length < 0 && errno != ENOENT) return fail(errno);  // ENOENT: the directory was removed, it has no entries
     entries_ = {buffer_.get(), length < 0 ? 0 : static_cast<size_t>(length)};
@@ -85,11 +81,19 @@ class StoreOpenDirectory final : public OpenDirectory {
 
   // The entries that were just read belong to the listing; it is whole when there were none.
   void learn() REQUIRES(mutex_) {
-    if (!is_learning_) return;
+    if (!learn_) return;
     learnt_ += entries_;
-    is_learning_ = !entries_.empty() && learnt_.size() <= parts_.listing_bytes_max;
-    if (entries_.empty()) parts_.learn(std::make_shared<const std::string>(std::move(learnt_)), look_);
-    if (!is_learning_) learnt_ = {};
+    const bool is_whole = entries_.empty();
+    if (is_whole) {
+      learnt_.shrink_to_fit();
+      learn_(std::make_shared<const std::string>(std::move(learnt_)));
+    }
+    if (is_whole || learnt_.size() > parts_.listing_bytes_max) stop_learning();
+  }
+
+  void stop_learning() REQUIRES(mutex_) {
+    learn_ = nullptr;
+    learnt_ = {};
   }
 
   // Serialises reads, which share the descriptor's position, also across getdents64 and `visit`. Outermost.
@@ -99,8 +103,7 @@ class StoreOpenDirectory final : public OpenDirectory {
   std::string_view entries_ GUARDED_BY(mutex_);  // next ones, in the buffer or the listing
   uint64_t position_ GUARDED_BY(mutex_) = 0;     // offset of the next entry
   bool is_fresh_ GUARDED_BY(mutex_) = true;      // nothing was read yet
-  MetadataCache::Look look_ GUARDED_BY(mutex_);
-  bool is_learning_ GUARDED_BY(mutex_) = false;
+  OpenDirectoryParts::Learn learn_ GUARDED_BY(mutex_);
   std::string learnt_ GUARDED_BY(mutex_);  // the listing so far
 };
 

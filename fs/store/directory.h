@@ -1,6 +1,6 @@
 // The store's OpenDirectory: getdents64(2) behind a buffer, so that names may have any bytes and reading may go on at
 // any offset. A directory that is read from its first entry to its last in one go is a listing, which the next open can
-// be given in place of the directory itself.
+// be given so that it need not read the directory itself.
 #pragma once
 
 #include <functional>
@@ -21,8 +21,9 @@ struct OpenDirectoryParts {
   Listing listing;                 // null: not known
   uint64_t listing_bytes_max = 0;  // of one that is worth learning
   std::function<Result<UniqueFd>()> open;
-  std::function<MetadataCache::Look()> look;
-  std::function<void(const Listing& listing, const MetadataCache::Look& look)> learn;
+  // Asked for before the first entry is read from `fd`; gets the listing after the last. Empty: it is not wanted.
+  using Learn = std::function<void(const Listing& listing)>;
+  std::function<Learn(int fd)> begin_learning;
 };
 
 std::unique_ptr<OpenDirectory> make_open_directory(OpenDirectoryParts parts);

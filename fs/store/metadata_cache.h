@@ -62,6 +62,9 @@ struct MetadataCacheStats {
   uint64_t bytes = 0;
   uint64_t hits = 0;
   uint64_t misses = 0;
+  friend MetadataCacheStats operator+(const MetadataCacheStats& a, const MetadataCacheStats& b) {
+    return {a.items + b.items, a.bytes + b.bytes, a.hits + b.hits, a.misses + b.misses};
+  }
 };
 
 class MetadataCache {

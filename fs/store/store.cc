@@ -20,6 +20,7 @@ namespace {
 constexpr std::chrono::seconds kHousekeepingPeriod{1};
 constexpr size_t kSweptInodesMax = 8192;  // per round
 constexpr uint32_t kDescriptorsMin = 16;
+constexpr uint64_t kListingsShare = 4;  // of the memory for metadata: one in so many bytes
 // The kernel tells of stores into mapped memory only when the file is closed, so it is not relied on for longer.
 std::chrono::nanoseconds open_age(const StoreOptions& options) {
   if (!options.watch) return options.open_cache;
@@ -92,8 +93,9 @@ StoreImpl::StoreImpl(const StoreOptions& options, Root root, BlockCache* cache, 
       root_(std::move(root)),
       root_fd_(std::make_shared<const UniqueFd>(::fcntl(root_.fd(), F_DUPFD_CLOEXEC, 0))),
       open_age_(open_age(options_)),
-      metadata_(options_.metadata_cache_bytes,
+      metadata_(options_.metadata_cache_bytes - options_.metadata_cache_bytes / kListingsShare,
                 std::max({options_.attr_timeout, options_.entry_timeout, options_.negative_timeout, open_age_}), clock),
+      listings_(options_.metadata_cache_bytes / kListingsShare, clock),
       table_(&context_, stamp_clock(root_.fd()), options_.watch),
       descriptors_(options_.descriptors_max) {
   context_.cache = cache;
@@ -131,6 +133,7 @@ void StoreImpl::housekeep() {
   open_files_.tick(idle_ticks + 1);  // by then FileData thinks itself idle, and gives up its descriptors when tidied
   for (const InodeRef& inode : table_.sweep(kSweptInodesMax)) let_go(inode);
   metadata_.expire();
+  listings_.expire();
   if (write_back_ != nullptr) write_back_->tick();
   sync_places();
   give_back_memory();
@@ -152,7 +155,7 @@ StoreStats StoreImpl::stats() const {
           .descriptors = descriptors_.size(),
           .outside_changes = context_.outside_changes.load(),
           .direct_io_refused = context_.direct_io_refused.load(),
-          .metadata = metadata_.stats(),
+          .metadata = metadata_.stats() + listings_.stats(),
           .watching = watch_ != nullptr,
           .watch_events = watch_ != nullptr ? watch_->events() : 0,
           .watch_losses = watch_ != nullptr ? watch_->losses() : 0,

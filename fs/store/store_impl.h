@@ -22,8 +22,10 @@
 
 #include "cache/mutex.h"
 #include "fs/store/descriptor_cache.h"
+#include "fs/store/directory.h"
 #include "fs/store/dirty_record.h"
 #include "fs/store/inode_table.h"
+#include "fs/store/listing_cache.h"
 #include "fs/store/metadata_cache.h"
 #include "fs/store/open_file.h"
 #include "fs/store/open_files.h"
@@ -250,6 +252,7 @@ class StoreImpl final : public Store, private OutsideWatch::Listener {
   Result<Created> open_new(const Subject& file, Statx attributes, mode_t mode, int flags);
   Result<OpenedPath> open_path_now(const Caller& caller, std::string_view path, uint64_t resolve, PathReads reads);
   Result<UniqueFd> open_to_list(const Caller& caller, const Subject& directory);
+  OpenDirectoryParts::Learn begin_learning(InodeNumber number, int fd);
   Result<OpenedPath> open_path_fd(const UniqueFd& fd, const Statx& attributes, PathReads reads);
   std::unique_ptr<OpenFile> open_cached(const InodeRef& inode, const Stamp* seen);
 
@@ -263,6 +266,7 @@ class StoreImpl final : public Store, private OutsideWatch::Listener {
   FileDataContext context_;
   const std::chrono::nanoseconds open_age_;  // of what an open may rely on; 0: it asks
   MetadataCache metadata_;
+  ListingCache listings_;
   std::unique_ptr<DirtyRecord> dirty_record_;
   std::unique_ptr<WriteBack> write_back_;  // none: writes are not delayed. Outlives the files
   InodeTable table_;

@@ -80,6 +80,7 @@ bool StoreImpl::unchanged(std::span<const SeenInode> inodes) {
 void StoreImpl::drop_metadata() {
   metadata_.changes().count_all();  // answers on their way are not kept either
   metadata_.clear();
+  listings_.clear();
 }
 
 void StoreImpl::learn_attributes(InodeNumber number, const Statx& attributes, const Look& look, bool found) {

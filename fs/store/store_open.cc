@@ -183,7 +183,6 @@ Result<UniqueFd> StoreImpl::open_to_list(const Caller& caller, const Subject& di
 
 Result<std::unique_ptr<OpenDirectory>> StoreImpl::open_directory(const Caller& caller, InodeNumber number) {
   OpenDirectoryParts parts;
-  parts.listing_bytes_max = opens_may_know() ? metadata_.value_bytes_max() : 0;
   if (is_known_grant(caller, number, R_OK, open_age_)) {
     if (const auto listing = known({MetadataKind::listing, number}, open_age_))
       parts.listing = std::get<Listing>(listing->value);
@@ -195,15 +194,24 @@ Result<std::unique_ptr<OpenDirectory>> StoreImpl::open_directory(const Caller& c
     fd = directory.fd;
     parts.fd = TRY(open_to_list(caller, directory));
     learn_grant(caller, number, R_OK, look);
+    if (root_.is_local()) parts.listing = listings_.find(number, TRY(read_stamp(parts.fd.get())));
   }
   if (fd != nullptr) parts.pin = DescriptorPin(&descriptors_, number, std::move(fd));
   parts.inode = table_.find(number);
   parts.open = [this, caller, number]() -> Result<UniqueFd> { return open_to_list(caller, TRY(subject(number))); };
-  parts.look = [this, number] { return metadata_.look({change_key(number)}); };
-  parts.learn = [this, number](const Listing& listing, const Look& of) {
-    metadata_.insert({MetadataKind::listing, number}, listing, of);
-  };
+  if (root_.is_local() || opens_may_know()) parts.listing_bytes_max = listings_.value_bytes_max();
+  parts.begin_learning = [this, number](int directory) { return begin_learning(number, directory); };
   return make_open_directory(std::move(parts));
+}
+
+OpenDirectoryParts::Learn StoreImpl::begin_learning(InodeNumber number, int fd) {
+  const auto stamp = root_.is_local() ? read_stamp(fd) : fail(ENODATA);
+  const bool is_proof = stamp && is_trustworthy(*stamp, {.realtime = context_.clock->realtime()}, context_.stamp_clock);
+  if (!is_proof && !opens_may_know()) return {};
+  return [this, number, fd, stamp, is_proof, look = metadata_.look({change_key(number)})](const Listing& listing) {
+    if (opens_may_know()) metadata_.insert({MetadataKind::listing, number}, listing, look);
+    if (is_proof && read_stamp(fd) == stamp) listings_.insert(number, *stamp, listing);
+  };
 }
 
 // ---- by path ----

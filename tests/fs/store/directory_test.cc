@@ -37,6 +37,13 @@ std::map<std::string, int> list_all(OpenDirectory& directory, size_t entries_max
   }
 }
 
+// And nothing else.
+StoreOptions remembers_listings() {
+  StoreOptions options;
+  options.metadata_cache_bytes = uint64_t{16} << 20;
+  return options;
+}
+
 }  // namespace
 
 TEST_CASE("directory: every entry is seen once, whatever the size of the pieces", "[store][directory]") {
@@ -129,6 +136,43 @@ TEST_CASE("directory: only those who may read it open it", "[store][directory]")
   CHECK(outcome(store->open_directory(kRootUser, hidden)) == "OK");
   write_file(store / "f");
   CHECK(outcome(store->open_directory(kRootUser, store.number("f"))) == "ENOTDIR");
+}
+
+TEST_CASE("directory: the listing of a directory that bears the same stamp is not read again", "[store][directory]") {
+  StoreFixture store(kModes[0], remembers_listings());
+  for (int i = 0; i < 3000; ++i) write_file(store / ("entry" + std::to_string(i)));
+  const auto look = [&] { return list_all(*must(store->open_directory(kRootUser, kRootInode)), 100); };
+  const auto from_memory = [&] {
+    const auto before = store->stats().metadata.hits;
+    CHECK(look().size() == 3002);
+    return store->stats().metadata.hits > before;
+  };
+  // A stamp that is too recent for the clock's grain is not trusted yet.
+  const auto start = std::chrono::steady_clock::now();
+  while (!from_memory()) REQUIRE(std::chrono::steady_clock::now() - start < std::chrono::seconds(20));
+  CHECK(from_memory());
+  write_file(store / "entry0", "a change in a file is none of its directory's");
+  CHECK(from_memory());
+}
+
+// In each round a reader may still have what it learnt in the one before.
+TEST_CASE("directory: names that others make, move and remove are in the next listing", "[store][directory]") {
+  StoreFixture store(kModes[0], remembers_listings());
+  for (int i = 0; i < 40; ++i) write_file(store / ("old" + std::to_string(i)));
+  const auto look = [&] { return list_all(*must(store->open_directory(kRootUser, kRootInode)), 100); };
+  for (int round = 0; round < 300; ++round) {
+    INFO(round);
+    const std::string name = "new" + std::to_string(round), moved = "moved" + std::to_string(round);
+    CHECK(look().count(name) == 0);
+    write_file(store / name);
+    CHECK(look().count(name) == 1);
+    REQUIRE(::rename((store / name).c_str(), (store / moved).c_str()) == 0);
+    const auto after = look();
+    CHECK(after.count(name) == 0);
+    CHECK(after.count(moved) == 1);
+    REQUIRE(::unlink((store / moved).c_str()) == 0);
+    CHECK(look().size() == 42);
+  }
 }
 
 }  // namespace sluice
