@@ -127,7 +127,12 @@ Result<bool> FileDataImpl::open(int path_fd, Access access) {
 
 Result<bool> FileDataImpl::open_descriptors(int path_fd, Access access) {
   if (access != Access::read) TRY(ensure_buffered_fd(path_fd));
-  if (access != Access::write) TRY(ensure_read_fd(path_fd));
+  // A delayed write that changes a part of a page reads the rest, if it can.
+  if (access != Access::write) {
+    TRY(ensure_read_fd(path_fd));
+  } else if (dirty_ != nullptr) {
+    static_cast<void>(ensure_read_fd(path_fd));
+  }
   return revalidate();
 }
 

@@ -171,6 +171,8 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   void write_when_admitted(std::unique_ptr<PreparedWrite> write, std::string appended, SetIdBits set_id,
                            Callback<void(Result<size_t>)> done);
   Detached write_disk(const PreparedWrite& write, bool may_block, Callback<void(Result<size_t>)> done);
+  PageRefs peek_page(PageRange page);
+  std::vector<PageRange> unknown_ends(const PreparedWrite& write);
   KnownPages merge_end(const PreparedWrite::Part& part, uint64_t old_size);
   void finish_write(PreparedWrite& write, int fd, uint64_t old_size, bool whole);
   std::vector<KnownPages> known_pages(PreparedWrite& write, uint64_t old_size);

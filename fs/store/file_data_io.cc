@@ -36,6 +36,12 @@ struct CacheStat {
 };
 constexpr long kSysCacheStat = 451;  // Linux 6.5; Debian 12's headers do not have it
 
+// True: what the page has beside the part are zeros past the end of the file.
+bool has_no_rest(const PreparedWrite::Part& part, uint64_t old_size) {
+  const uint64_t page_start = part.page().first * kPageSize;
+  return page_start >= old_size || (part.offset == page_start && part.range().end >= old_size);
+}
+
 // What a direct read left in the page cache, if anything: with btrfs all of the compressed extents that it came from.
 // That it left nothing costs 0.3 us to find out. What is being written is left to tidy().
 void drop_if_buffered(int fd, const ByteRange& bytes) {
@@ -163,10 +169,17 @@ Detached FileDataImpl::write_in_order(std::unique_ptr<PreparedWrite> write, std:
   const PageRange range = write ? write->range() : kWholeFile;
   const auto ticket =
       co_await completion_of<RangeLock::Ticket>([&](auto granted) { range_lock_.acquire(range, std::move(granted)); });
+  if (!write) write = std::make_unique<PreparedWrite>(context_.cache, size(), appended);
+  std::vector<Result<FileSlice>> rest;  // keeps in the cache what delay_write will look for there
+  if (dirty_ != nullptr) {
+    for (const PageRange page : unknown_ends(*write)) {
+      rest.push_back(co_await completion_of<Result<FileSlice>>(
+          [&](auto found) { read(page.first * kPageSize, kPageSize, std::move(found)); }));
+    }
+  }
   if (dirty_ != nullptr && std::this_thread::get_id() != caller)
     co_await completion_of<bool>(
         [&](auto go) { context_.write_back->post([go = std::move(go)]() mutable { go(true); }); });
-  if (!write) write = std::make_unique<PreparedWrite>(context_.cache, size(), appended);
   if (dirty_ != nullptr) {
     std::optional<Result<size_t>> delayed = delay_write(*write, set_id);
     if (!delayed) {
@@ -306,17 +319,33 @@ void FileDataImpl::finish_write(PreparedWrite& write, int fd, uint64_t old_size,
   publish_old_end(changed, old_size);
 }
 
-// The whole content of a page that was written in part, if we know the rest: from the cache, or because the page lay
-// past the end of the file and is zeros.
+// A page as readers see it, if it is in memory.
+PageRefs FileDataImpl::peek_page(PageRange page) {
+  PageRefs found = context_.cache->peek(*cached_, generation(), page.first);
+  if (found.pages() == 0 && dirty_ != nullptr) {
+    std::vector<DirtyPages::Run> kept = dirty_->peek(page);
+    if (!kept.empty()) found = std::move(kept.front().pages);
+  }
+  return found;
+}
+
+// The pages of which the write changes a part, while the rest is on the disk only.
+std::vector<PageRange> FileDataImpl::unknown_ends(const PreparedWrite& write) {
+  std::vector<PageRange> pages;
+  const uint64_t old_size = size();
+  for (const PreparedWrite::Part* part : {&write.head, &write.tail}) {
+    if (!part->empty() && !has_no_rest(*part, old_size) && peek_page(part->page()).pages() == 0)
+      pages.push_back(part->page());
+  }
+  return pages;
+}
+
+// The whole content of a page that was written in part, if we know the rest: from memory, or because there is none.
 KnownPages FileDataImpl::merge_end(const PreparedWrite::Part& part, uint64_t old_size) {
   KnownPages known{part.page(), {}};
   const uint64_t page_start = known.range.first * kPageSize;
-  PageRefs old = context_.cache->peek(*cached_, generation(), known.range.first);
-  if (old.pages() == 0 && dirty_ != nullptr) {
-    std::vector<DirtyPages::Run> kept = dirty_->peek(known.range);
-    if (!kept.empty()) old = std::move(kept.front().pages);
-  }
-  if (old.pages() == 0 && page_start < old_size) return known;
+  const PageRefs old = peek_page(known.range);
+  if (old.pages() == 0 && !has_no_rest(part, old_size)) return known;
   known.pages = context_.cache->allocate(1);
   if (known.pages.pages() == 0) return known;
   char* fresh = context_.cache->arena().address(known.pages.frame(0));

@@ -21,10 +21,17 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// Fails writes as it is told; else a real one.
+// Fails as it is told; else a real one.
 class FaultyDisk final : public Disk {
  public:
-  void read(DiskRequest request) override { disk_->read(std::move(request)); }
+  void read(DiskRequest request) override {
+    if (read_error != 0) return request.done(fail(read_error));
+    if (reads_elsewhere) return disk_->read(std::move(request));
+    std::promise<Result<size_t>> promise;
+    auto done = std::exchange(request.done, [&](Result<size_t> bytes) { promise.set_value(bytes); });
+    disk_->read(std::move(request));
+    done(promise.get_future().get());
+  }
   void write(DiskRequest request) override {
     ++writes;
     if (error != 0) return request.done(fail(error));
@@ -38,7 +45,9 @@ class FaultyDisk final : public Disk {
   DiskStats stats() const override { return disk_->stats(); }
   std::string_view name() const override { return disk_->name(); }
 
-  std::atomic<int> error{0};
+  bool reads_elsewhere = false;  // who waits for a read goes on by the disk's thread, else by his own
+  std::atomic<int> read_error{0};
+  std::atomic<int> error{0};  // of writes
   std::atomic<int> writes{0};
 
  private:
@@ -149,6 +158,44 @@ int error_of(const Result<void>& outcome) {
   return outcome ? 0 : outcome.error().number;
 }
 
+TEST_CASE("delayed writes: a part of a page that is not cached is delayed as well", "[store][back]") {
+  const std::string old(50'000, 'o');
+  Fixture f(old);
+  f.disk.reads_elsewhere = GENERATE(false, true);
+  f.back.start();
+  std::string expected = old;
+  const auto change = [&](uint64_t offset, const std::string& bytes) {
+    f.data->evict();
+    CHECK(f.write(offset, bytes) == bytes.size());
+    expected.replace(offset, bytes.size(), bytes);
+    CHECK(f.on_disk() == old);
+  };
+  change(5'000, "within a page");
+  change(12'288 - 5, "across two pages");
+  change(20'481, std::string(9'000, 'l'));  // whole pages between two parts
+  change(49'152, std::string(848, 'e'));    // all that the last page has: nothing of it has to be read
+  change(49'990, "past the end of the file");
+  CHECK(f.read_all() == expected);
+  CHECK(f.data->is_dirty());
+  REQUIRE(f.fsync());
+  CHECK(f.on_disk() == expected);
+  f.data->evict();
+  CHECK(f.read_all() == expected);
+}
+
+TEST_CASE("delayed writes: a part of a page whose rest cannot be read is not delayed", "[store][back]") {
+  Fixture f(std::string(50'000, 'o'));
+  f.data->evict();
+  f.disk.read_error = EIO;
+  const auto written = f.write(5'000, "bytes");
+  f.disk.read_error = 0;
+  std::string expected(50'000, 'o');
+  expected.replace(5'000, 5, "bytes");
+  CHECK(written == 5);
+  CHECK(f.on_disk() == expected);
+  CHECK(f.read_all() == expected);
+}
+
 TEST_CASE("delayed writes: are seen at once and reach the backing at fsync", "[store][back]") {
   Fixture f;
   const std::string bytes = pattern(100'001, 1);
@@ -175,7 +222,9 @@ TEST_CASE("delayed writes: a page known in part goes through, after what is dirt
   write(0, std::string(kPageSize, 'a'));  // whole: delayed
   write(5, "in a dirty page");            // the rest is known
   CHECK(same(f.on_disk(), old));
-  write(kPageSize - 3, "unaligned");  // nothing is known of the rest of the second page
+  f.disk.read_error = EIO;
+  write(kPageSize - 3, "unaligned");  // nothing can be known of the rest of the second page
+  f.disk.read_error = 0;
   CHECK(same(f.on_disk(), expected));
   write(0, "and again");  // what is cached is known, too
   CHECK_FALSE(f.on_disk() == expected);
@@ -345,6 +394,7 @@ void run_schedules(Beside beside) {
     std::string model = pattern(random() % 100'000, random());
     Fixture f(model, beside == Beside::threads ? &system_clock() : nullptr);
     if (beside == Beside::threads) f.back.start();
+    f.disk.reads_elsewhere = beside == Beside::threads;
     f.context.reserves_space = schedule % 2 == 0;
     const auto resize = [&](uint64_t size) { model.resize(size, '\0'); };
     for (int step = 0; step < 150; ++step) {
