@@ -24,21 +24,24 @@ class Report:
         self._version = version_of(plan.sluice)
         self._suites = {}
         self._notes = {}
-        self._section = None
+        self._section = self._heading = None
         self.sluice_failed = False
         print(f"{self._version} beside its peers: medians of {plan.pairs}{', quick' if plan.quick else ''}\n"
               f"{machine.as_line(described)}", flush=True)
 
     def open_section(self, suite, title):
-        """Of a suite: the rows that follow."""
+        """Of a suite: the rows that follow. Shown with the first of them, for --rows may leave none."""
         self._suites.setdefault(suite, [])
         self._notes.setdefault(suite, [])
         self._section = title
-        print(f"\n{title}\n" + LAYOUT.format("", "median", "lowest-highest", "server CPU", "client CPU", "memory MiB", "sluice / peer"),
-              flush=True)
+        self._heading = f"\n{title}\n" + LAYOUT.format("", "median", "lowest-highest", "server CPU", "client CPU", "memory MiB",
+                                                       "sluice / peer")
 
     def add(self, suite, measured):
         self._suites[suite].append((self._section, measured))
+        if self._heading:
+            print(self._heading, flush=True)
+            self._heading = None
         self.sluice_failed |= measured.cells[SLUICE].failed is not None
         print(f"{measured.row.title} [{measured.row.unit}]", flush=True)
         for name in measured.cells:
