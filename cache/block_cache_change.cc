@@ -17,14 +17,16 @@ bool BlockCacheImpl::put_part(FileBlocks& file, uint32_t generation, PageRange p
   ShardChange change(&shard);
   if (flight != nullptr && !flight->registered) return false;
   if (flight == nullptr) detach_flights_of(shard, file, part);
+  if (file.pinned_frames > 0) grow_promise(file, part.end());
   for (uint64_t page = part.first; page < part.end();) {
     const uint64_t number = page / kPagesPerBlock;
     BlockId id = index_.find(file, generation, number);
     const bool is_new = id == kNoBlock;
+    const bool is_promised = file.pinned_frames >= std::min(part.end(), (number + 1) * kPagesPerBlock);
     if (is_new) {
       id = take_id();
       index_.link(id, file, generation, number);
-      index_.block(id).set_pinned(file.pinned_frames > 0 && may_pin_more());
+      index_.block(id).set_pinned(is_promised);
       add(blocks_, 1);
     }
     Block& block = index_.block(id);
@@ -42,7 +44,7 @@ bool BlockCacheImpl::put_part(FileBlocks& file, uint32_t generation, PageRange p
       if (ahead) block.set_readahead(block.readahead() | 1u << in_block);
     }
     const bool was_pinned = block.pinned();
-    if (was_pinned && pinned_pages_.load(std::memory_order_relaxed) <= pinned_frames_max()) continue;
+    if (was_pinned && is_promised) continue;
     set_pinned(block, false);
     if (is_new || was_pinned) {
       policy_->insert(id, block.pages());

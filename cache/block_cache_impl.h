@@ -201,9 +201,7 @@ class BlockCacheImpl final : public BlockCache, private BlockOwner {
   // Pins.
   uint64_t pinned_frames_max() const REQUIRES(replacement_mutex_) { return sizes_.frames / 2; }
   void set_pinned(Block& block, bool pinned);
-  bool may_pin_more() const REQUIRES(replacement_mutex_) {
-    return pinned_pages_.load(std::memory_order_relaxed) < pinned_frames_max();
-  }
+  void grow_promise(FileBlocks& file, uint64_t frames) REQUIRES(replacement_mutex_);
   template <typename Change>
   void for_each_block(FileBlocks& file, Change change) REQUIRES(replacement_mutex_);
 

@@ -141,12 +141,20 @@ Result<void> BlockCacheImpl::pin(CachedFile& cached, uint64_t bytes) {
   pinned_promised_ = promised;
   file.pinned_frames = frames;
   file.want();
-  for_each_block(file, [&, most = pinned_frames_max()](BlockId id, Block& block) {
-    if (block.pinned() || pinned_pages_.load(std::memory_order_relaxed) >= most) return;
+  for_each_block(file, [&](BlockId id, Block& block) {
+    if (block.pinned() || block.number() * kPagesPerBlock >= frames) return;
     policy_->remove(id);
     set_pinned(block, true);
   });
   return {};
+}
+
+// A pinned file that has grown is promised more, if no other was promised it. Else the rest is not pinned: what one
+// file grows by must not take what another was told it has.
+void BlockCacheImpl::grow_promise(FileBlocks& file, uint64_t frames) {
+  if (frames <= file.pinned_frames || pinned_promised_ - file.pinned_frames + frames > pinned_frames_max()) return;
+  pinned_promised_ += frames - file.pinned_frames;
+  file.pinned_frames = frames;
 }
 
 void BlockCacheImpl::unpin(CachedFile& cached) {

@@ -39,7 +39,7 @@ class FileBlocks final : public CachedFile {
   bool wanted() const { return wanted_.load(std::memory_order_relaxed); }
   void want() { wanted_.store(true, std::memory_order_relaxed); }
 
-  // Frames that a pin promised it; 0: not pinned. Under the cache's replacement mutex.
+  // Frames that a pin promised it, the first of the file; 0: not pinned. Under the cache's replacement mutex.
   uint64_t pinned_frames = 0;
 
   // In bytes, as a reader or a writer of it said last.

@@ -408,6 +408,40 @@ TEST_CASE("block cache: pinned blocks that fill up do not take more than half of
   CHECK(f.cache->stats().pinned_bytes == 0);
 }
 
+TEST_CASE("block cache: what a pinned file grows by is not taken from what others were promised", "[cache][pin]") {
+  Fixture f(uint64_t{64} << 20);
+  const uint64_t half = f.cache->stats().pinned_max_bytes;
+  const auto other = f.cache->add_file(43);
+  const auto read_all = [&](const std::shared_ptr<CachedFile>& file, uint64_t pages) {
+    CacheRead read = f.request({0, 16});
+    read.file = file.get();
+    for (; read.pages.first < pages; read.pages.first += 16) {
+      f.cache->read(read, [](Result<PageRefs> got) { REQUIRE(got); });
+      f.source->run_all();
+    }
+  };
+  REQUIRE(f.cache->pin(*f.file, kPageSize));
+  SECTION("promised before") {
+    REQUIRE(f.cache->pin(*other, half / 2));
+    read_all(f.file, 8192);
+    CHECK(f.cache->stats().pinned_bytes <= half / 2);
+    read_all(other, half / 2 / kPageSize);
+    f.cache->clear();
+    CHECK(other->blocks() * kPagesPerBlock >= half / 2 / kPageSize);
+  }
+  SECTION("asked for later") {
+    read_all(f.file, 8192);
+    CHECK(f.cache->stats().pinned_bytes > half / 2);
+    CHECK(f.cache->pin(*other, half / 2).error().number == ENOSPC);
+  }
+  CHECK(f.cache->stats().pinned_bytes <= half);
+  f.cache->unpin(*f.file);
+  f.cache->unpin(*other);
+  f.cache->clear();
+  CHECK(f.cache->stats().resident_bytes == 0);
+  CHECK(f.cache->stats().pinned_bytes == 0);
+}
+
 TEST_CASE("block cache: a file that goes leaves no block behind", "[cache]") {
   Fixture f(1 << 20);
   f.read({0, 100});
