@@ -85,6 +85,25 @@ TEST_CASE("replay: objects of gigabytes are weighed in larger units", "[tools][r
   }
 }
 
+TEST_CASE("replay: an object that never enters the cache does not make the others larger", "[tools][replay]") {
+  std::mt19937_64 random(test_seed());
+  Trace trace = sized_trace(20'000, 100, random);
+  const ReplayOptions options{.policy = &kLruPolicy, .unit = CacheUnit::bytes, .capacity = 10'000};
+  const uint64_t hits = replay(trace, options).hits;
+  trace.blocks.push_back(trace.blocks_max++);
+  trace.sizes.push_back(300 << 20);
+  CHECK(replay(trace, options).hits == hits);
+}
+
+TEST_CASE("replay: an object of the cache's own size fits, also in larger units", "[tools][replay]") {
+  Trace trace;
+  trace.blocks.assign(10, 0);
+  trace.sizes.assign(10, UINT32_MAX);
+  trace.blocks_max = 1;
+  CHECK(replay(trace, {.policy = &kLruPolicy, .unit = CacheUnit::bytes, .capacity = UINT32_MAX}).hits == 9);
+  CHECK(replay(trace, {.policy = &kLruPolicy, .unit = CacheUnit::bytes, .capacity = UINT32_MAX - 1}).hits == 0);
+}
+
 TEST_CASE("replay: what fits is read once, by any policy", "[tools][replay]") {
   std::mt19937_64 random(test_seed());
   Trace trace;

@@ -164,6 +164,7 @@ TEST_CASE("trace: what is not of the format is named with its place and the reme
         "arc|oracle|vscsi|lines|sluice");
   CHECK(complaint_of("1 1 0 0 0\n", "arc").starts_with(", line 1: "));
   CHECK(complaint_of("1 x 0 0\n", "arc").starts_with(", line 1: "));
+  CHECK(complaint_of("18446744073709551610 16 0 0\n", "arc").starts_with(", line 1: block 18446744073709551610 is "));
   CHECK(complaint_of("1 -1 0 0\n", "arc").starts_with(", line 1: "));
   CHECK(complaint_of("1 1 0 0\n1 4000000000 0 0\n", "arc").starts_with(", line 2: a request of 4000000000 blocks; "));
   CHECK(complaint_of("99999999999999999999 1 0 0\n", "arc").starts_with(", line 1: "));

@@ -30,12 +30,13 @@ class ReplayedCache {
         policy_(options.policy->make({.capacity = capacity_, .blocks_max = blocks_max, .clock = &clock})) {}
 
   // True: a hit.
-  bool request(BlockId block, uint32_t charge) {
+  bool request(BlockId block, uint64_t size) {
     if (charges_[block] != 0) {
       policy_->touch(block);
       return true;
     }
-    if (charge > capacity_) return false;
+    if (size > capacity_) return false;
+    const auto charge = static_cast<uint32_t>(size);
     while (held_ + charge > capacity_) {
       const BlockId victim = policy_->evict();
       held_ -= charges_[victim];
@@ -126,15 +127,19 @@ class PagedCache final : private BlockOwner {
   const std::unique_ptr<Policy> policy_;
 };
 
-// A policy takes charges up to kChargeMax. Where an object is larger, all charges are in units of 2, 4, ... bytes.
-uint32_t in_units(uint32_t size, uint32_t shift) {
+// A policy takes charges up to kChargeMax. Where a larger object may enter the cache, all charges are in units of 2, 4,
+// ... bytes.
+uint64_t in_units(uint64_t size, uint32_t shift) {
   const uint64_t round_up = (uint64_t{1} << shift) - 1;
-  return static_cast<uint32_t>((size + round_up) >> shift);
+  return (size + round_up) >> shift;
 }
-uint32_t shift_of(const Trace& trace) {
-  const uint32_t size_max = *std::max_element(trace.sizes.begin(), trace.sizes.end());
+uint32_t shift_of(const Trace& trace, uint64_t capacity) {
+  uint32_t largest = 0;
+  for (const uint32_t size : trace.sizes) {
+    if (size <= capacity) largest = std::max(largest, size);
+  }
   uint32_t shift = 0;
-  while (in_units(size_max, shift) > kChargeMax) shift++;
+  while (in_units(largest, shift) > kChargeMax) shift++;
   return shift;
 }
 
@@ -146,7 +151,11 @@ void replay_blocks(const Trace& trace, ReplayedCache& cache, ReplayClock& clock,
   counts.requests = trace.blocks.size();
 }
 
-void replay_bytes(const Trace& trace, uint32_t shift, ReplayedCache& cache, ReplayClock& clock, ReplayCounts& counts) {
+void replay_bytes(const Trace& trace, const ReplayOptions& options, ReplayClock& clock, ReplayCounts& counts) {
+  const uint32_t shift = shift_of(trace, options.capacity);
+  ReplayOptions in_larger_units = options;
+  in_larger_units.capacity = in_units(options.capacity, shift);
+  ReplayedCache cache(in_larger_units, trace.blocks_max, clock);
   for (size_t i = 0; i < trace.blocks.size(); i++) {
     const uint32_t size = trace.sizes[i];
     if (size == 0) continue;
@@ -190,11 +199,7 @@ ReplayCounts replay(const Trace& trace, const ReplayOptions& options) {
     replay_blocks(trace, cache, clock, counts);
   } else {
     ASSERT(trace.sizes.size() == trace.blocks.size());
-    const uint32_t shift = shift_of(trace);
-    ReplayOptions shifted = options;
-    shifted.capacity >>= shift;
-    ReplayedCache cache(shifted, trace.blocks_max, clock);
-    replay_bytes(trace, shift, cache, clock, counts);
+    replay_bytes(trace, options, clock, counts);
   }
   counts.seconds = std::chrono::duration<double>(system_clock().monotonic() - start).count();
   return counts;

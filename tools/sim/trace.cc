@@ -164,6 +164,7 @@ class TraceReader {
     if (!numbers) return wrong("line", fmt::format("'{}', not 'first_block n_blocks 0 request'", shown(line)));
     const auto [first, count, unused, request] = *numbers;
     if (count > kBlocksPerRequestMax) return wrong("line", fmt::format("a request of {} blocks", count));
+    if (first > UINT64_MAX - count) return wrong("line", fmt::format("block {} is too far", first));
     for (uint64_t block = first; block < first + count; block++) TRY(add(block));
     return {};
   }
