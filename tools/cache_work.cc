@@ -132,11 +132,14 @@ class Worker {
     std::sort(files_.begin(), files_.end(), [](const File& a, const File& b) { return a.position < b.position; });
   }
 
+  // Those that have no room beside the files before them.
   void leave_out() {
     uint64_t bytes = 0;
-    const auto first_out = std::find_if(files_.begin(), files_.end(), [&](const File& file) {
-      bytes += round_up(file.known.size());
-      return bytes > work_.room;
+    const auto first_out = std::stable_partition(files_.begin(), files_.end(), [&](const File& file) {
+      const uint64_t needed = round_up(file.known.size());
+      const bool has_room = needed <= work_.room - bytes;
+      if (has_room) bytes += needed;
+      return has_room;
     });
     for (auto file = first_out; file != files_.end(); ++file) {
       progress_.files_left_out++;

@@ -61,7 +61,6 @@ Checked<> ask(const RunningGateway& gateway, const std::vector<std::string>& wor
 }
 
 Checked<> do_files(const std::string& action, const std::vector<std::string>& paths) {
-  if (paths.empty()) return complain("cache {} takes PATH...; see 'sluice help cache'", action);
   for (const std::string& path : paths) {
     const FileOfGateway file = TRY(find_file(path));
     TRY(ask(file.gateway, {action, file.path}));
@@ -70,36 +69,52 @@ Checked<> do_files(const std::string& action, const std::vector<std::string>& pa
 }
 
 Checked<> do_drop(const std::vector<std::string>& operands, bool dirty) {
-  if (operands.size() > 1) return complain("cache drop takes [TARGET]; see 'sluice help cache'");
   return ask(TRY(find_running(operands.empty() ? "" : operands[0])), {dirty ? "drop-dirty" : "drop"});
 }
 
 Checked<> do_resize(const std::vector<std::string>& operands) {
-  if (operands.empty() || operands.size() > 2) {
-    return complain("cache resize takes SIZE [TARGET], SIZE as for --cache-size; see 'sluice help cache'");
+  const uint64_t bytes = TRY(parse_size(operands[0]));
+  return ask(TRY(find_running(operands.size() == 1 ? "" : operands[1])), {"resize", format_size(bytes)});
+}
+
+// Whether the words make sense, before any gateway is looked for.
+Checked<> check(const CommandLine& line) {
+  const std::string& action = line.action;
+  if (line.options.dirty && action != "drop") return complain("--dirty: only 'cache drop' knows it; leave it out");
+  if (find_cache_verb(action)) {
+    if (line.paths.empty()) return complain("cache {} takes PATH...; see 'sluice help cache'", action);
+    return {};
   }
-  const Checked<uint64_t> bytes = parse_size(operands[0]);
-  if (!bytes) return complain("cache resize: {}", bytes.error().line);
-  return ask(TRY(find_running(operands.size() == 1 ? "" : operands[1])), {"resize", format_size(*bytes)});
+  if (action == "drop") {
+    if (line.paths.size() > 1) return complain("cache drop takes [TARGET]; see 'sluice help cache'");
+    return {};
+  }
+  if (action == "resize") {
+    if (line.paths.empty() || line.paths.size() > 2)
+      return complain("cache resize takes SIZE [TARGET], SIZE as for --cache-size; see 'sluice help cache'");
+    const Checked<uint64_t> bytes = parse_size(line.paths[0]);
+    if (!bytes) return complain("cache resize: {}", bytes.error().line);
+    return {};
+  }
+  const std::string_view nearest = nearest_word(action, {"warm", "pin", "unpin", "evict", "drop", "resize"});
+  if (nearest.empty()) return complain("cache {}: no such action; see 'sluice help cache'", action);
+  return complain("cache {}: no such action; did you mean '{}'?", action, nearest);
 }
 
 Checked<> run(const CommandLine& line) {
-  if (line.options.dirty && line.action != "drop") return complain("--dirty: only 'cache drop' knows it; leave it out");
-  if (find_cache_verb(line.action)) return do_files(line.action, line.paths);
   if (line.action == "drop") return do_drop(line.paths, line.options.dirty);
   if (line.action == "resize") return do_resize(line.paths);
-  const std::string_view nearest = nearest_word(line.action, {"warm", "pin", "unpin", "evict", "drop", "resize"});
-  if (nearest.empty()) return complain("cache {}: no such action; see 'sluice help cache'", line.action);
-  return complain("cache {}: no such action; did you mean '{}'?", line.action, nearest);
+  return do_files(line.action, line.paths);
 }
 
 }  // namespace
 
 int run_cache(const CommandLine& line) {
-  const Checked<> done = run(line);
+  const Checked<> understood = check(line);
+  const Checked<> done = understood ? run(line) : understood;
   if (done) return EXIT_SUCCESS;
   tell(done.error());
-  return EXIT_FAILURE;
+  return understood ? EXIT_FAILURE : kExitUsage;
 }
 
 }  // namespace sluice

@@ -244,7 +244,7 @@ std::string uptime_text(uint64_t seconds) {
 std::string cache_line(const Json& cache) {
   const std::string pinned =
       number_at(cache, "pinned_bytes") == 0 ? "" : fmt::format(", {} pinned", bytes_at(cache, "pinned_bytes"));
-  return fmt::format("{} of {} resident{} ({} more for its index), {} blocks, policy {}",
+  return fmt::format("{} of {} resident{} ({} of it for the index), {} blocks, policy {}",
                      bytes_at(cache, "resident_bytes"), bytes_at(cache, "size_bytes"), pinned,
                      bytes_at(cache, "metadata_bytes"), number_at(cache, "blocks"), text_at(cache, "policy"));
 }

@@ -47,7 +47,7 @@ class WarmRestartImpl final : public WarmRestart {
     uint64_t files = 0, bytes = 0;
     for (const CachedContent& content : contents) {
       if (stopping()) return;
-      if (bytes + bytes_of(content) > options_.room_bytes) break;
+      if (bytes + bytes_of(content) > options_.room_bytes) continue;  // a smaller one may have room
       const uint64_t read = read_back(content);
       files += read > 0;
       bytes += read;

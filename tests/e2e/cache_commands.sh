@@ -41,6 +41,14 @@ equal "misses of warm files" "$(status cache.misses)" 0
 says "warm in the source" "warm: 1 file, 3000000 bytes" "$SLUICE" cache warm "$WORK/source/one"
 says "a file without room" "warm: 0 files, 0 bytes; 1 file of 314572800 bytes left out, the cache has no room for them" \
   "$SLUICE" cache warm "$WORK/mount/film"
+says "a file without room among others" \
+  "warm: 9 files, 7000000 bytes; 1 file of 314572800 bytes left out, the cache has no room for them" \
+  "$SLUICE" cache warm "$WORK/mount"
+"$SLUICE" cache drop "$WORK/mount" >/dev/null
+"$SLUICE" cache warm "$WORK/mount" >/dev/null
+misses=$(status cache.misses)
+read_hot
+equal "misses of what had room beside it" "$(status cache.misses)" "$misses"
 
 says "pin" "pin: 8 files, 4000000 bytes" "$SLUICE" cache pin "$WORK/mount/hot/below"
 equal "pinned" "$(status cache.pinned_bytes)" $((kHotPages * 4096))
@@ -70,4 +78,10 @@ refused "no such file" "No such file" "$SLUICE" cache warm "$WORK/mount/none"
 refused "a file of nobody" "is in no mount and no source" "$SLUICE" cache warm /etc/passwd
 refused "no such action" "did you mean 'warm'" "$SLUICE" cache warn "$WORK/mount"
 refused "an action without a path" "takes PATH" "$SLUICE" cache pin
+for words in pin "warn x" resize "resize 9X" "resize 9M a b" "drop a b"; do
+  status=0
+  # shellcheck disable=SC2086
+  "$SLUICE" cache $words 2>/dev/null || status=$?
+  equal "exit status of 'cache $words'" "$status" 2
+done
 stop_gateway
