@@ -91,6 +91,7 @@ const std::vector<MetricSpec>& metric_table() {
       {"readahead.wasted_bytes", "readahead_wasted_bytes_total", "", kCounter, "Of these, those dropped unused."},
 
       {"store.inodes", "store_inodes", "", kGauge, "Inodes known."},
+      {"store.files", "store_files", "", kGauge, "Files open, open until just now, or cached in part."},
       {"store.open_files", "store_open_files", "", kGauge, "Open files."},
       {"store.descriptors", "store_descriptors", "", kGauge, "Descriptors kept for reuse."},
       {"store.outside_changes", "store_outside_changes_total", "", kCounter, "Files found changed by others."},

@@ -78,6 +78,7 @@ Json readahead_json(const CacheStats& cache) {
 Json store_json(const StoreStats& store) {
   return {
       {"inodes", store.inodes},
+      {"files", store.files},
       {"open_files", store.open_files},
       {"descriptors", store.descriptors},
       {"outside_changes", store.outside_changes},

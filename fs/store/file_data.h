@@ -50,6 +50,7 @@ struct FileDataContext {
   bool may_buffer_direct_io = false;           // some files are read through the page cache all the same
   std::atomic<uint64_t> direct_io_refused{0};  // opens where O_DIRECT was refused; the first one is logged
   std::atomic<uint64_t> outside_changes{0};    // generations moved
+  std::atomic<uint64_t> files{0};              // FileData there are
   std::atomic<uint32_t> idle_descriptors{0};   // kept by files that nobody has open
   uint32_t idle_descriptors_max = 64;
   std::chrono::nanoseconds idle_descriptor_age = kIdleDescriptorAgeMin;  // after its file was closed

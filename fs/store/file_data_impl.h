@@ -33,8 +33,13 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
         cached_(context->cache->add_file(number)),
         dirty_(context->write_back == nullptr
                    ? nullptr
-                   : std::make_unique<DirtyPages>(&context->cache->arena(), &context->write_back->totals())) {}
-  ~FileDataImpl() override { close_idle(); }
+                   : std::make_unique<DirtyPages>(&context->cache->arena(), &context->write_back->totals())) {
+    context_.files.fetch_add(1);
+  }
+  ~FileDataImpl() override {
+    close_idle();
+    context_.files.fetch_sub(1);
+  }
 
   Result<bool> open(int path_fd, Access access) override;
   bool open_unasked(bool for_writing) override;

@@ -132,8 +132,12 @@ bool InodeTable::is_droppable(const InodeRef& inode) const {
   const FileData* data = inode->data.get();
   if (data == nullptr) return true;
   if (data->is_open()) return false;
-  if (!inode->current || inode->nameless) return true;
-  return data->cached_blocks() == 0 && !data->is_pinned() && data->untold_write_error() == 0 && !data->is_dirty();
+  return !inode->current || inode->nameless || !is_needed(*data);
+}
+
+// Of a file that nobody has open.
+bool InodeTable::is_needed(const FileData& data) {
+  return data.cached_blocks() > 0 || data.is_pinned() || data.untold_write_error() != 0 || data.is_dirty();
 }
 
 void InodeTable::erase(const InodeRef& inode) {
@@ -212,11 +216,29 @@ std::shared_ptr<FileData> InodeTable::data(const InodeRef& inode) const {
   return inode->data;
 }
 
-std::shared_ptr<FileData> InodeTable::make_data(const InodeRef& inode, bool* made) {
+InodeTable::MadeData InodeTable::make_data(const InodeRef& inode) {
   MutexLock lock(&mutex_);
-  *made = inode->data == nullptr;
-  if (*made) inode->data = FileData::create(inode->number, context_);
-  return inode->data;
+  MadeData made{inode->data, inode->data == nullptr, std::nullopt};
+  if (!made.is_new) return made;
+  if (inode->left != nullptr) made.left = *std::exchange(inode->left, nullptr);
+  made.data = inode->data = FileData::create(inode->number, context_);
+  return made;
+}
+
+void InodeTable::drop_unused_data() {
+  std::vector<std::shared_ptr<FileData>> dropped;  // which close descriptors, outside the lock
+  MutexLock lock(&mutex_);
+  const size_t buckets = by_number_.bucket_count();
+  for (size_t left = buckets / kDataRounds + 1; left > 0; --left) {
+    next_bucket_ = next_bucket_ + 1 < buckets ? next_bucket_ + 1 : 0;
+    for (auto inode = by_number_.begin(next_bucket_); inode != by_number_.end(next_bucket_); ++inode) {
+      std::shared_ptr<FileData>& data = (*inode)->data;
+      // The only one: nobody has it open or is about to, since who wants to gets it here.
+      if (data == nullptr || data.use_count() > 1 || data->is_open() || is_needed(*data)) continue;
+      (*inode)->left = std::make_unique<Stamp>(data->backing_stamp());
+      dropped.push_back(std::move(data));
+    }
+  }
 }
 
 std::vector<InodeRef> InodeTable::with_data() const {

@@ -60,7 +60,8 @@ struct Inode {
 
   // Guarded by the table.
   uint64_t references = 0;         // of front ends
-  std::shared_ptr<FileData> data;  // regular files, from the first open on
+  std::shared_ptr<FileData> data;  // regular files, from an open on, as long as there is a use for it
+  std::unique_ptr<Stamp> left;     // of the data that was dropped
   std::unique_ptr<Place> place;    // none: no name leads to it that we know of
   bool nameless = false;           // made without a name, and has none yet: gone with the last reference
   bool proven = false;             // the identity alone is proof enough: no second file can have it
@@ -109,9 +110,18 @@ class InodeTable {
   bool is_current(const InodeRef& inode) const;  // not retired
   void set_nameless(const InodeRef& inode);      // until it gets a place
 
-  // The inode's data, made when `create`; else null when there is none. `made`: it was made by this call.
+  // The inode's data; null when there is none.
   std::shared_ptr<FileData> data(const InodeRef& inode) const;
-  std::shared_ptr<FileData> make_data(const InodeRef& inode, bool* made);
+  struct MadeData {
+    std::shared_ptr<FileData> data;
+    bool is_new = false;
+    std::optional<Stamp> left;  // of what it had before, if it is new
+  };
+  MadeData make_data(const InodeRef& inode);
+  // Drops the data that nobody has open, or cached, or needs otherwise, of inodes that stay because the kernel knows
+  // them. Looks at some of all inodes each time, at all of them in kDataRounds times.
+  static constexpr size_t kDataRounds = 30;
+  void drop_unused_data();
 
   // Inodes with data.
   std::vector<InodeRef> with_data() const;
@@ -168,6 +178,7 @@ class InodeTable {
   InodeRef find_locked(InodeNumber number) const REQUIRES(mutex_);
   void add_references(const InodeRef& inode, uint64_t references) REQUIRES(mutex_);
   void set_place_locked(const InodeRef& inode, const InodeRef& parent, std::string_view name) REQUIRES(mutex_);
+  static bool is_needed(const FileData& data);
   bool is_droppable(const InodeRef& inode) const REQUIRES(mutex_);
   void erase(const InodeRef& inode) REQUIRES(mutex_);
   bool is_born_long_ago(const Statx& attributes) const;
@@ -178,6 +189,7 @@ class InodeTable {
   mutable Mutex mutex_;
   InodeNumber next_number_ GUARDED_BY(mutex_) = kRootInode;
   std::unordered_set<InodeRef, NumberHash, NumberEqual> by_number_ GUARDED_BY(mutex_);
+  size_t next_bucket_ GUARDED_BY(mutex_) = 0;  // of by_number_, for drop_unused_data
   std::unordered_set<Inode*, IdentityHash, IdentityEqual> by_identity_ GUARDED_BY(mutex_);
   std::unordered_set<Inode*, HandleHash, HandleEqual> by_handle_ GUARDED_BY(mutex_);  // if it finds handles
   std::deque<InodeNumber> sweep_queue_ GUARDED_BY(mutex_);  // without references when they entered

@@ -132,6 +132,7 @@ void StoreImpl::housekeep() {
   descriptors_.tick(idle_ticks);
   open_files_.tick(idle_ticks + 1);  // by then FileData thinks itself idle, and gives up its descriptors when tidied
   for (const InodeRef& inode : table_.sweep(kSweptInodesMax)) let_go(inode);
+  table_.drop_unused_data();
   metadata_.expire();
   listings_.expire();
   if (write_back_ != nullptr) write_back_->tick();
@@ -151,6 +152,7 @@ void StoreImpl::give_back_memory() {
 
 StoreStats StoreImpl::stats() const {
   return {.inodes = table_.size(),
+          .files = context_.files.load(),
           .open_files = open_files_.opens(),
           .descriptors = descriptors_.size(),
           .outside_changes = context_.outside_changes.load(),

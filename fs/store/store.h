@@ -65,6 +65,7 @@ struct StoreOptions {
 
 struct StoreStats {
   uint64_t inodes = 0;  // known
+  uint64_t files = 0;   // that are open, were until just now, or of which something is cached
   uint64_t open_files = 0;
   uint64_t descriptors = 0;  // kept for reuse
   uint64_t outside_changes = 0;

@@ -45,11 +45,11 @@ int access_needed(int flags) {
 }
 
 Result<OpenedData> StoreImpl::open_data(const InodeRef& inode, int fd, int flags) {
-  bool made = false;
-  std::shared_ptr<FileData> data = table_.make_data(inode, &made);
-  const bool changed = TRY(with_spare_descriptors([&] { return data->open(fd, access_by(flags)); }));
+  const auto [data, is_new, left] = table_.make_data(inode);
+  bool changed = TRY(with_spare_descriptors([&, &data = data] { return data->open(fd, access_by(flags)); }));
   OpenedData opened(&open_files_, inode->number, data, for_writing(flags));
-  if (!made && changed) tell_outside_change(inode->number);
+  if (is_new) changed = left && *left != data->backing_stamp();
+  if (changed) tell_outside_change(inode->number);
   return opened;
 }
 

@@ -138,6 +138,33 @@ TEST_CASE("open file: own changes of attributes and names are not taken for some
   CHECK(store->stats().outside_changes == 0);
 }
 
+TEST_CASE("open file: of a file that the kernel only knows nothing is kept but its stamp", "[store][open_file]") {
+  StoreFixture store;
+  for (const char* name : {"f", "same"}) write_file(store / name, "before");
+  const InodeNumber number = store.number("f"), same = store.number("same");
+  std::vector<InodeNumber> told;
+  store->on_outside_change([&](InodeNumber changed) { told.push_back(changed); });
+  for (const InodeNumber file : {number, same}) {
+    CHECK(must(read_all(*must(store->open_file(kRootUser, file, O_RDONLY)))) == "before");
+  }
+  store.housekeep(100);
+  CHECK(store->stats().files == 2);  // cached
+  store.cache->clear();
+  REQUIRE(store.housekeep_until([&] { return store->stats().files == 0; }));
+  CHECK(store->stats().inodes == 3);
+  write_file(store / "f", "after!");
+  CHECK(must(read_all(*must(store->open_file(kRootUser, same, O_RDONLY)))) == "before");
+  CHECK(told.empty());
+  CHECK(must(read_all(*must(store->open_file(kRootUser, number, O_RDONLY)))) == "after!");
+  CHECK(told == std::vector{number});
+  {
+    const auto open = must(store->open_file(kRootUser, number, O_RDONLY));
+    store.cache->clear();
+    store.housekeep(100);
+    CHECK(store->stats().files == 1);
+  }
+}
+
 TEST_CASE("open file: a change behind our back is told at open and when attributes are read", "[store][open_file]") {
   StoreFixture store;
   write_file(store / "f", "before");
