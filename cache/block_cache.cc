@@ -36,6 +36,12 @@ std::unique_ptr<Policy> BlockCacheImpl::make_policy(uint32_t frames) {
                                    {.capacity = frames, .blocks_max = largest_.frames, .owner = this});
 }
 
+uint64_t BlockCacheImpl::streams_pages_max(uint64_t file_size) const {
+  const uint64_t size_bytes = size_bytes_.load(std::memory_order_relaxed);
+  if (!has_large_files() || file_size < options_.large_file_bytes.value_or(size_bytes)) return UINT64_MAX;
+  return streams_share(size_bytes / kPageSize);
+}
+
 CacheStats BlockCacheImpl::stats() const {
   CacheStats stats;
   {

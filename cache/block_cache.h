@@ -142,6 +142,9 @@ class BlockCache {
   // Returns how many bytes are still to go back to the system after a resize. Call it now and then until it says 0.
   virtual uint64_t finish_resize() = 0;
 
+  // What streams through files of this size may hold, all of them together; UINT64_MAX: as much as anybody.
+  virtual uint64_t streams_pages_max(uint64_t file_size) const = 0;
+
   virtual Arena& arena() = 0;
   virtual CacheStats stats() const = 0;
   virtual std::string_view policy_name() const = 0;

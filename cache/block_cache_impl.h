@@ -96,6 +96,7 @@ class BlockCacheImpl final : public BlockCache, private BlockOwner {
   uint64_t finish_resize() override;
   uint64_t scrub(uint64_t blocks) override;
 
+  uint64_t streams_pages_max(uint64_t file_size) const override;
   Arena& arena() override { return *arena_; }
   CacheStats stats() const override;
   std::string_view policy_name() const override { return policy_->name(); }

@@ -17,7 +17,12 @@
 //
 // Losses. A read of what had been prefetched, which the cache no longer has, says that the windows of all readers
 // together are too much for it. The limit is halved then, and grows by a sixteenth of the full window with each window
-// that is read without a loss.
+// that is read without a loss. The rest of the window is likely to be gone, too: the next one begins at once, right
+// after that read. What is still there is not read again.
+//
+// Large files have a small share of the cache (policy_large_files.cc), and a stream keeps up to two windows there: the
+// one that is read and the one after it. So that these fit for every live stream, with one more for what was just read,
+// a window is at most that part of the share.
 //
 // Cost: a read that continues a stream compares with at most 8 others; a random one with the history too, in pairs.
 #include "cache/readahead.h"
@@ -56,6 +61,30 @@ void append(std::vector<PageRange>& ranges, PageRange range) {
 }
 
 }  // namespace
+
+// ---- the room of all streams ----
+
+uint64_t StreamsRoom::window_max(const void* stream, uint64_t file_size) {
+  const uint64_t room = cache_->streams_pages_max(file_size);
+  if (room == UINT64_MAX) return room;
+  MutexLock lock(&mutex_);
+  const auto others = std::count_if(streams_.begin(), streams_.end(), [&](const Stream& other) {
+    return other.id != nullptr && other.id != stream && opened_ - other.opened_at < room;
+  });
+  return room / (2 * (static_cast<uint64_t>(others) + 1) + 1);
+}
+
+void StreamsRoom::open_window(const void* stream, uint64_t file_size, uint64_t pages) {
+  if (cache_->streams_pages_max(file_size) == UINT64_MAX) return;
+  MutexLock lock(&mutex_);
+  auto place = std::find_if(streams_.begin(), streams_.end(), [&](const Stream& one) { return one.id == stream; });
+  if (place == streams_.end()) {
+    place = std::min_element(streams_.begin(), streams_.end(),
+                             [](const Stream& a, const Stream& b) { return a.opened_at < b.opened_at; });
+  }
+  opened_ += pages;
+  *place = {.id = stream, .opened_at = opened_};
+}
 
 // ---- streams that were left ----
 
@@ -100,11 +129,42 @@ Readahead::Plan Readahead::on_read(uint64_t offset, uint64_t length, uint64_t fi
   return stream->stride == 0 ? advance(*stream, read) : advance_strided(*stream, read);
 }
 
-void Readahead::on_loss() {
+Readahead::Plan Readahead::on_loss(uint64_t offset, uint64_t length, uint64_t file_size) {
   limit_pages_ = std::max(limit_pages_ / 2, std::min(kLimitPagesMin, pages_max_));
   for (Stream& stream : streams_) {
     if (stream.stride == 0) stream.window = std::min(stream.window, limit_pages_);
   }
+  Plan plan;
+  const Read read{.offset = offset, .length = length, .file_size = file_size};
+  Stream* const stream = advanced_by(read);
+  if (stream == nullptr) return plan;
+  if (stream->stride != 0) {
+    stream->reads_ahead = 0;
+    stream->window /= 4;  // fill_window doubles it
+    fill_window(*stream, read, plan);
+  } else if (is_sparse(*stream)) {
+    *stream = {};
+  } else {
+    stream->ahead = 0;
+    stream->lost = true;
+    open_window(*stream, file_size, plan);
+  }
+  return plan;
+}
+
+// Reads of other threads may have gone on since: a window then begins after those.
+Readahead::Stream* Readahead::advanced_by(const Read& read) {
+  Stream* nearest = nullptr;
+  for (uint32_t i = 0; i < options_.streams_max; i++) {
+    Stream& stream = streams_[i];
+    if (stream.used_at == 0) continue;
+    if (stream.stride != 0) {
+      if (stream.last == read.offset) return &stream;
+    } else if (stream.next >= read.end() && (nearest == nullptr || stream.next < nearest->next)) {
+      nearest = &stream;
+    }
+  }
+  return nearest;
 }
 
 Readahead::Stream* Readahead::find(const Read& read) {
@@ -189,38 +249,56 @@ uint64_t Readahead::next_window(uint64_t window) const {
 
 Readahead::Plan Readahead::advance(Stream& stream, const Read& read) {
   const PageRange pages = read.pages();
-  const uint64_t file_pages = pages_of(0, read.file_size).count;
   Plan plan{.prefetch = {}, .was_ahead = stream.window != 0 && pages.end() <= stream.ahead};
   stream.next = std::max(stream.next, read.end());
   stream.taken += read.length;
   stream.at_end = read.end() >= read.file_size;
   if (stream.window != 0 && pages.end() <= stream.marker) return plan;
-  if (stream.taken < (stream.next - stream.since) / 4) {
+  if (is_sparse(stream)) {
     stream = {};
     return plan;
   }
   stream.since = stream.next;
   stream.taken = 0;
-  if (stream.window != 0) limit_pages_ = std::min(limit_pages_ + std::max<uint64_t>(pages_max_ / 16, 1), pages_max_);
+  if (stream.window != 0 && !std::exchange(stream.lost, false)) {
+    limit_pages_ = std::min(limit_pages_ + std::max<uint64_t>(pages_max_ / 16, 1), pages_max_);
+  }
   stream.window = stream.window == 0 ? first_window(pages.count, limit_pages_) : next_window(stream.window);
-  const uint64_t start = std::max(stream.ahead, pages_of(0, stream.next).count);
-  uint64_t end = start + stream.window;
-  if (stream.window >= kGroupPages && end / kGroupPages * kGroupPages > start) end = end / kGroupPages * kGroupPages;
-  end = std::min(end, file_pages);
-  if (start >= end) return plan;
-  stream.ahead = end;
-  stream.marker = start;
-  plan.prefetch.push_back({start, end - start});
+  open_window(stream, read.file_size, plan);
   return plan;
 }
 
-// The window counts reads. It is filled up when half of it was used, so that backwards streams, whose reads are next to
-// each other, still come from the disk in large pieces.
+// Of as many pages as there is room for, up to the end of the file, after what was read and what is ahead already.
+void Readahead::open_window(Stream& stream, uint64_t file_size, Plan& plan) const {
+  if (options_.room != nullptr) {
+    const uint64_t room = options_.room->window_max(&stream, file_size);
+    stream.window = std::min(stream.window, std::max(room, kLimitPagesMin));
+  }
+  const uint64_t start = std::max(stream.ahead, pages_of(0, stream.next).count);
+  uint64_t end = start + stream.window;
+  // A block that two windows share would go with the older one.
+  const uint64_t whole = stream.window >= kGroupPages ? kGroupPages : kPagesPerBlock;
+  if (end / whole * whole > start) end = end / whole * whole;
+  end = std::min(end, pages_of(0, file_size).count);
+  if (start >= end) return;
+  stream.ahead = end;
+  stream.marker = start;
+  plan.prefetch.push_back({start, end - start});
+  if (options_.room != nullptr) options_.room->open_window(&stream, file_size, end - start);
+}
+
+// The window is filled up when half of it was used, so that backwards streams, whose reads are next to each other,
+// still come from the disk in large pieces.
 Readahead::Plan Readahead::advance_strided(Stream& stream, const Read& read) {
   Plan plan{.prefetch = {}, .was_ahead = stream.reads_ahead > 0};
   stream.last = read.offset;
   if (stream.reads_ahead > 0) stream.reads_ahead--;
-  if (stream.reads_ahead > stream.window / 2) return plan;
+  if (stream.reads_ahead <= stream.window / 2) fill_window(stream, read, plan);
+  return plan;
+}
+
+// Of a strided stream. The window counts reads.
+void Readahead::fill_window(Stream& stream, const Read& read, Plan& plan) const {
   const auto distance = static_cast<uint64_t>(stream.stride < 0 ? -stream.stride : stream.stride);
   const uint64_t gapless_max = std::max<uint64_t>(limit_pages_ * kPageSize / read.length, 1);
   const uint64_t window_max = distance <= read.length ? gapless_max : std::min(gapless_max, kReadsAheadMax);
@@ -233,7 +311,6 @@ Readahead::Plan Readahead::advance_strided(Stream& stream, const Read& read) {
     append(plan.prefetch, pages_of(offset, std::min(read.length, read.file_size - offset)));
     stream.reads_ahead = steps;
   }
-  return plan;
 }
 
 }  // namespace sluice

@@ -1,5 +1,6 @@
 // Readahead decides what to prefetch for one reader of one file. It tells apart several streams that the reader
 // interleaves: forwards, backwards, and with a constant stride. What continues nothing gets exactly what it asked for.
+// Streams of large files, of whichever readers, divide between them what such files may have of the cache.
 #pragma once
 
 #include <array>
@@ -8,13 +9,40 @@
 #include <vector>
 
 #include "cache/block.h"
+#include "cache/block_cache.h"
 #include "cache/mutex.h"
 
 namespace sluice {
 
+// What streams of large files may have of one cache, and which of them are live: those that opened a window since the
+// others filled that share, so that it may still be there. Thread-safe.
+class StreamsRoom {
+ public:
+  explicit StreamsRoom(const BlockCache* cache) : cache_(cache) {}
+
+  // The most pages that the next window of a stream of such a file may have.
+  uint64_t window_max(const void* stream, uint64_t file_size) EXCLUDES(mutex_);
+  // The stream, known by its address, opens a window of so many pages.
+  void open_window(const void* stream, uint64_t file_size, uint64_t pages) EXCLUDES(mutex_);
+
+ private:
+  static constexpr uint32_t kStreams = 64;  // more are not told apart: the windows are at their least by then
+
+  struct Stream {
+    const void* id = nullptr;
+    uint64_t opened_at = 0;  // by opened_
+  };
+
+  const BlockCache* const cache_;
+  Mutex mutex_;  // leaf
+  std::array<Stream, kStreams> streams_ GUARDED_BY(mutex_){};
+  uint64_t opened_ GUARDED_BY(mutex_) = 0;  // pages, of all windows
+};
+
 struct ReadaheadOptions {
   uint64_t window_max_bytes = uint64_t{4} << 20;  // 0: never read ahead
   uint32_t streams_max = 8;                       // at most kStreamsMax
+  StreamsRoom* room = nullptr;                    // outlives the reader; none: streams need not share
 };
 
 // The forward streams of readers that have closed the file, for those who open it next: a client that fetches a file by
@@ -58,8 +86,9 @@ class Readahead {
 
   // The reader asks for `length` bytes from `offset` of a file of `file_size` bytes.
   Plan on_read(uint64_t offset, uint64_t length, uint64_t file_size);
-  // What was prefetched was gone before its reader came: the cache is too small for windows this large.
-  void on_loss();
+  // This read missed what had been prefetched: it was gone before its reader came, the cache is too small for windows
+  // this large. What to prefetch instead of what `on_read` said: the stream goes on from here with a smaller window.
+  Plan on_loss(uint64_t offset, uint64_t length, uint64_t file_size);
 
  private:
   static constexpr uint32_t kHistory = 16;
@@ -83,10 +112,13 @@ class Readahead {
     uint64_t marker = 0;  // a read that reaches this page triggers the next window
     uint64_t since = 0;   // `next` when the last window was triggered
     uint64_t taken = 0;   // bytes read since then
+    bool lost = false;    // and something was lost since then
     // Strided:
     uint64_t last = 0;         // offset of the last read
     uint64_t reads_ahead = 0;  // after the last one, prefetched already
   };
+  // Of what a stream passed by, not a quarter was read.
+  static bool is_sparse(const Stream& stream) { return stream.taken < (stream.next - stream.since) / 4; }
 
   Stream* find(const Read& read);
   Stream* begin(const Read& read);
@@ -94,8 +126,11 @@ class Readahead {
   Stream& oldest();
   void remember(const Read& read);
   void forget(Read& read);  // of the history
+  Stream* advanced_by(const Read& read);
   Plan advance(Stream& stream, const Read& read);
   Plan advance_strided(Stream& stream, const Read& read);
+  void open_window(Stream& stream, uint64_t file_size, Plan& plan) const;
+  void fill_window(Stream& stream, const Read& read, Plan& plan) const;
   uint64_t next_window(uint64_t window) const;
 
   const ReadaheadOptions options_;

@@ -24,9 +24,12 @@ class SharedReadahead {
     MutexLock lock(&mutex_);
     return readahead_.on_read(offset, std::min(length, size - offset), size);
   }
-  void on_loss() {
+  // After a plan for the same read.
+  Readahead::Plan on_loss(uint64_t offset, uint64_t length) {
+    const uint64_t size = data_->size();
+    if (offset >= size) return {};
     MutexLock lock(&mutex_);
-    readahead_.on_loss();
+    return readahead_.on_loss(offset, std::min(length, size - offset), size);
   }
 
  private:
@@ -59,7 +62,7 @@ class ReadingAhead final : public StoreOpenFile {
       : StoreOpenFile(std::move(parts)), readahead_(std::make_shared<SharedReadahead>(readahead, *parts_.data)) {}
 
   void read(uint64_t offset, uint64_t length, Callback<void(Result<FileSlice>)> done) override {
-    const Readahead::Plan plan = readahead_->plan(offset, length);
+    Readahead::Plan plan = readahead_->plan(offset, length);
     if (plan.prefetch.empty() && !plan.was_ahead) {
       parts_.data->read(offset, length, std::move(done));
       return;
@@ -74,7 +77,7 @@ class ReadingAhead final : public StoreOpenFile {
       return done(std::move(*resident));
     }
     const std::shared_ptr<SharedReadahead> readahead = readahead_;
-    if (data->read(offset, length, std::move(done)) > 0 && plan.was_ahead) readahead->on_loss();
+    if (data->read(offset, length, std::move(done)) > 0 && plan.was_ahead) plan = readahead->on_loss(offset, length);
     prefetch();
   }
 

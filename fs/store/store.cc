@@ -90,6 +90,7 @@ void StoreImpl::stop_housekeeping() {
 
 StoreImpl::StoreImpl(const StoreOptions& options, Root root, BlockCache* cache, Disk* disk, const Clock* clock)
     : options_(options),
+      streams_room_(cache),
       root_(std::move(root)),
       root_fd_(std::make_shared<const UniqueFd>(::fcntl(root_.fd(), F_DUPFD_CLOEXEC, 0))),
       open_age_(open_age(options_)),

@@ -121,8 +121,10 @@ class StoreImpl final : public Store, private OutsideWatch::Listener {
   const Root& root() const { return root_; }
 
  private:
-  ReadaheadOptions readahead() const {
-    return {.window_max_bytes = readahead_window_bytes_, .streams_max = options_.readahead.streams_max};
+  ReadaheadOptions readahead() {
+    return {.window_max_bytes = readahead_window_bytes_,
+            .streams_max = options_.readahead.streams_max,
+            .room = &streams_room_};
   }
   struct Subject {
     InodeRef inode;
@@ -257,6 +259,7 @@ class StoreImpl final : public Store, private OutsideWatch::Listener {
   std::unique_ptr<OpenFile> open_cached(const InodeRef& inode, const Stamp* seen);
 
   const StoreOptions options_;
+  StreamsRoom streams_room_;
   std::atomic<uint64_t> readahead_window_bytes_{options_.readahead.window_max_bytes};
   const Root root_;
   const PathFd root_fd_;

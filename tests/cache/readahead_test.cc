@@ -5,6 +5,7 @@
 #include <set>
 #include <vector>
 
+#include "tests/support/cache_fixture.h"
 #include "tests/support/catch.h"
 #include "tests/support/seed.h"
 
@@ -215,7 +216,7 @@ TEST_CASE("readahead: windows shrink while what they brought is lost, and grow a
     for (uint64_t read = 0; read < reads; read++, page += 16) {
       const auto plan = reader.pages(page, 16);
       for (const PageRange range : plan.prefetch) longest = std::max(longest, range.count);
-      if (loses && plan.was_ahead) reader.readahead.on_loss();
+      if (loses && plan.was_ahead) reader.readahead.on_loss(page * kPageSize, 16 * kPageSize, kFileSize);
     }
     return longest;
   };
@@ -223,6 +224,95 @@ TEST_CASE("readahead: windows shrink while what they brought is lost, and grow a
   longest_window(100, true);
   CHECK(longest_window(50, true) <= 32 + 64);
   CHECK(longest_window(3000, false) == 1024);
+}
+
+TEST_CASE("readahead: a stream goes on right after a read that was lost", "[readahead]") {
+  Reader reader({.window_max_bytes = 4 << 20});
+  for (uint64_t page = 0; page < 4000; page += 16) reader.pages(page, 16);
+  REQUIRE(reader.pages(4000, 16).was_ahead);
+  const auto plan = reader.readahead.on_loss(4000 * kPageSize, 16 * kPageSize, kFileSize);
+  REQUIRE(plan.prefetch.size() == 1);
+  CHECK(plan.prefetch[0].first == 4016);
+  CHECK(plan.prefetch[0].count <= 512);
+  CHECK(reader.pages(4016, 16).prefetch.size() == 1);  // as at the start of a stream
+}
+
+TEST_CASE("readahead: so does one backwards", "[readahead]") {
+  Reader reader({.window_max_bytes = 4 << 20});
+  uint64_t page = 50'000;
+  for (; page > 40'000; page -= 4) reader.pages(page, 4);
+  REQUIRE(reader.pages(page, 4).was_ahead);
+  const auto plan = reader.readahead.on_loss(page * kPageSize, 4 * kPageSize, kFileSize);
+  REQUIRE(plan.prefetch.size() == 1);
+  CHECK(plan.prefetch[0].end() == page);
+  CHECK(plan.prefetch[0].count <= 512);
+}
+
+TEST_CASE("readahead: random reads that were lost in an old window waste no more than one", "[readahead]") {
+  Reader reader({.window_max_bytes = 4 << 20});
+  for (uint64_t page = 0; page < 4000; page += 16) reader.pages(page, 16);
+  std::mt19937_64 random(test_seed());
+  uint64_t prefetched = 0;  // pages
+  for (uint64_t page = 4000; page < 6000; page += 20 + random() % 30) {
+    auto plan = reader.pages(page, 1);
+    if (plan.was_ahead) plan = reader.readahead.on_loss(page * kPageSize, kPageSize, kFileSize);
+    for (const PageRange range : plan.prefetch) prefetched += range.count;
+  }
+  CHECK(prefetched <= 1024);
+}
+
+// A file that is large for its cache, with a disk that answers at once.
+struct LargeFile {
+  void read(Readahead& readahead, PageRange pages) {
+    const uint64_t offset = pages.first * kPageSize, length = pages.count * kPageSize;
+    Readahead::Plan plan = readahead.on_read(offset, length, fixture.source->size());
+    const uint64_t asked = fixture.cache->read(fixture.request(pages), [](const Result<PageRefs>&) {});
+    missed += asked;
+    if (asked > 0 && plan.was_ahead) plan = readahead.on_loss(offset, length, fixture.source->size());
+    for (const PageRange range : plan.prefetch) {
+      fixture.cache->prefetch(fixture.request(range));
+      longest = std::max(longest, range.count);
+    }
+  }
+
+  CacheFixture fixture{40'000 * kPageSize, {.size_bytes = uint64_t{64} << 20, .large_file_bytes = std::nullopt}};
+  StreamsRoom room{fixture.cache.get()};
+  const ReadaheadOptions options = {.window_max_bytes = 2 << 20, .room = &room};
+  LeftStreams left;
+  uint64_t missed = 0;   // pages
+  uint64_t longest = 0;  // window
+};
+
+TEST_CASE("readahead: streams of a large file do not take each other's windows", "[readahead]") {
+  constexpr uint64_t kStreams = 4;
+  const bool is_one_reader = GENERATE(true, false);
+  LargeFile file;
+  file.fixture.source->run_immediately();
+  Readahead first(file.options, &file.left), second(file.options, &file.left), third(file.options, &file.left),
+      fourth(file.options, &file.left);
+  Readahead* const readers[kStreams] = {&first, &second, &third, &fourth};
+  for (uint64_t page = 0; page < 4000; page += 4) {
+    for (uint64_t stream = 0; stream < kStreams; stream++) {
+      file.read(is_one_reader ? first : *readers[stream], {10'000 * stream + page, 4});
+    }
+  }
+  CHECK(file.missed <= kStreams * 8);
+  CHECK(file.fixture.cache->stats().readahead_wasted_bytes == 0);
+  file.longest = 0;
+  for (uint64_t page = 4000; page < 9000; page += 4) file.read(first, {page, 4});
+  CHECK(file.longest == 512);  // who is alone has the room of all
+}
+
+TEST_CASE("readahead: a stream that paused while others filled the cache misses once", "[readahead]") {
+  LargeFile file;
+  file.fixture.source->run_immediately();
+  Readahead paused(file.options, &file.left), other(file.options, &file.left);
+  for (uint64_t page = 0; page < 4000; page += 4) file.read(paused, {page, 4});
+  for (uint64_t page = 10'000; page < 20'000; page += 4) file.read(other, {page, 4});
+  file.missed = 0;
+  for (uint64_t page = 4000; page < 8000; page += 4) file.read(paused, {page, 4});
+  CHECK(file.missed > 0);
+  CHECK(file.missed <= 8);
 }
 
 TEST_CASE("readahead: a window of 0 switches it off", "[readahead]") {
