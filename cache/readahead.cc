@@ -90,16 +90,26 @@ void StreamsRoom::open_window(const void* stream, uint64_t file_size, uint64_t p
 
 void LeftStreams::leave(const Stream& stream) {
   MutexLock lock(&mutex_);
-  if (!streams_) streams_ = std::make_unique<Streams>();
-  (*streams_)[oldest_] = stream;
-  oldest_ = (oldest_ + 1) % kStreams;
+  if (!left_) left_ = std::make_unique<Left>();
+  left_->streams[left_->oldest_stream++ % left_->streams.size()] = stream;
+}
+
+void LeftStreams::leave_read(uint64_t end) {
+  MutexLock lock(&mutex_);
+  if (!left_) left_ = std::make_unique<Left>();
+  left_->read_ends[left_->oldest_read++ % left_->read_ends.size()] = end;
 }
 
 LeftStreams::Stream LeftStreams::take(uint64_t offset) {
   MutexLock lock(&mutex_);
-  if (!streams_) return {};
-  for (Stream& stream : *streams_) {
+  if (!left_) return {};
+  for (Stream& stream : left_->streams) {
     if (stream.next == offset) return std::exchange(stream, {});
+  }
+  for (uint64_t& end : left_->read_ends) {
+    if (end != offset) continue;
+    end = 0;
+    return {.next = offset, .since = offset};
   }
   return {};
 }
@@ -114,7 +124,16 @@ Readahead::Readahead(const ReadaheadOptions& options, LeftStreams* left)
 Readahead::~Readahead() {
   for (const Stream& stream : streams_) {
     if (stream.used_at == 0 || stream.stride != 0 || stream.window == 0 || stream.at_end) continue;
-    left_->leave({.next = stream.next, .ahead = stream.ahead, .window = stream.window});
+    left_->leave({.next = stream.next,
+                  .ahead = stream.ahead,
+                  .marker = stream.marker,
+                  .window = stream.window,
+                  .since = stream.since,
+                  .taken = stream.taken});
+  }
+  for (uint32_t age = LeftStreams::kReads; age > 0; age--) {
+    const Read& read = history_[(history_next_ + kHistory - age) % kHistory];
+    if (read.length != 0 && read.end() < read.file_size) left_->leave_read(read.end());
   }
 }
 
@@ -197,13 +216,14 @@ Readahead::Stream* Readahead::begin(const Read& read) {
     stream = {.next = read.offset, .since = read.offset};
     return &stream;
   }
-  if (const LeftStreams::Stream left = left_->take(read.offset); left.window > 0) {
+  if (const LeftStreams::Stream left = left_->take(read.offset); left.next != 0) {
     Stream& stream = oldest();
     stream = {.window = left.window,
               .next = left.next,
               .ahead = left.ahead,
-              .marker = read.pages().first,
-              .since = left.next};
+              .marker = left.marker,
+              .since = left.since,
+              .taken = left.taken};
     return &stream;
   }
   if (!begin_strided(read)) remember(read);

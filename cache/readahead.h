@@ -45,27 +45,38 @@ struct ReadaheadOptions {
   StreamsRoom* room = nullptr;                    // outlives the reader; none: streams need not share
 };
 
-// The forward streams of readers that have closed the file, for those who open it next: a client that fetches a file by
-// one request per part, or another front end that goes on where the first one stopped. One per file. Thread-safe.
+// What readers that have closed the file leave to those who open it next: their forward streams and, as one read may be
+// all that there is in an open, their last reads. A client that fetches a file by one request per part, or another
+// front end that goes on where the first one stopped, is so a stream. One per file. Thread-safe.
 class LeftStreams {
  public:
+  static constexpr uint32_t kReads = 4;  // that an open leaves
+
   struct Stream {
     uint64_t next = 0;    // byte that continues it; 0: none
     uint64_t ahead = 0;   // first page not prefetched yet
-    uint64_t window = 0;  // pages
+    uint64_t marker = 0;  // page that triggers the next window
+    uint64_t window = 0;  // pages; 0: of a single read
+    uint64_t since = 0;   // `next` when that window was triggered
+    uint64_t taken = 0;   // bytes read since then
   };
 
   void leave(const Stream& stream);
-  // The stream that a read at this byte continues; one of window 0 when there is none.
+  // A read that continued nothing ended at this byte.
+  void leave_read(uint64_t end);
+  // The stream that a read at this byte continues; one of next 0 when there is none.
   Stream take(uint64_t offset);
 
  private:
-  static constexpr uint32_t kStreams = 4;
+  struct Left {
+    std::array<Stream, 4> streams{};
+    std::array<uint64_t, 4 * kReads> read_ends{};  // 0: none. Apart: random reads shall not displace streams
+    uint32_t oldest_stream = 0;
+    uint32_t oldest_read = 0;
+  };
 
-  Mutex mutex_;  // leaf
-  using Streams = std::array<Stream, kStreams>;
-  std::unique_ptr<Streams> streams_ GUARDED_BY(mutex_);  // once there was one: most files are read whole
-  uint32_t oldest_ GUARDED_BY(mutex_) = 0;
+  Mutex mutex_;                                    // leaf
+  std::unique_ptr<Left> left_ GUARDED_BY(mutex_);  // once there was one: most files are read whole
 };
 
 // Not thread-safe: its owner serialises calls.

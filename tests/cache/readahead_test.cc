@@ -199,13 +199,52 @@ TEST_CASE("readahead: a reader goes on with the window of one that closed the fi
   CHECK(third.pages(1000, 10).prefetch.empty());  // a left stream is taken once
 }
 
+TEST_CASE("readahead: reads that follow each other are a stream, though each has an open of its own", "[readahead]") {
+  LeftStreams left;
+  std::set<uint64_t> prefetched;
+  uint64_t late = 0, requested = 0;
+  constexpr uint64_t kReads = 100, kPages = 16, kFirst = 2048;
+  for (uint64_t read = 0; read < kReads; read++) {
+    Reader reader({.window_max_bytes = 1 << 20}, &left);
+    const uint64_t page = kFirst + read * kPages;
+    if (read > 1) late += prefetched.count(page) == 0;
+    for (const PageRange range : reader.pages(page, kPages).prefetch) requested += range.count;
+    prefetched.merge(reader.prefetched);
+  }
+  CHECK(late == 0);
+  REQUIRE(!prefetched.empty());
+  CHECK(requested == prefetched.size());
+  CHECK(*prefetched.rbegin() < kFirst + kReads * kPages + 2 * 256);  // the next window waits for its time here, too
+}
+
+TEST_CASE("readahead: opens that read at random places begin no stream and displace none", "[readahead]") {
+  LeftStreams left;
+  {
+    Reader stream({}, &left);
+    for (uint64_t page = 0; page < 1000; page += 10) stream.pages(page, 10);
+  }
+  std::mt19937_64 random(test_seed());
+  uint64_t prefetched = 0;
+  for (int open = 0; open < 1000; open++) {
+    Reader reader({}, &left);
+    for (int read = 0; read < 3; read++) reader.pages(2000 + random() % (kFilePages - 2001), 1);
+    prefetched += reader.prefetched.size();
+  }
+  CHECK(prefetched < 200);  // by chance a read may continue another
+  CHECK(Reader({}, &left).pages(1000, 10).was_ahead);
+}
+
 TEST_CASE("readahead: a file that was read to its end leaves no stream", "[readahead]") {
   LeftStreams left;
   {
     Reader reader({}, &left);
     for (uint64_t page = 0; page < 100; page += 10) reader.pages(page, 10, 100);
   }
-  CHECK(left.take(100 * kPageSize).window == 0);
+  {
+    Reader reader({}, &left);
+    reader.pages(90, 10, 100);
+  }
+  CHECK(left.take(100 * kPageSize).next == 0);
 }
 
 TEST_CASE("readahead: windows shrink while what they brought is lost, and grow again", "[readahead]") {

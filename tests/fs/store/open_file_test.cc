@@ -287,6 +287,20 @@ TEST_CASE("open file: links of any length and special files", "[store][open_file
   CHECK(outcome(store->setattr(kRootUser, store.number("f"), cut)) == "EFBIG");
 }
 
+TEST_CASE("open file: who opens the file for each of its parts is read ahead for", "[store][open_file]") {
+  StoreFixture store;
+  const std::string part(64 << 10, 'p');
+  std::string content;
+  for (int i = 0; i < 64; i++) content += part;
+  write_file(store / "f", content);
+  const InodeNumber number = store.number("f");
+  for (uint64_t read = 16; read < 48; read++) {
+    const auto file = must(store->open_file(kRootUser, number, O_RDONLY));
+    CHECK(must(read_all(*file, read * part.size(), part.size())) == part);
+  }
+  CHECK(store.cache->stats().misses == 2 * part.size() / kPageSize);
+}
+
 TEST_CASE("open file: a source that is none is refused in the words of open", "[store][open_file]") {
   TemporaryDirectory directory;
   write_file(directory / "file");
