@@ -209,9 +209,9 @@ class Store {
   virtual bool unchanged(std::span<const SeenInode> inodes) = 0;
   // How long what was learnt is good even where nothing is heard of others' changes.
   virtual std::chrono::nanoseconds lifetime() const = 0;
-  // Runs `change` on the calling thread, and asks the backing for attributes before and after. `before` is left out
-  // where another front end may have changed the same inode meanwhile; of others' changes nothing is known. As many
-  // numbers as places for results, at most 4.
+  // Runs `change` on the calling thread, and asks the backing for attributes before and after. `before` can be read
+  // inside `change`, and is left out afterwards where another front end may have changed the same inode meanwhile; of
+  // others' changes nothing is known. As many numbers as places for results, at most 4.
   virtual void observe(std::span<const InodeNumber> numbers, const std::function<void()>& change,
                        std::span<Observed> observed) = 0;
   // What was changed in a directory, or of an inode's attributes, is on the disk: fsync(2) of it.

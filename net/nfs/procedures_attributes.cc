@@ -63,36 +63,18 @@ void NfsService::setattr(NfsCall& call) {
   const auto file = changeable(call, handle);
   if (!file) return fail(call, NfsProcedure::setattr, file.error());
   Observed observed;
-  NfsResult<> changed;
-  const InodeNumber number = (*file)->number();
-  store_.observe(
-      std::span(&number, 1),
-      [&] {
-        if (guard) {
-          const auto now = store_.statx(number);
-          if (!now) {
-            changed = nfs_fail(nfs_status_of(now.error().number));
-            return;
-          }
-          const timespec ctime{now->stx_ctime.tv_sec, now->stx_ctime.tv_nsec};
-          if (!same_time(ctime, *guard)) {
-            changed = nfs_fail(NfsStatus::not_sync);
-            return;
-          }
-        }
-        changed = change_attributes(call, **file, changes);
-      },
-      std::span(&observed, 1));
-  call.announcements.push_back({number, {}});
+  const auto changed = change_file(*file, observed, [&](const struct stat& before) -> NfsResult<> {
+    if (guard && !same_time(before.st_ctim, *guard)) return nfs_fail(NfsStatus::not_sync);
+    return change_attributes(call, **file, before.st_mode, changes);
+  });
+  call.announcements.push_back({(*file)->number(), {}});
   call.reply.u32(static_cast<uint32_t>(changed ? NfsStatus::ok : changed.error()));
   write_wcc(call, observed);
 }
 
-NfsResult<> NfsService::change_attributes(NfsCall& call, const NfsFile& file, SetAttributes changes) {
+NfsResult<> NfsService::change_attributes(NfsCall& call, const NfsFile& file, mode_t mode, SetAttributes changes) {
   if (changes.size) {
-    const auto attributes = attributes_of(file);
-    if (attributes && !S_ISREG(attributes->st_mode))
-      return nfs_fail(S_ISDIR(attributes->st_mode) ? NfsStatus::isdir : NfsStatus::inval);
+    if (!S_ISREG(mode)) return nfs_fail(S_ISDIR(mode) ? NfsStatus::isdir : NfsStatus::inval);
     if (*changes.size > INT64_MAX) return nfs_fail(NfsStatus::fbig);
     if (const auto permitted = permit_data(call, file, W_OK); !permitted) return permitted;
     const auto change = files_.begin_change(file);
@@ -127,10 +109,12 @@ void NfsService::access(NfsCall& call) {
 void NfsService::fsstat(NfsCall& call) {
   const auto file = file_of(call, call.arguments.opaque(kNfsHandleMax));
   if (!file) return fail(call, NfsProcedure::fsstat, file.error());
+  const auto attributes = ask_attributes(*file);
+  if (!attributes) return fail(call, NfsProcedure::fsstat, attributes.error());
   const auto info = store_.statfs((*file)->number());
-  if (!info) return fail(call, NfsProcedure::fsstat, nfs_status_of(info.error().number));
-  succeed(call);
-  write_post(call, attributes_of(**file));
+  call.reply.u32(static_cast<uint32_t>(info ? NfsStatus::ok : nfs_status_of(info.error().number)));
+  write_post(call, *attributes);
+  if (!info) return;
   call.reply.u64(info->f_blocks * info->f_frsize);
   call.reply.u64(info->f_bfree * info->f_frsize);
   call.reply.u64(info->f_bavail * info->f_frsize);
@@ -143,8 +127,10 @@ void NfsService::fsstat(NfsCall& call) {
 void NfsService::fsinfo(NfsCall& call) {
   const auto file = file_of(call, call.arguments.opaque(kNfsHandleMax));
   if (!file) return fail(call, NfsProcedure::fsinfo, file.error());
+  const auto attributes = ask_attributes(*file);
+  if (!attributes) return fail(call, NfsProcedure::fsinfo, attributes.error());
   succeed(call);
-  write_post(call, attributes_of(**file));
+  write_post(call, *attributes);
   for (int direction = 0; direction < 2; ++direction) {  // reading, writing
     call.reply.u32(kNfsTransferMax);
     call.reply.u32(kNfsTransferMax);
@@ -160,10 +146,12 @@ void NfsService::fsinfo(NfsCall& call) {
 void NfsService::pathconf(NfsCall& call) {
   const auto file = file_of(call, call.arguments.opaque(kNfsHandleMax));
   if (!file) return fail(call, NfsProcedure::pathconf, file.error());
+  const auto attributes = ask_attributes(*file);
+  if (!attributes) return fail(call, NfsProcedure::pathconf, attributes.error());
   constexpr uint32_t kLinksMax = 32000;
   constexpr uint32_t kNameMax = 255;
   succeed(call);
-  write_post(call, attributes_of(**file));
+  write_post(call, *attributes);
   call.reply.u32(kLinksMax);
   call.reply.u32(kNameMax);
   call.reply.boolean(true);   // longer names are refused, not cut

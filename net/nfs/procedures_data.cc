@@ -79,27 +79,25 @@ void NfsService::write(NfsCall& call) {
   if (call.arguments.ok()) writes_.fetch_add(1, std::memory_order_relaxed);
   const auto file = changeable(call, handle);
   if (!file) return fail(call, NfsProcedure::write, file.error());
-  const InodeNumber number = (*file)->number();
   // As it was before: what is lost from now on may be this.
   const uint64_t verifier = write_verifier();
+  size_t size = 0;
   Observed observed;
-  NfsResult<size_t> written;
-  store_.observe(
-      std::span(&number, 1),
-      [&] {
-        written = take_data(call, offset, count, bytes).and_then([&](std::unique_ptr<PreparedWrite> data) {
-          return write_data(call, **file, std::move(data));
-        });
-        if (!written || static_cast<StableHow>(stable) == StableHow::unstable) return;
-        const auto synced = make_durable(**file, static_cast<StableHow>(stable) == StableHow::data_sync);
-        if (!synced) written = nfs_fail(synced.error());
-      },
-      std::span(&observed, 1));
-  call.announcements.push_back({number, {}});
+  const auto written = change_file(*file, observed, [&](const struct stat& before) -> NfsResult<> {
+    if (!S_ISREG(before.st_mode)) return nfs_fail(NfsStatus::inval);
+    auto data = take_data(call, offset, count, bytes);
+    if (!data) return nfs_fail(data.error());
+    const auto outcome = write_data(call, **file, std::move(*data));
+    if (!outcome) return nfs_fail(outcome.error());
+    size = *outcome;
+    if (static_cast<StableHow>(stable) == StableHow::unstable) return {};
+    return make_durable(**file, static_cast<StableHow>(stable) == StableHow::data_sync);
+  });
+  call.announcements.push_back({(*file)->number(), {}});
   call.reply.u32(static_cast<uint32_t>(written ? NfsStatus::ok : written.error()));
   write_wcc(call, observed);
   if (!written) return;
-  call.reply.u32(static_cast<uint32_t>(*written));
+  call.reply.u32(static_cast<uint32_t>(size));
   call.reply.u32(stable);
   call.reply.u64(verifier);
 }
@@ -115,9 +113,6 @@ NfsResult<std::unique_ptr<PreparedWrite>> NfsService::take_data(NfsCall& call, u
 }
 
 NfsResult<size_t> NfsService::write_data(NfsCall& call, const NfsFile& file, std::unique_ptr<PreparedWrite> data) {
-  const auto attributes = attributes_of(file);
-  if (!attributes) return nfs_fail(NfsStatus::stale);
-  if (!S_ISREG(attributes->st_mode)) return nfs_fail(NfsStatus::inval);
   if (const auto permitted = permit_data(call, file, W_OK); !permitted) return nfs_fail(permitted.error());
   const auto change = files_.begin_change(file);
   if (!change) return nfs_fail(nfs_status_of(change.error().number));
@@ -148,21 +143,12 @@ void NfsService::commit(NfsCall& call) {
   call.arguments.u32();
   const auto file = changeable(call, handle);
   if (!file) return fail(call, NfsProcedure::commit, file.error());
-  const InodeNumber number = (*file)->number();
   Observed observed;
-  NfsResult<> synced;
-  store_.observe(
-      std::span(&number, 1),
-      [&] {
-        const auto attributes = attributes_of(**file);
-        if (!attributes || !S_ISREG(attributes->st_mode)) {
-          synced = nfs_fail(attributes ? NfsStatus::inval : NfsStatus::stale);
-          return;
-        }
-        synced = permit_data(call, **file, W_OK);
-        if (synced) synced = make_durable(**file, false);
-      },
-      std::span(&observed, 1));
+  const auto synced = change_file(*file, observed, [&](const struct stat& before) -> NfsResult<> {
+    if (!S_ISREG(before.st_mode)) return nfs_fail(NfsStatus::inval);
+    const auto permitted = permit_data(call, **file, W_OK);
+    return permitted ? make_durable(**file, false) : permitted;
+  });
   call.reply.u32(static_cast<uint32_t>(synced ? NfsStatus::ok : synced.error()));
   write_wcc(call, observed);
   // As it is afterwards: another client's COMMIT may have been told of a loss, and the verifier be another, just before

@@ -80,9 +80,11 @@ void NfsService::lookup(NfsCall& call) {
 void NfsService::readlink(NfsCall& call) {
   const auto file = file_of(call, call.arguments.opaque(kNfsHandleMax));
   if (!file) return fail(call, NfsProcedure::readlink, file.error());
+  const auto attributes = ask_attributes(*file);
+  if (!attributes) return fail(call, NfsProcedure::readlink, attributes.error());
   const auto target = store_.readlink((*file)->number());
   call.reply.u32(static_cast<uint32_t>(target ? NfsStatus::ok : nfs_status_of(target.error().number)));
-  write_post(call, attributes_of(**file));
+  write_post(call, *attributes);
   if (target) call.reply.opaque(*target);
 }
 
@@ -362,7 +364,7 @@ void NfsService::link(NfsCall& call) {
       [&] {
         const auto entry = store_.link(*call.caller, (*file)->number(), number, name);
         if (!entry) {
-          linked = nfs_fail(nfs_status_of(entry.error().number));
+          linked = nfs_fail(is_gone(*file) ? NfsStatus::stale : nfs_status_of(entry.error().number));
           return;
         }
         store_.forget(entry->number, 1);

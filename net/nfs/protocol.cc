@@ -120,13 +120,15 @@ void write_attributes(XdrWriter& reply, const struct stat& attributes, uint64_t 
 }
 
 void write_post_attributes(XdrWriter& reply, const std::optional<struct stat>& attributes, uint64_t fsid) {
-  reply.boolean(attributes.has_value());
-  if (attributes) write_attributes(reply, *attributes, fsid);
+  const bool is_there = attributes && attributes->st_nlink > 0;
+  reply.boolean(is_there);
+  if (is_there) write_attributes(reply, *attributes, fsid);
 }
 
 void write_wcc(XdrWriter& reply, const Observed& observed, uint64_t fsid) {
-  reply.boolean(observed.before.has_value());
-  if (observed.before) {
+  const bool was_there = observed.before && observed.before->st_nlink > 0;
+  reply.boolean(was_there);
+  if (was_there) {
     reply.u64(static_cast<uint64_t>(observed.before->st_size));
     write_time(reply, observed.before->st_mtim);
     write_time(reply, observed.before->st_ctim);

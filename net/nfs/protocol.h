@@ -97,6 +97,7 @@ inline constexpr size_t kMountPathMax = 1024;
 // Attributes as fattr3, which takes so many bytes. `fsid` names the export.
 inline constexpr size_t kNfsAttributesSize = 84;
 void write_attributes(XdrWriter& reply, const struct stat& attributes, uint64_t fsid);
+// Nothing is said of a file that has no name any more.
 void write_post_attributes(XdrWriter& reply, const std::optional<struct stat>& attributes, uint64_t fsid);
 void write_wcc(XdrWriter& reply, const Observed& observed, uint64_t fsid);
 // What failed before anything was known of the file: each procedure has a form of its own.

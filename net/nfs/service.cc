@@ -117,6 +117,31 @@ std::optional<struct stat> NfsService::attributes_of(const NfsFile& file) {
   return attributes ? std::optional(attributes->values) : std::nullopt;
 }
 
+bool NfsService::is_gone(const NfsFileRef& file) {
+  const auto now = store_.statx(file->number());
+  const bool gone = now ? now->stx_nlink == 0 : now.error().number == ESTALE || now.error().number == ENOENT;
+  if (gone) files_.erase(file);
+  return gone;
+}
+
+NfsResult<> NfsService::change_file(const NfsFileRef& file, Observed& observed,
+                                    const std::function<NfsResult<>(const struct stat& before)>& change) {
+  const InodeNumber number = file->number();
+  NfsResult<> changed;
+  store_.observe(
+      std::span(&number, 1),
+      [&] {
+        if (observed.before && observed.before->st_nlink > 0) {
+          changed = change(*observed.before);
+          return;
+        }
+        const auto attributes = ask_attributes(file);
+        changed = attributes ? change(*attributes) : nfs_fail(attributes.error());
+      },
+      std::span(&observed, 1));
+  return changed;
+}
+
 NfsStatus NfsService::or_stale(NfsStatus status, const NfsFile& directory) {
   if (status != NfsStatus::noent) return status;
   const auto attributes = attributes_of(directory);

@@ -96,7 +96,7 @@ class NfsService {
   void fsstat(NfsCall& call);
   void fsinfo(NfsCall& call);
   void pathconf(NfsCall& call);
-  NfsResult<> change_attributes(NfsCall& call, const NfsFile& file, SetAttributes changes);
+  NfsResult<> change_attributes(NfsCall& call, const NfsFile& file, mode_t mode, SetAttributes changes);
   // Names.
   void lookup(NfsCall& call);
   void readlink(NfsCall& call);
@@ -152,6 +152,12 @@ class NfsService {
   // Errors: also stale, the file has no name any more.
   NfsResult<struct stat> ask_attributes(const NfsFileRef& file);
   std::optional<struct stat> attributes_of(const NfsFile& file);
+  // Its last name is gone, by what the backing says now.
+  bool is_gone(const NfsFileRef& file);
+  // Runs `change` with the attributes from before, and says what was seen. Errors: also stale, as above; then it was
+  // not run.
+  NfsResult<> change_file(const NfsFileRef& file, Observed& observed,
+                          const std::function<NfsResult<>(const struct stat& before)>& change);
   // Nothing is found in a directory that is no more.
   NfsStatus or_stale(NfsStatus status, const NfsFile& directory);
   NfsResult<> permit(const NfsCall& call, const NfsFile& file, int mode);

@@ -51,14 +51,32 @@ def getattr_sees_what_others_did(place):
     same_attributes(place.client.getattr(handle).attributes, place.at("file"))
 
 def handles_that_are_no_more(place):
-    handle = place.file("file", b"secret", 0o600)
-    os.unlink(place.at("file"))
-    for reply in (place.client.getattr(handle), place.client.read(handle, 0, 10), place.client.write(handle, 0, b"x"),
-                  place.client.setattr(handle, mode=0o644), place.client.access(handle), place.client.commit(handle),
-                  place.client.link(handle, place.handle, b"again")):
-        expect(reply, "STALE")
-    place.file("file", b"another", 0o600)  # it may get the old one's inode
-    expect(place.client.getattr(handle), "STALE")
+    client, other = place.client, place.as_user(0)
+    ways = {
+        "others": lambda: os.unlink(place.at("file")),
+        "a client": lambda: expect(other.remove(place.handle, b"file"), "OK"),
+        "a rename": lambda: expect(other.rename(place.handle, b"new", place.handle, b"file"), "OK"),
+    }
+    calls = {
+        "write": lambda handle: client.write(handle, 0, b"x", FILE_SYNC), "commit": client.commit,
+        "setattr": lambda handle: client.setattr(handle, mode=0o644), "resize": lambda handle: client.setattr(handle, size=1),
+        "link": lambda handle: client.link(handle, place.handle, b"again"), "access": client.access,
+        "read": lambda handle: client.read(handle, 0, 10), "getattr": client.getattr, "fsstat": client.fsstat,
+        "fsinfo": client.fsinfo, "pathconf": client.pathconf, "readlink": client.readlink,
+    }
+    for way, remove in ways.items():
+        for first, call in calls.items():  # each is the first to meet it
+            for is_written in (False, True):  # a file that the server has open stays readable and writable for it
+                place.file("new", b"another")
+                handle = place.file("file", b"secret", 0o600)
+                if is_written:
+                    expect(client.write(handle, 0, b"SECRET", FILE_SYNC), "OK")
+                remove()
+                for name, reply in [(first, call(handle))] + [(name, call(handle)) for name, call in calls.items()]:
+                    assert reply.status == "STALE", f"{name} after {first}, removed by {way}: {reply.status}"
+                    assert not getattr(reply, "attributes", None), f"{name}: attributes of a file that is no more"
+                place.file("file", b"another", 0o600)  # it may get the old one's inode
+                expect(client.getattr(handle), "STALE")
     folder = place.folder("folder")
     os.rmdir(place.at("folder"))
     expect(place.client.lookup(folder, b"x"), "STALE")

@@ -82,6 +82,7 @@ class FakeTree final : public FakeStore {
     const Attributes attributes = TRY(getattr(number));
     struct ::statx result {};
     result.stx_ctime.tv_sec = attributes.values.st_ctim.tv_sec;
+    result.stx_nlink = static_cast<uint32_t>(attributes.values.st_nlink);
     return result;
   }
   Result<Attributes> setattr(const Caller&, InodeNumber number, const SetAttributes& changes) override {

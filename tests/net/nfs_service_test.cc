@@ -147,6 +147,27 @@ TEST_CASE("nfs service: what is removed is held by nobody", "[net][nfs]") {
   CHECK(place.tree.fsyncs == fsyncs);
 }
 
+TEST_CASE("nfs service: nothing is written to a file that others removed, and it is held no longer", "[net][nfs]") {
+  Place place;
+  const auto stale = static_cast<uint32_t>(NfsStatus::stale);
+  for (const NfsProcedure procedure : {NfsProcedure::write, NfsProcedure::commit, NfsProcedure::setattr}) {
+    CAPTURE(static_cast<uint32_t>(procedure));
+    const InodeNumber file = place.tree.make(kRootInode, "file", S_IFREG | 0644);
+    verifier_of(place.write(file));
+    CHECK(place.tree.open_files == 1);
+    REQUIRE(place.tree.unlink(Caller{}, kRootInode, "file"));
+    XdrWriter changes;
+    changes.opaque(place.handle(file)).u32(1).u32(0600).u32(0).u32(0).u32(0).u32(0).u32(0).u32(0);
+    const std::string reply = procedure == NfsProcedure::write    ? place.write(file, 2)
+                              : procedure == NfsProcedure::commit ? place.commit(file)
+                                                                  : place.run(procedure, std::move(changes));
+    CHECK(status_of(reply) == stale);
+    CHECK(reply.substr(4) == std::string(8, '\0'));  // nothing of its attributes
+    CHECK(place.tree.open_files == 0);
+    CHECK(place.tree.references_of(file) == 0);
+  }
+}
+
 TEST_CASE("nfs service: only clients that may use the export hear of who mounted it", "[net][nfs]") {
   Place place;
   const auto dump = [&](const NfsClientOptions* options) {
