@@ -83,6 +83,7 @@ class NfsSession final : public Connection {
   struct PendingRead;
   void read(ReadCall call, NfsReadTarget target);
   void send_read(PendingRead& read, Result<FileSlice> slice);
+  void read_again(ReadCall call, int error, const std::optional<struct stat>& attributes);
   void fail_read(const ReadCall& call, const NfsReadFailure& failure);
   NfsCall prepare(std::string_view arguments, std::shared_ptr<const Caller> caller) const;
 

@@ -11,7 +11,7 @@ namespace sluice {
 namespace {
 
 constexpr uint32_t kCopiedReadMax = 8 << 10;  // data that go with the reply's head into one buffer
-constexpr uint32_t kReadAttemptsMax = 3;
+constexpr uint32_t kReadAttemptsMax = 3;      // of files that change under each of them
 
 void append_bytes(std::string& to, const FileSlice& slice) {
   uint64_t skip = slice.skip, left = slice.length;
@@ -113,7 +113,7 @@ void NfsSession::read(ReadCall call, NfsReadTarget target) {
 }
 
 void NfsSession::send_read(PendingRead& read, Result<FileSlice> slice) {
-  if (!slice) return fail_read(read.call, {nfs_status_of(slice.error().number), read.target.attributes});
+  if (!slice) return read_again(std::move(read.call), slice.error().number, read.target.attributes);
   const NfsReadTarget& target = read.target;
   const uint64_t length = slice->length < read.first_length ? slice->length : read.length;
   XdrWriter head;
@@ -146,8 +146,13 @@ void NfsSession::on_reply_lost(int error, bool begun) {
   ReadCall call = std::move(*sent_.front().read);
   held_bytes_ -= sent_.front().bytes;
   sent_.pop_front();
+  read_again(std::move(call), error, std::nullopt);
+}
+
+// ESTALE: the file changed, or ended early. Whether it is there still is for its attributes to say.
+void NfsSession::read_again(ReadCall call, int error, const std::optional<struct stat>& attributes) {
   if (++call.attempts < kReadAttemptsMax && error == ESTALE) return begin_read_elsewhere(std::move(call));
-  fail_read(call, {error == ESTALE ? NfsStatus::jukebox : nfs_status_of(error), {}});
+  fail_read(call, {error == ESTALE ? NfsStatus::jukebox : nfs_status_of(error), attributes});
 }
 
 }  // namespace sluice

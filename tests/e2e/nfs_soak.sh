@@ -99,10 +99,16 @@ class Worker:
         elif what == 5:
             found = client.lookup(self.root, name)
             if found.status == "OK":
-                expect(client.write(found.handle, self.random.randrange(100_000), self.random.randbytes(5000)),
-                       "OK", "INVAL", "STALE", "ISDIR")
+                self.use_shared(found.handle)
         else:
             expect(client.readdirplus(self.root, maximum=1 << 16, count=1 << 16), "OK")
+
+    def use_shared(self, handle):
+        """Which may be removed at any moment, and then is for ever; while it is there, changes are no reason."""
+        for reply in (self.client.write(handle, self.random.randrange(100_000), self.random.randbytes(5000)),
+                      self.client.read(handle, 0, 1 << 20)):
+            if expect(reply, "OK", "INVAL", "STALE", "ISDIR").status == "STALE":
+                expect(self.client.getattr(handle), "STALE")
 
     def run(self, until):
         while time.monotonic() < until:

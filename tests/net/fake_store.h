@@ -30,7 +30,8 @@ struct FakeFile {
   bool trustworthy = true;
   uint32_t generation = 1;
   int read_error = 0;
-  uint64_t shrunk_to = UINT64_MAX;  // what reads see, while attributes still say `size`
+  uint32_t read_errors_max = UINT32_MAX;  // so many reads meet it
+  uint64_t shrunk_to = UINT64_MAX;        // what reads see, while attributes still say `size`
   bool park_reads = false;
   PageRefs pages;
 
@@ -226,7 +227,10 @@ class FakeStore : public Store {
 
    private:
     Result<FileSlice> slice(uint64_t offset, uint64_t length) {
-      if (file_->read_error != 0) return fail(file_->read_error);
+      if (file_->read_error != 0 && file_->read_errors_max > 0) {
+        --file_->read_errors_max;
+        return fail(file_->read_error);
+      }
       const uint64_t size = std::min(file_->size, file_->shrunk_to);
       FileSlice slice;
       if (offset >= size) return slice;

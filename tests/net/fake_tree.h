@@ -48,6 +48,7 @@ class FakeTree final : public FakeStore {
   }
 
   uint64_t references_of(InodeNumber number) { return references_[number]; }
+  FakeFile& file_of(InodeNumber number) { return *nodes_.at(number).file; }
 
   bool knows = false;
   int fsync_error = 0;                 // once
