@@ -22,10 +22,11 @@ FileType type_of(mode_t mode) {
   }
 }
 
-// Seconds have 32 bits, unsigned by the letter; clients take those past 2038 for what was before 1970 and back again.
+// Seconds have 32 bits without a sign, 1970 to 2106; what is outside becomes the nearer end.
 void write_time(XdrWriter& reply, const timespec& time) {
-  reply.u32(static_cast<uint32_t>(time.tv_sec));
-  reply.u32(static_cast<uint32_t>(time.tv_nsec));
+  const int64_t seconds = std::clamp<int64_t>(time.tv_sec, 0, UINT32_MAX);
+  reply.u32(static_cast<uint32_t>(seconds));
+  reply.u32(seconds == time.tv_sec ? static_cast<uint32_t>(time.tv_nsec) : 0);
 }
 
 std::optional<timespec> read_set_time(XdrReader& arguments) {
@@ -145,7 +146,7 @@ struct timespec read_time(XdrReader& arguments) {
   // What is no time must stay none: utimensat(2) has meanings of its own for some.
   constexpr uint32_t kNanosecondsEnd = 1'000'000'000;
   timespec time{};
-  time.tv_sec = static_cast<int32_t>(arguments.u32());
+  time.tv_sec = arguments.u32();
   time.tv_nsec = std::min(arguments.u32(), kNanosecondsEnd);
   return time;
 }

@@ -122,6 +122,24 @@ def setattr_sets(place):
     true = os.lstat(place.at("file"))
     assert abs(true.st_mtime - time.time()) < 5 and abs(true.st_atime - time.time()) < 5, true
 
+def times_until_2106(place):
+    handle, end = place.file("file"), (1 << 32) * 1_000_000_000 - 1
+    for time in (0, (1 << 31) * 1_000_000_000 - 1, (1 << 31) * 1_000_000_000, 4_000_000_000_000_000_001, end):
+        # The file system may end before the protocol does.
+        os.utime(place.at("file"), ns=(time, time))
+        if os.stat(place.at("file")).st_mtime_ns != time:
+            continue
+        same_attributes(expect(place.client.getattr(handle), "OK").attributes, place.at("file"))
+        os.utime(place.at("file"), ns=(1, 1))
+        expect(place.client.setattr(handle, atime=time, mtime=time), "OK")
+        true = os.stat(place.at("file"))
+        assert (true.st_atime_ns, true.st_mtime_ns) == (time, time), (time, true)
+    for time, told in ((-5_000_000_001, 0), (-1, 0), (end + 1, end // 1_000_000_000 * 1_000_000_000)):
+        os.utime(place.at("file"), ns=(time, time))
+        if os.stat(place.at("file")).st_mtime_ns == time:
+            found = expect(place.client.getattr(handle), "OK").attributes
+            assert (found.atime, found.mtime) == (told, told), (time, found)
+
 def setattr_of_links_and_folders(place):
     os.symlink("file", place.at("link"))
     place.file("file")
