@@ -25,7 +25,8 @@ struct AccessBits {
   int mode;  // of access(2)
   uint32_t bits;
 };
-constexpr AccessBits kDirectoryBits[] = {{R_OK, kRead}, {W_OK, kModify | kExtend | kDelete}, {X_OK, kLookup}};
+// Names are reached only by who may search the directory.
+constexpr AccessBits kDirectoryBits[] = {{R_OK, kRead}, {W_OK | X_OK, kModify | kExtend | kDelete}, {X_OK, kLookup}};
 constexpr AccessBits kFileBits[] = {{R_OK, kRead}, {W_OK, kModify | kExtend}, {X_OK, kExecute}};
 
 bool same_time(const timespec& a, const timespec& b) {
@@ -98,7 +99,7 @@ void NfsService::access(NfsCall& call) {
   if (!attributes) return fail(call, NfsProcedure::access, attributes.error());
   uint32_t granted = 0;
   for (const AccessBits& each : S_ISDIR(attributes->st_mode) ? kDirectoryBits : kFileBits) {
-    if ((wanted & each.bits) == 0 || (each.mode == W_OK && call.options->read_only)) continue;
+    if ((wanted & each.bits) == 0 || ((each.mode & W_OK) != 0 && call.options->read_only)) continue;
     if (permit(call, **file, each.mode)) granted |= wanted & each.bits;
   }
   succeed(call);
