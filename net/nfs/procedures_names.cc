@@ -217,7 +217,8 @@ void NfsService::symlink(NfsCall& call) {
   SetAttributes changes = read_set_attributes(call.arguments);
   const std::string_view target = call.arguments.opaque(kNfsPathMax);
   changes.size.reset();
-  make(call, NfsProcedure::symlink, handle, name, [&](const NfsFile& directory) {
+  make(call, NfsProcedure::symlink, handle, name, [&](const NfsFile& directory) -> NfsResult<Entry> {
+    if (target.empty()) return nfs_fail(NfsStatus::inval);  // symlink(2) says ENOENT, which would mean: gone already
     return finish_new(call, store_.symlink(*call.caller, directory.number(), name, target), without_mode(changes));
   });
 }

@@ -457,6 +457,8 @@ def mkdir_symlink_mknod(place):
     file = place.file("file")
     expect(client.mkdir(file, b"x"), "NOTDIR")
     expect(client.symlink(file, b"x", b"y"), "NOTDIR")
+    before = state_of(place.path)
+    same_wcc(expect(client.symlink(place.handle, b"x", b""), "INVAL").wcc, before, place.path)
     expect(client.mknod(file, b"x", FIFO), "NOTDIR")
     expect(client.mknod(place.handle, b"regular", REGULAR), "BADTYPE")
     expect(client.mknod(place.handle, b"directory", DIRECTORY), "BADTYPE")
