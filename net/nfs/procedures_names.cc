@@ -284,7 +284,9 @@ void NfsService::remove_entry(NfsCall& call, NfsProcedure procedure) {
         if (outcome) {
           removed = sync_names(call, **directory);
         } else {
-          removed = nfs_fail(nfs_status_of(outcome.error().number));
+          removed = nfs_fail(or_stale(nfs_status_of(outcome.error().number), **directory));
+          // rmdir(2) looks into the parent and finds what it comes from.
+          if (name == ".." && removed.error() == NfsStatus::notempty) removed = nfs_fail(NfsStatus::exist);
         }
         if (!entry) return;
         call.announcements.push_back({entry->number, {}});
@@ -332,7 +334,7 @@ void NfsService::rename(NfsCall& call) {
         const auto replaced = store_.lookup(numbers[1], new_name);
         const auto outcome = store_.rename(*call.caller, numbers[0], name, numbers[1], new_name, 0);
         if (!outcome) {
-          renamed = nfs_fail(nfs_status_of(outcome.error().number));
+          renamed = nfs_fail(or_stale(or_stale(nfs_status_of(outcome.error().number), **from), **to));
         } else {
           renamed = sync_names(call, **to);
           if (renamed && numbers[0] != numbers[1]) renamed = sync_names(call, **from);
@@ -365,7 +367,8 @@ void NfsService::link(NfsCall& call) {
       [&] {
         const auto entry = store_.link(*call.caller, (*file)->number(), number, name);
         if (!entry) {
-          linked = nfs_fail(is_gone(*file) ? NfsStatus::stale : nfs_status_of(entry.error().number));
+          const NfsStatus status = or_stale(nfs_status_of(entry.error().number), **directory);
+          linked = nfs_fail(is_gone(*file) ? NfsStatus::stale : status);
           return;
         }
         store_.forget(entry->number, 1);

@@ -74,6 +74,7 @@ NfsStatus nfs_status_of(int error) {
     case ENOENT: return NfsStatus::noent;
     case ENXIO: return NfsStatus::nxio;
     case EACCES:
+    case ETXTBSY:
     case EBUSY: return NfsStatus::acces;  // a mountpoint of the gateway's machine: waiting does not help
     case EEXIST: return NfsStatus::exist;
     case EXDEV: return NfsStatus::xdev;
