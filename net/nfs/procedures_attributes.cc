@@ -61,10 +61,10 @@ void NfsService::setattr(NfsCall& call) {
   const SetAttributes changes = read_set_attributes(call.arguments);
   std::optional<timespec> guard;
   if (call.arguments.boolean()) guard = read_time(call.arguments);
-  const auto file = changeable(call, handle);
+  const auto file = file_of(call, handle);
   if (!file) return fail(call, NfsProcedure::setattr, file.error());
   Observed observed;
-  const auto changed = change_file(*file, observed, [&](const struct stat& before) -> NfsResult<> {
+  const auto changed = change_file(call, *file, observed, [&](const struct stat& before) -> NfsResult<> {
     if (guard && !same_time(before.st_ctim, *guard)) return nfs_fail(NfsStatus::not_sync);
     return change_attributes(call, **file, before.st_mode, changes);
   });

@@ -77,13 +77,13 @@ void NfsService::write(NfsCall& call) {
     bytes = call.arguments.opaque(kNfsTransferMax);
   }
   if (call.arguments.ok()) writes_.fetch_add(1, std::memory_order_relaxed);
-  const auto file = changeable(call, handle);
+  const auto file = file_of(call, handle);
   if (!file) return fail(call, NfsProcedure::write, file.error());
   // As it was before: what is lost from now on may be this.
   const uint64_t verifier = write_verifier();
   size_t size = 0;
   Observed observed;
-  const auto written = change_file(*file, observed, [&](const struct stat& before) -> NfsResult<> {
+  const auto written = change_file(call, *file, observed, [&](const struct stat& before) -> NfsResult<> {
     if (!S_ISREG(before.st_mode)) return nfs_fail(NfsStatus::inval);
     auto data = take_data(call, offset, count, bytes);
     if (!data) return nfs_fail(data.error());
@@ -141,10 +141,10 @@ void NfsService::commit(NfsCall& call) {
   const std::string_view handle = call.arguments.opaque(kNfsHandleMax);
   call.arguments.u64();
   call.arguments.u32();
-  const auto file = changeable(call, handle);
+  const auto file = file_of(call, handle);
   if (!file) return fail(call, NfsProcedure::commit, file.error());
   Observed observed;
-  const auto synced = change_file(*file, observed, [&](const struct stat& before) -> NfsResult<> {
+  const auto synced = change_file(call, *file, observed, [&](const struct stat& before) -> NfsResult<> {
     if (!S_ISREG(before.st_mode)) return nfs_fail(NfsStatus::inval);
     const auto permitted = permit_data(call, **file, W_OK);
     return permitted ? make_durable(**file, false) : permitted;

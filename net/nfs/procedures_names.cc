@@ -93,7 +93,7 @@ void NfsService::readlink(NfsCall& call) {
 // All of CREATE, MKDIR, SYMLINK and MKNOD but what differs.
 void NfsService::make(NfsCall& call, NfsProcedure procedure, std::string_view handle, std::string_view name,
                       const std::function<NfsResult<Entry>(const NfsFile& directory)>& make_it) {
-  const auto directory = changeable(call, handle);
+  const auto directory = file_of(call, handle);
   if (!directory) return fail(call, procedure, directory.error());
   const InodeNumber number = (*directory)->number();
   Observed observed;
@@ -101,6 +101,10 @@ void NfsService::make(NfsCall& call, NfsProcedure procedure, std::string_view ha
   store_.observe(
       std::span(&number, 1),
       [&] {
+        if (const auto allowed = may_change(call); !allowed) {
+          made = nfs_fail(allowed.error());
+          return;
+        }
         made = file_of_new(name.empty() ? nfs_fail(NfsStatus::inval) : make_it(**directory), **directory);
         if (!made) return;
         if (const auto synced = sync_names(call, **directory); !synced) made = nfs_fail(synced.error());
@@ -270,14 +274,15 @@ void NfsService::rmdir(NfsCall& call) {
 void NfsService::remove_entry(NfsCall& call, NfsProcedure procedure) {
   const std::string_view handle = call.arguments.opaque(kNfsHandleMax);
   const std::string_view name = call.arguments.opaque(kNfsNameMax);
-  const auto directory = changeable(call, handle);
+  const auto directory = file_of(call, handle);
   if (!directory) return fail(call, procedure, directory.error());
   const InodeNumber number = (*directory)->number();
   Observed observed;
-  NfsResult<> removed;
+  NfsResult<> removed = may_change(call);
   store_.observe(
       std::span(&number, 1),
       [&] {
+        if (!removed) return;
         const auto entry = store_.lookup(number, name);
         const auto outcome = procedure == NfsProcedure::remove ? store_.unlink(*call.caller, number, name)
                                                                : store_.rmdir(*call.caller, number, name);
@@ -317,16 +322,21 @@ void NfsService::rename(NfsCall& call) {
   const std::string_view name = call.arguments.opaque(kNfsNameMax);
   const std::string_view new_handle = call.arguments.opaque(kNfsHandleMax);
   const std::string_view new_name = call.arguments.opaque(kNfsNameMax);
-  const auto from = changeable(call, handle);
-  if (!from) return fail(call, NfsProcedure::rename, from.error());
-  const auto to = changeable(call, new_handle);
-  if (!to) return fail(call, NfsProcedure::rename, to.error());
+  const auto from = file_of(call, handle);
+  const auto to = file_of(call, new_handle);
+  if (!from || !to) {
+    call.reply.u32(static_cast<uint32_t>(from ? to.error() : from.error()));
+    write_wcc(call, unchanged(from));
+    write_wcc(call, unchanged(to));
+    return;
+  }
   const InodeNumber numbers[2] = {(*from)->number(), (*to)->number()};
   Observed observed[2];
-  NfsResult<> renamed;
+  NfsResult<> renamed = may_change(call);
   store_.observe(
       numbers,
       [&] {
+        if (!renamed) return;
         if (is_dots(name) || is_dots(new_name) || new_name.empty()) {
           renamed = nfs_fail(NfsStatus::inval);
           return;
@@ -355,16 +365,21 @@ void NfsService::link(NfsCall& call) {
   const std::string_view handle = call.arguments.opaque(kNfsHandleMax);
   const std::string_view directory_handle = call.arguments.opaque(kNfsHandleMax);
   const std::string_view name = call.arguments.opaque(kNfsNameMax);
-  const auto file = changeable(call, handle);
-  if (!file) return fail(call, NfsProcedure::link, file.error());
-  const auto directory = changeable(call, directory_handle);
-  if (!directory) return fail(call, NfsProcedure::link, directory.error());
+  const auto file = file_of(call, handle);
+  const auto directory = file_of(call, directory_handle);
+  if (!file || !directory) {
+    call.reply.u32(static_cast<uint32_t>(file ? directory.error() : file.error()));
+    write_post(call, unchanged(file).after);
+    write_wcc(call, unchanged(directory));
+    return;
+  }
   const InodeNumber number = (*directory)->number();
   Observed observed;
-  NfsResult<> linked;
+  NfsResult<> linked = may_change(call);
   store_.observe(
       std::span(&number, 1),
       [&] {
+        if (!linked) return;
         const auto entry = store_.link(*call.caller, (*file)->number(), number, name);
         if (!entry) {
           const NfsStatus status = or_stale(nfs_status_of(entry.error().number), **directory);

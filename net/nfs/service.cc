@@ -87,12 +87,6 @@ NfsResult<NfsFileRef> NfsService::file_of(NfsCall& call, std::string_view handle
   return files_.insert(std::string(handle), entry->number);
 }
 
-NfsResult<NfsFileRef> NfsService::changeable(NfsCall& call, std::string_view handle) {
-  auto file = file_of(call, handle);
-  if (file && call.options->read_only) return nfs_fail(NfsStatus::rofs);
-  return file;
-}
-
 // Takes over the entry's reference.
 NfsResult<NfsFileRef> NfsService::file_of_entry(const Entry& entry) {
   const auto store_handle =
@@ -100,6 +94,11 @@ NfsResult<NfsFileRef> NfsService::file_of_entry(const Entry& entry) {
   if (store_handle) return files_.insert(handles_.seal(*store_handle), entry.number);
   store_.forget(entry.number, 1);
   return nfs_fail(nfs_status_of(store_handle.error().number));
+}
+
+NfsResult<> NfsService::may_change(const NfsCall& call) {
+  if (call.options->read_only) return nfs_fail(NfsStatus::rofs);
+  return {};
 }
 
 // The backing answers for a file without a name as long as a descriptor is kept somewhere; a client must not see that.
@@ -124,13 +123,19 @@ bool NfsService::is_gone(const NfsFileRef& file) {
   return gone;
 }
 
-NfsResult<> NfsService::change_file(const NfsFileRef& file, Observed& observed,
+Observed NfsService::unchanged(const NfsResult<NfsFileRef>& file) {
+  const auto attributes = file ? ask_attributes(*file) : nfs_fail(file.error());
+  return attributes ? Observed{*attributes, *attributes} : Observed{};
+}
+
+NfsResult<> NfsService::change_file(const NfsCall& call, const NfsFileRef& file, Observed& observed,
                                     const std::function<NfsResult<>(const struct stat& before)>& change) {
   const InodeNumber number = file->number();
-  NfsResult<> changed;
+  NfsResult<> changed = may_change(call);
   store_.observe(
       std::span(&number, 1),
       [&] {
+        if (!changed) return;
         if (observed.before && observed.before->st_nlink > 0) {
           changed = change(*observed.before);
           return;

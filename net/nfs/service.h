@@ -146,17 +146,18 @@ class NfsService {
 
   // What all procedures share.
   NfsResult<NfsFileRef> file_of(NfsCall& call, std::string_view handle);
-  // For one that changes something.
-  NfsResult<NfsFileRef> changeable(NfsCall& call, std::string_view handle);
+  static NfsResult<> may_change(const NfsCall& call);
   NfsResult<NfsFileRef> file_of_entry(const Entry& entry);
   // Errors: also stale, the file has no name any more.
   NfsResult<struct stat> ask_attributes(const NfsFileRef& file);
   std::optional<struct stat> attributes_of(const NfsFile& file);
+  // What is to be said of a file, if there is one, that a call did nothing to.
+  Observed unchanged(const NfsResult<NfsFileRef>& file);
   // Its last name is gone, by what the backing says now.
   bool is_gone(const NfsFileRef& file);
   // Runs `change` with the attributes from before, and says what was seen. Errors: also stale, as above; then it was
   // not run.
-  NfsResult<> change_file(const NfsFileRef& file, Observed& observed,
+  NfsResult<> change_file(const NfsCall& call, const NfsFileRef& file, Observed& observed,
                           const std::function<NfsResult<>(const struct stat& before)>& change);
   // Nothing is found in a directory that is no more.
   NfsStatus or_stale(NfsStatus status, const NfsFile& directory);

@@ -5,7 +5,7 @@ source "$(dirname "$0")/lib.sh"
 source "$E2E/lib_nfs.sh"
 need_root
 
-mkdir "$WORK/source"
+mkdir -p "$WORK/source/folder"
 echo "for who may" >"$WORK/source/file"
 choose_nfs_port
 
@@ -26,7 +26,7 @@ WHO="one that is denied"
 DAEMON_PREFIX=(bash -c 'ulimit -n 256; exec "$@"' --)
 start_nfs_server --nfs-threads 1 --nfs-squash none \
   --nfs-allow 127.0.0.2:ro,127.0.0.4:secure,127.0.0.0/30 "$WORK/source" "$NFS_PORT"
-run_python - "$NFS_PORT" <<'PYTHON' || fail "$WHO: see above"
+run_python - "$NFS_PORT" "$WORK/source" <<'PYTHON' || fail "$WHO: see above"
 import sys
 from lib_nfs import *
 
@@ -50,7 +50,24 @@ clients = [Client(port, address="127.0.0.1") for _ in range(8)]
 assert all(is_let_in(client) for client in clients)
 reader = Client(port, address="127.0.0.2")
 root = expect(reader.mount("/"), "OK").handle
-expect(reader.create(root, b"new"), "ROFS")
+folder, file = (expect(reader.lookup(root, name), "OK").handle for name in (b"folder", b"file"))
+source = sys.argv[2]
+for path, call in (
+    (source, lambda: reader.create(root, b"new")), (source, lambda: reader.mkdir(root, b"new")),
+    (source, lambda: reader.symlink(root, b"new", b"x")), (source, lambda: reader.mknod(root, b"new", FIFO)),
+    (source, lambda: reader.remove(root, b"file")), (source, lambda: reader.rmdir(root, b"folder")),
+    (source, lambda: reader.rename(root, b"file", folder, b"file")), (source, lambda: reader.link(file, root, b"new")),
+    (source + "/file", lambda: reader.setattr(file, mode=0o600)), (source + "/file", lambda: reader.setattr(file, size=0)),
+    (source + "/file", lambda: reader.write(file, 0, b"new")), (source + "/file", lambda: reader.commit(file)),
+):
+    before = state_of(path)
+    reply = expect(call(), "ROFS")
+    same_wcc(reply.wcc, before, path)
+    if hasattr(reply, "other_wcc"):
+        same_wcc(reply.other_wcc, state_of(source + "/folder"), source + "/folder")
+same_attributes(reader.link(file, root, b"new").attributes, source + "/file")
+with open(source + "/file") as unchanged:
+    assert unchanged.read() == "for who may\n"
 expect(clients[0].create(root, b"new"), "OK")
 assert {client.decode() for client, _ in reader.mounts()} == {"127.0.0.1", "127.0.0.2"}
 PYTHON

@@ -566,6 +566,25 @@ def link_names(place):
     own = place.file("own", b"", 0o600, 1000, 1000)
     expect(place.as_user(1000).link(own, closed, b"x"), "ACCES")
 
+def one_of_two_handles_is_stale(place):
+    client, file, gone = place.client, place.file("file"), place.folder("folder")
+    # What others do is heard of later, and may hide what was before.
+    expect(client.rmdir(place.handle, b"folder"), "OK")
+    for bad in (gone, gone[:-1] + bytes([gone[-1] ^ 1])):
+        before = state_of(place.path)
+        reply = expect(client.rename(place.handle, b"file", bad, b"x"), "STALE", "BADHANDLE")
+        same_wcc(reply.wcc, before, place.path)
+        assert reply.other_wcc.before is None and reply.other_wcc.after is None
+        reply = expect(client.rename(bad, b"x", place.handle, b"y"), "STALE", "BADHANDLE")
+        same_wcc(reply.other_wcc, before, place.path)
+        assert reply.wcc.before is None and reply.wcc.after is None
+        reply = expect(client.link(file, bad, b"x"), "STALE", "BADHANDLE")
+        same_attributes(reply.attributes, place.at("file"))
+        assert reply.wcc.before is None and reply.wcc.after is None
+        reply = expect(client.link(bad, place.handle, b"x"), "STALE", "BADHANDLE", "PERM")
+        same_wcc(reply.wcc, before, place.path)
+        assert reply.attributes is None
+
 def about_the_file_system(place):
     client = place.client
     true = os.statvfs(place.source)
