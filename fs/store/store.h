@@ -216,6 +216,9 @@ class Store {
                        std::span<Observed> observed) = 0;
   // What was changed in a directory, or of an inode's attributes, is on the disk: fsync(2) of it.
   virtual Result<void> sync(InodeNumber number) = 0;
+  // The same for all that is no regular file and no directory, and cannot be synced by itself: syncfs(2) of the
+  // backing.
+  virtual Result<void> sync_file_system() = 0;
 
   // Regular files only (others: EINVAL; the kernel opens those itself). O_DIRECT, O_APPEND, access mode are honoured.
   // O_TRUNC too.

@@ -143,6 +143,14 @@ Result<void> StoreImpl::sync(InodeNumber number) {
   return {};
 }
 
+Result<void> StoreImpl::sync_file_system() {
+  act_as_gateway();
+  TRY(context_.admit(BackingUse::change));
+  const UniqueFd opened(::open(ProcPath(root_.fd()).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!opened || ::syncfs(opened.get()) != 0) return fail(errno);
+  return {};
+}
+
 Result<std::string> StoreImpl::readlink(InodeNumber number) {
   return text_of({MetadataKind::target, number}, [](const Subject& file) { return read_target(file.get()); });
 }

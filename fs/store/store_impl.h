@@ -81,6 +81,7 @@ class StoreImpl final : public Store, private OutsideWatch::Listener {
   void observe(std::span<const InodeNumber> numbers, const std::function<void()>& change,
                std::span<Observed> observed) override;
   Result<void> sync(InodeNumber number) override;
+  Result<void> sync_file_system() override;
 
   Result<std::unique_ptr<OpenFile>> open_file(const Caller& caller, InodeNumber number, int flags) override;
   Result<std::unique_ptr<OpenFile>> open_named(const Caller& caller, InodeNumber number, int flags) override;

@@ -56,25 +56,25 @@ void NfsFileTable::erase(const NfsFileRef& file) {
   close(file->number());
 }
 
-std::shared_ptr<OpenFile> NfsFileTable::opened(const NfsFile& file, Use use) {
+std::shared_ptr<OpenFile> NfsFileTable::opened(InodeNumber number, Use use) {
   MutexLock lock(&open_mutex_);
-  const auto found = open_.find(file.number());
+  const auto found = open_.find(number);
   if (found == open_.end()) return nullptr;
   note_use(found->second);
   return found->second.uses[static_cast<size_t>(use)];
 }
 
-Result<std::shared_ptr<OpenFile>> NfsFileTable::open(const NfsFile& file, Use use) {
-  if (auto known = opened(file, use)) return known;
+Result<std::shared_ptr<OpenFile>> NfsFileTable::open(InodeNumber number, Use use) {
+  if (auto known = opened(number, use)) return known;
   const int flags = use == Use::writing ? O_WRONLY : O_RDONLY;
-  std::shared_ptr<OpenFile> fresh = TRY(store_.open_file(Caller{}, file.number(), flags));
+  std::shared_ptr<OpenFile> fresh = TRY(store_.open_file(Caller{}, number, flags));
   std::shared_ptr<OpenFile> result;
   std::vector<InodeNumber> too_many;
   {
     MutexLock lock(&open_mutex_);
-    const auto [found, is_new] = open_.try_emplace(file.number());
+    const auto [found, is_new] = open_.try_emplace(number);
     Opened& opened = found->second;
-    if (is_new) opened.place = open_lru_.insert(open_lru_.begin(), file.number());
+    if (is_new) opened.place = open_lru_.insert(open_lru_.begin(), number);
     note_use(opened);
     std::shared_ptr<OpenFile>& place = opened.uses[static_cast<size_t>(use)];
     if (place == nullptr) {
@@ -85,25 +85,25 @@ Result<std::shared_ptr<OpenFile>> NfsFileTable::open(const NfsFile& file, Use us
     // More than one, because what is used again before it is closed stays.
     constexpr size_t kClosedAtOnce = 2;
     size_t surplus = std::min(kClosedAtOnce, open_lru_.size() - std::min(open_lru_.size(), options_.open_max));
-    for (auto oldest = open_lru_.rbegin(); surplus > 0 && *oldest != file.number(); ++oldest) {
+    for (auto oldest = open_lru_.rbegin(); surplus > 0 && *oldest != number; ++oldest) {
       if (open_.at(*oldest).users > 0) continue;
       too_many.push_back(*oldest);
       --surplus;
     }
   }
-  for (const InodeNumber number : too_many) close(number);
+  for (const InodeNumber each : too_many) close(each);
   return result;
 }
 
-Result<NfsFileTable::Change> NfsFileTable::begin_change(const NfsFile& file) {
+Result<NfsFileTable::Change> NfsFileTable::begin_change(InodeNumber number) {
   while (true) {
-    std::shared_ptr<OpenFile> opened = TRY(open(file, Use::writing));
+    std::shared_ptr<OpenFile> opened = TRY(open(number, Use::writing));
     MutexLock lock(&open_mutex_);
-    const auto found = open_.find(file.number());
+    const auto found = open_.find(number);
     if (found == open_.end() || found->second.writer() != opened.get()) continue;  // closed meanwhile
     ++found->second.users;
     ++found->second.changes;
-    return Change(this, file.number(), std::move(opened));
+    return Change(this, number, std::move(opened));
   }
 }
 
@@ -137,14 +137,13 @@ Result<void> NfsFileTable::finish_sync(SyncBegin begun, bool data_only) {
   return synced;
 }
 
-Result<void> NfsFileTable::sync(const NfsFile& file, bool data_only) {
+Result<void> NfsFileTable::sync(InodeNumber number, bool data_only) {
   SyncBegin begun;
   while (begun.file == nullptr) {
-    const std::shared_ptr<OpenFile> opened = TRY(open(file, Use::writing));
+    const std::shared_ptr<OpenFile> opened = TRY(open(number, Use::writing));
     MutexLock lock(&open_mutex_);
-    const auto found = open_.find(file.number());
-    if (found != open_.end() && found->second.writer() == opened.get())
-      begun = begin_sync(file.number(), found->second);
+    const auto found = open_.find(number);
+    if (found != open_.end() && found->second.writer() == opened.get()) begun = begin_sync(number, found->second);
   }
   return finish_sync(std::move(begun), data_only);
 }

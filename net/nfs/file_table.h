@@ -74,10 +74,10 @@ class NfsFileTable {
   void erase(const NfsFileRef& file);
 
   enum class Use : uint8_t { reading, writing };
-  // Null: not open.
-  std::shared_ptr<OpenFile> opened(const NfsFile& file, Use use);
+  // Of a number that somebody holds a reference of. Null: not open.
+  std::shared_ptr<OpenFile> opened(InodeNumber number, Use use);
   // Blocks. Errors: those of Store::open_file as the gateway.
-  Result<std::shared_ptr<OpenFile>> open(const NfsFile& file, Use use);
+  Result<std::shared_ptr<OpenFile>> open(InodeNumber number, Use use);
 
   // A change of a file's content, which stays open meanwhile. Ends before the table.
   class Change {
@@ -99,10 +99,10 @@ class NfsFileTable {
     std::shared_ptr<OpenFile> file_;
   };
   // As `open`, for writing.
-  Result<Change> begin_change(const NfsFile& file);
+  Result<Change> begin_change(InodeNumber number);
   // fsync(2) of what was written. Calls `on_lost` before it returns an error, and before anybody's `sync` can succeed
   // after it: whoever finds none afterwards has heard of it.
-  Result<void> sync(const NfsFile& file, bool data_only);
+  Result<void> sync(InodeNumber number, bool data_only);
   // These may block, too. The file lost a name: if that was its last, its space must come back.
   void close(InodeNumber number);
   // Closes what was not used for a while.

@@ -76,18 +76,30 @@ void NfsService::setattr(NfsCall& call) {
 NfsResult<> NfsService::change_attributes(NfsCall& call, const NfsFile& file, mode_t mode, SetAttributes changes) {
   if (changes.size) {
     if (!S_ISREG(mode)) return nfs_fail(S_ISDIR(mode) ? NfsStatus::isdir : NfsStatus::inval);
-    if (*changes.size > INT64_MAX) return nfs_fail(NfsStatus::fbig);
     if (const auto permitted = permit_data(call, file, W_OK); !permitted) return permitted;
-    const auto change = files_.begin_change(file);
-    if (!change) return nfs_fail(nfs_status_of(change.error().number));
-    const auto resized = change->data().truncate(*changes.size, set_id_bits_after_change_by(call.caller->uid));
-    if (!resized) return nfs_fail(nfs_status_of(resized.error().number));
+    if (const auto resized = resize(call, file.number(), *changes.size); !resized) return resized;
     changes.size.reset();
   }
   const auto changed = store_.setattr(*call.caller, file.number(), changes);
   if (!changed) return nfs_fail(nfs_status_of(changed.error().number));
-  const bool has_disk_state = S_ISREG(changed->values.st_mode) || S_ISDIR(changed->values.st_mode);
-  return has_disk_state ? sync_names(call, file) : NfsResult<>();
+  return sync_attributes(call, file.number(), changed->values.st_mode);
+}
+
+NfsResult<> NfsService::resize(const NfsCall& call, InodeNumber number, uint64_t size) {
+  if (size > INT64_MAX) return nfs_fail(NfsStatus::fbig);
+  const auto change = files_.begin_change(number);
+  if (!change) return nfs_fail(nfs_status_of(change.error().number));
+  const auto resized = change->data().truncate(size, set_id_bits_after_change_by(call.caller->uid));
+  if (!resized) return nfs_fail(nfs_status_of(resized.error().number));
+  return {};
+}
+
+// A link cannot be opened for fsync(2), and a device has a driver behind it.
+NfsResult<> NfsService::sync_attributes(const NfsCall& call, InodeNumber number, mode_t mode) {
+  if (!call.options->sync) return {};
+  const auto synced = S_ISREG(mode) || S_ISDIR(mode) ? store_.sync(number) : store_.sync_file_system();
+  if (!synced) return nfs_fail(nfs_status_of(synced.error().number));
+  return {};
 }
 
 void NfsService::access(NfsCall& call) {

@@ -31,7 +31,7 @@ std::optional<tl::expected<NfsReadTarget, NfsReadFailure>> NfsService::begin_rea
         !is_known_to_permit_data(call, *file, attributes->values, R_OK)) {
       return refuse(NfsStatus::jukebox);
     }
-    auto opened = files_.opened(*file, NfsFileTable::Use::reading);
+    auto opened = files_.opened(file->number(), NfsFileTable::Use::reading);
     if (opened == nullptr) return refuse(NfsStatus::jukebox);
     return NfsReadTarget{std::move(opened), attributes->values, offset, count};
   }
@@ -41,7 +41,7 @@ std::optional<tl::expected<NfsReadTarget, NfsReadFailure>> NfsService::begin_rea
   if (!attributes) return refuse(attributes.error());
   if (!S_ISREG(attributes->st_mode)) return refuse(NfsStatus::inval, *attributes);
   if (const auto permitted = permit_data(call, **file, R_OK); !permitted) return refuse(permitted.error(), *attributes);
-  auto opened = files_.open(**file, NfsFileTable::Use::reading);
+  auto opened = files_.open((*file)->number(), NfsFileTable::Use::reading);
   if (!opened) return refuse(nfs_status_of(opened.error().number), *attributes);
   return NfsReadTarget{std::move(*opened), *attributes, offset, count};
 }
@@ -114,7 +114,7 @@ NfsResult<std::unique_ptr<PreparedWrite>> NfsService::take_data(NfsCall& call, u
 
 NfsResult<size_t> NfsService::write_data(NfsCall& call, const NfsFile& file, std::unique_ptr<PreparedWrite> data) {
   if (const auto permitted = permit_data(call, file, W_OK); !permitted) return nfs_fail(permitted.error());
-  const auto change = files_.begin_change(file);
+  const auto change = files_.begin_change(file.number());
   if (!change) return nfs_fail(nfs_status_of(change.error().number));
   std::promise<Result<size_t>> done;
   change->data().write(std::move(data), set_id_bits_after_change_by(call.caller->uid),
@@ -131,7 +131,7 @@ NfsResult<size_t> NfsService::write_data(NfsCall& call, const NfsFile& file, std
 
 // A failure renews the verifier: clients must not believe in anything that they were told was written.
 NfsResult<> NfsService::make_durable(const NfsFile& file, bool data_only) {
-  const auto synced = files_.sync(file, data_only);
+  const auto synced = files_.sync(file.number(), data_only);
   if (!synced) return nfs_fail(nfs_status_of(synced.error().number));
   return {};
 }

@@ -142,10 +142,27 @@ NfsResult<Entry> NfsService::finish_new(NfsCall& call, Result<Entry> made, SetAt
   if (rest.size && *rest.size == static_cast<uint64_t>(made->attributes.st_size)) rest.size.reset();
   if (is_empty(rest)) return *made;
   const auto changed = store_.setattr(*call.caller, made->number, rest);
-  if (changed) return *made;
-  store_.forget(made->number, 1);
-  const int error = changed.error().number;
-  return nfs_fail(nfs_status_of(error == ESTALE ? ENOENT : error));
+  const NfsResult<> outcome = changed ? sync_attributes(call, made->number, made->attributes.st_mode)
+                                      : nfs_fail(nfs_status_of(changed.error().number));
+  return entry_after(*made, outcome);
+}
+
+// Of what is there already only its size is the client's to set, if it may write.
+NfsResult<Entry> NfsService::resize_existing(NfsCall& call, const Entry& entry, std::optional<uint64_t> size) {
+  if (!size || *size == static_cast<uint64_t>(entry.attributes.st_size)) return entry;
+  call.announcements.push_back({entry.number, {}});
+  const auto permitted = store_.access(*call.caller, entry.number, W_OK);
+  NfsResult<> outcome =
+      permitted ? resize(call, entry.number, *size) : nfs_fail(nfs_status_of(permitted.error().number));
+  if (outcome) outcome = sync_attributes(call, entry.number, entry.attributes.st_mode);
+  return entry_after(entry, outcome);
+}
+
+// Takes over the entry's reference.
+NfsResult<Entry> NfsService::entry_after(const Entry& entry, const NfsResult<>& outcome) {
+  if (outcome) return entry;
+  store_.forget(entry.number, 1);
+  return nfs_fail(outcome.error() == NfsStatus::stale ? NfsStatus::noent : outcome.error());
 }
 
 void NfsService::create(NfsCall& call) {
@@ -169,11 +186,7 @@ void NfsService::create(NfsCall& call) {
       store_.forget(file->entry.number, 1);
       return nfs_fail(NfsStatus::exist);
     }
-    // Of what is there already only its size is the client's to set, if it may write.
-    call.announcements.push_back({file->entry.number, {}});
-    SetAttributes size_only;
-    size_only.size = changes.size;
-    return finish_new(call, file->entry, size_only);
+    return resize_existing(call, file->entry, changes.size);
   });
 }
 

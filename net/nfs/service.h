@@ -97,6 +97,8 @@ class NfsService {
   void fsinfo(NfsCall& call);
   void pathconf(NfsCall& call);
   NfsResult<> change_attributes(NfsCall& call, const NfsFile& file, mode_t mode, SetAttributes changes);
+  NfsResult<> resize(const NfsCall& call, InodeNumber number, uint64_t size);
+  NfsResult<> sync_attributes(const NfsCall& call, InodeNumber number, mode_t mode);
   // Names.
   void lookup(NfsCall& call);
   void readlink(NfsCall& call);
@@ -120,6 +122,8 @@ class NfsService {
   void remove_entry(NfsCall& call, NfsProcedure procedure);
   void let_go(InodeNumber directory, const Entry& entry, bool lost_name);
   NfsResult<Entry> finish_new(NfsCall& call, Result<Entry> made, SetAttributes rest);
+  NfsResult<Entry> resize_existing(NfsCall& call, const Entry& entry, std::optional<uint64_t> size);
+  NfsResult<Entry> entry_after(const Entry& entry, const NfsResult<>& outcome);
   // Null: it was made, and is gone already.
   NfsResult<NfsFileRef> file_of_new(const NfsResult<Entry>& made, const NfsFile& directory);
   // Data.

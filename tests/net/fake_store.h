@@ -370,6 +370,7 @@ class FakeStore : public Store {
     change();
   }
   Result<void> sync(InodeNumber) override { return fail(ENOSYS); }
+  Result<void> sync_file_system() override { return fail(ENOSYS); }
   void announce(std::vector<Announcement>, Callback<void()> done) override { done(); }
   void on_announcement(AnnouncementListener) override {}
   StoreStats stats() const override { return {}; }

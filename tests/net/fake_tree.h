@@ -21,6 +21,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "tests/net/fake_store.h"
 
@@ -51,9 +52,11 @@ class FakeTree final : public FakeStore {
   FakeFile& file_of(InodeNumber number) { return *nodes_.at(number).file; }
 
   bool knows = false;
-  int fsync_error = 0;                 // once
-  int write_error = 0;                 // from now on
-  uint64_t fsyncs = 0;                 // so far
+  int fsync_error = 0;              // once
+  int write_error = 0;              // from now on
+  uint64_t fsyncs = 0;              // so far
+  std::vector<InodeNumber> synced;  // by themselves, not what was written to them
+  uint64_t file_system_syncs = 0;
   std::function<void()> before_write;  // in the middle of each
 
   Result<Entry> lookup(InodeNumber parent, std::string_view name) override {
@@ -185,7 +188,14 @@ class FakeTree final : public FakeStore {
     change();
     for (size_t i = 0; i < numbers.size(); ++i) observed[i].after = nodes_.at(numbers[i]).attributes;
   }
-  Result<void> sync(InodeNumber) override { return {}; }
+  Result<void> sync(InodeNumber number) override {
+    synced.push_back(number);
+    return {};
+  }
+  Result<void> sync_file_system() override {
+    ++file_system_syncs;
+    return {};
+  }
   Result<struct statvfs> statfs(InodeNumber) override {
     struct statvfs info {};
     return info;

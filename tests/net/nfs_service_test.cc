@@ -168,6 +168,45 @@ TEST_CASE("nfs service: nothing is written to a file that others removed, and it
   }
 }
 
+TEST_CASE("nfs service: a file that CREATE cuts is on the disk before the answer, and its data count as changed",
+          "[net][nfs]") {
+  Place place;
+  const InodeNumber file = place.tree.make(kRootInode, "file", S_IFREG | 0644);
+  place.write(file);
+  XdrWriter arguments;
+  arguments.opaque(place.handles.seal("")).opaque("file").u32(0);
+  arguments.u32(0).u32(0).u32(0).u32(1).u64(0).u32(0).u32(0);  // its size
+  CHECK(status_of(place.run(NfsProcedure::create, std::move(arguments))) == 0);
+  CHECK(place.tree.getattr(file)->values.st_size == 0);
+  CHECK(place.tree.synced == std::vector<InodeNumber>{file, kRootInode});
+  // It counts as a change of the file's data: an error that comes with them is heard of.
+  place.commit(file);
+  XdrWriter again;
+  again.opaque(place.handles.seal("")).opaque("file").u32(0);
+  again.u32(0).u32(0).u32(0).u32(1).u64(5).u32(0).u32(0);
+  CHECK(status_of(place.run(NfsProcedure::create, std::move(again))) == 0);
+  const uint64_t fsyncs = place.tree.fsyncs;
+  place.clock.advance(std::chrono::seconds(10));
+  place.service.files().close_idle();
+  CHECK(place.tree.fsyncs == fsyncs + 1);
+}
+
+TEST_CASE("nfs service: new attributes of files of every type are on the disk before the answer", "[net][nfs]") {
+  Place place;
+  for (const mode_t type : {S_IFREG, S_IFDIR, S_IFLNK, S_IFIFO, S_IFSOCK, S_IFCHR, S_IFBLK}) {
+    CAPTURE(type);
+    const InodeNumber file = place.tree.make(kRootInode, std::to_string(type), type | 0644);
+    const bool can_be_opened = type == S_IFREG || type == S_IFDIR;
+    const size_t before = place.tree.synced.size();
+    const uint64_t syncs_before = place.tree.file_system_syncs;
+    XdrWriter changes;
+    changes.opaque(place.handle(file)).u32(0).u32(1).u32(7).u32(0).u32(0).u32(0).u32(0).u32(0);  // its owner
+    CHECK(status_of(place.run(NfsProcedure::setattr, std::move(changes))) == 0);
+    CHECK(place.tree.synced.size() == before + (can_be_opened ? 1 : 0));
+    CHECK(place.tree.file_system_syncs == syncs_before + (can_be_opened ? 0 : 1));
+  }
+}
+
 TEST_CASE("nfs service: only clients that may use the export hear of who mounted it", "[net][nfs]") {
   Place place;
   const auto dump = [&](const NfsClientOptions* options) {

@@ -51,6 +51,14 @@ TEST_CASE("store: a change is seen from before and after when nobody else made o
   CHECK(together.after);
 }
 
+TEST_CASE("store: the backing's file system is synced however files are found", "[store]") {
+  for (const Mode& mode : kModes) {
+    CAPTURE(mode.name);
+    StoreFixture fixture(mode);
+    CHECK(outcome(fixture.store->sync_file_system()) == "OK");
+  }
+}
+
 TEST_CASE("store: a name that another front end makes at the same time hides what was before", "[store][observe]") {
   StoreFixture fixture(kByHandle);
   const auto make = [&](const char* name) { must(fixture.store->mkdir(kRootUser, kRootInode, name, 0755)); };
