@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::string_view kOverview = R"(sluice: a caching file gateway
 
-  sluice mount  [OPTIONS] SOURCE MOUNTPOINT   mount SOURCE through a cache; with --http also export it
+  sluice mount  [OPTIONS] SOURCE MOUNTPOINT   mount SOURCE through a cache; with --http, --nfs also export it
   sluice serve  [OPTIONS] SOURCE              export without mounting
   sluice umount MOUNTPOINT                    flush, drain, unmount
   sluice status [--json] [--watch] [TARGET]   counters of a gateway; TARGET: mountpoint, source or control socket
@@ -24,7 +24,7 @@ constexpr std::string_view kOverview = R"(sluice: a caching file gateway
   sluice help   [COMMAND]                     this text, or the options of a command
   sluice version
 
-The manual: sluice(1), sluice-mount(8), sluice.conf(5), sluice-internals(7).
+The manual: sluice(1), sluice-mount(8), sluice-nfs(7), sluice.conf(5), sluice-internals(7).
 )";
 
 constexpr std::string_view kMountOptions =
@@ -35,7 +35,7 @@ std::string help_of(Command command) {
     case Command::mount:
       return fmt::format("sluice mount [OPTIONS] SOURCE MOUNTPOINT\n\n{}{}", kMountOptions, options_help(command));
     case Command::serve:
-      return fmt::format("sluice serve --http ADDR:PORT [OPTIONS] SOURCE\n\n{}{}", kMountOptions,
+      return fmt::format("sluice serve --http ADDR:PORT | --nfs ADDR:PORT [OPTIONS] SOURCE\n\n{}{}", kMountOptions,
                          options_help(command));
     case Command::status: return fmt::format("sluice status [OPTIONS] [TARGET]\n\n{}", options_help(command));
     case Command::sim:
