@@ -227,10 +227,11 @@ TEST_CASE("readahead: opens that read at random places begin no stream and displ
   uint64_t prefetched = 0;
   for (int open = 0; open < 1000; open++) {
     Reader reader({}, &left);
-    for (int read = 0; read < 3; read++) reader.pages(2000 + random() % (kFilePages - 2001), 1);
+    // Of even pages only: none goes on where another ended.
+    for (int read = 0; read < 3; read++) reader.pages(2000 + random() % ((kFilePages - 2001) / 2) * 2, 1);
     prefetched += reader.prefetched.size();
   }
-  CHECK(prefetched < 200);  // by chance a read may continue another
+  CHECK(prefetched < 200);  // by chance reads may have a stride
   CHECK(Reader({}, &left).pages(1000, 10).was_ahead);
 }
 
