@@ -99,4 +99,4 @@ await_end "$GATEWAY" 2>/dev/null || code=$?
 equal "exit code of the gateway" "$code" 1
 fail_none
 stop_backing
-refuses 1 "only 'cache drop' knows it" cache evict --dirty "$WORK/mount"
+refuses 2 "only 'cache drop' knows it" cache evict --dirty "$WORK/mount"
