@@ -28,6 +28,7 @@ constexpr unsigned kReports =
 constexpr uint64_t kWatched = FAN_MODIFY | FAN_CLOSE_WRITE | FAN_ATTRIB | FAN_CREATE | FAN_DELETE | FAN_MOVED_FROM |
                               FAN_MOVED_TO | FAN_DELETE_SELF | FAN_MOVE_SELF | FAN_ONDIR;
 constexpr size_t kBufferSize = 65536;
+constexpr int kRestMilliseconds = 1;
 constexpr size_t kEventSizeMax = 1024;  // a name and three handles: below 800
 
 // One information record behind an event's head.
@@ -106,9 +107,17 @@ void OutsideWatch::work() {
     }
     eventfd_t count;
     ::eventfd_read(wake_.get(), &count);
-    drain();
+    const bool told = drain();
     listener_.settle();
+    if (!told) rest();
   }
+}
+
+// What woke it was its own process, which goes on writing as a rule. Meanwhile the kernel wakes nobody for each event,
+// a tenth of the CPU that small writes take; who has to know catches up.
+void OutsideWatch::rest() {
+  pollfd woken{wake_.get(), POLLIN, 0};
+  ::poll(&woken, 1, kRestMilliseconds);
 }
 
 void OutsideWatch::catch_up() {
@@ -121,14 +130,14 @@ bool OutsideWatch::drain() {
   for (;;) {
     const ssize_t length = ::read(queue_.get(), buffer_.data(), buffer_.size());
     if (length <= 0) return told;  // EAGAIN: nothing more
-    tell(buffer_.data(), static_cast<size_t>(length));
-    told = true;
+    told |= tell(buffer_.data(), static_cast<size_t>(length));
     if (static_cast<size_t>(length) + kEventSizeMax < buffer_.size()) return told;  // there was no more
   }
 }
 
 // Events follow each other at multiples of 4 bytes, which is too little for their members of 8: each is copied.
-void OutsideWatch::tell(const char* events, size_t length) {
+bool OutsideWatch::tell(const char* events, size_t length) {
+  bool told = false;
   const pid_t self = ::getpid();
   alignas(fanotify_event_metadata) char event[kEventSizeMax];
   const auto& head = *reinterpret_cast<const fanotify_event_metadata*>(event);
@@ -139,14 +148,17 @@ void OutsideWatch::tell(const char* events, size_t length) {
     if (!is_whole || (head.mask & FAN_Q_OVERFLOW) != 0) {
       losses_.fetch_add(1, std::memory_order_relaxed);
       listener_.on_loss();
-      if (!is_whole) return;
+      told = true;
+      if (!is_whole) return told;
       continue;
     }
     if (head.pid == self && !with_self_) continue;
     ::memcpy(event, events, size);
     events_.fetch_add(1, std::memory_order_relaxed);
     listener_.on_event(parse(head));
+    told = true;
   }
+  return told;
 }
 
 }  // namespace sluice

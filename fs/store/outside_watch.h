@@ -57,8 +57,9 @@ class OutsideWatch {
  private:
   OutsideWatch(UniqueFd queue, UniqueFd wake, bool with_self, Listener* listener);
   void work();
+  void rest();
   bool drain();  // true: something was told
-  void tell(const char* events, size_t length) REQUIRES(mutex_);
+  bool tell(const char* events, size_t length) REQUIRES(mutex_);  // true: at least one
 
   const UniqueFd queue_;
   const UniqueFd wake_;  // eventfd: somebody else caught up, or the end
