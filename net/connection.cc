@@ -37,7 +37,7 @@ void Connection::close(bool reset) {
     const linger now{.l_onoff = 1, .l_linger = 0};
     ::setsockopt(socket_.get(), SOL_SOCKET, SO_LINGER, &now, sizeof now);
   }
-  socket_.reset();
+  const UniqueFd socket = std::move(socket_);
   on_closed();
 }
 

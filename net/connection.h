@@ -44,7 +44,7 @@ class Connection : private SocketHandler, protected SendOwner, public std::enabl
   virtual void on_progress() = 0;              // the socket took some bytes
   virtual void on_waits(bool for_client) = 0;  // see SendOwner::on_send_waits
   virtual void on_timeout() = 0;
-  virtual void on_closed() = 0;  // the last call; do not destroy in it
+  virtual void on_closed() = 0;  // the last call, just before the socket goes; do not destroy in it
 
   void consume_input();  // shows the kept bytes again
   bool waits_for_client() const { return send_.waits_for_client(); }
@@ -59,6 +59,7 @@ class Connection : private SocketHandler, protected SendOwner, public std::enabl
     deadline_ = delay == kNever ? kNever : context_->loop().now() + delay;
   }
   EventLoop& loop() { return context_->loop(); }
+  int socket() const { return socket_.get(); }
 
  private:
   void on_received(std::string_view bytes) final;

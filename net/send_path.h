@@ -94,6 +94,8 @@ class SendContext {
   EventLoop& loop() { return *loop_; }
   const SendOptions& options() const { return options_; }
   SendStats stats() const;  // any thread
+  // A reply was copied to its socket by another way.
+  void note_copied(uint64_t bytes) { copy_bytes_.fetch_add(bytes, std::memory_order_relaxed); }
   // In place of the options', from now on. Any thread.
   void set_pinned_max(uint64_t bytes) { pinned_max_bytes_.store(bytes, std::memory_order_relaxed); }
 

@@ -28,6 +28,7 @@ NfsSession::NfsSession(NfsWorker* worker, UniqueFd socket, const PeerAddress& pe
 
 void NfsSession::drain() {
   draining_ = true;
+  take_back_socket();
   end_if_done();
 }
 
@@ -188,9 +189,7 @@ bool NfsSession::try_known(NfsProcedure procedure, const RpcCall& call) {
 
 void NfsSession::run_elsewhere(const RpcCall& call, std::unique_ptr<PreparedWrite> data) {
   const uint64_t held_bytes = call.arguments.size() + NfsJob::reply_room(call) + (data ? data->size : 0);
-  auto send = [ticket = Ticket(this, held_bytes)](std::string reply) mutable {
-    ticket.back([reply = std::move(reply)](NfsSession& session) mutable { session.answer(std::move(reply)); });
-  };
+  auto send = [ticket = Ticket(this, held_bytes)](std::string reply) mutable { ticket.answer(std::move(reply)); };
   const auto job = NfsJob::begin(&shared_, call, {caller_, peer_, &options_}, std::move(send), std::move(data));
   if (job != nullptr && !shared_.pool->submit([job] { job->run(); })) job->refuse();
 }
@@ -216,6 +215,11 @@ void NfsSession::flush() {
 }
 
 void NfsSession::give(SentReply what, Reply reply) {
+  take_back_socket();
+  queue(std::move(what), std::move(reply));
+}
+
+void NfsSession::queue(SentReply what, Reply reply) {
   if (sent_.empty()) progress_at_ = loop().now();
   what.bytes = reply.head.size();
   held_bytes_ += what.bytes;
@@ -227,7 +231,22 @@ void NfsSession::on_reply_sent() {
   const uint32_t calls = sent_.front().calls;
   held_bytes_ -= sent_.front().bytes;
   sent_.pop_front();
+  if (sent_.empty() && !draining_ && !input_ended()) direct_.offer(socket());
   call_ended(calls);
+}
+
+// Which sends what another thread began to send. That may be over at once, and the socket be on offer again.
+void NfsSession::take_back_socket() {
+  for (std::string rest = direct_.revoke(); !rest.empty(); rest = direct_.revoke()) {
+    Reply reply;
+    reply.head = std::move(rest);
+    queue({.calls = 1, .bytes = 0, .read = std::nullopt}, std::move(reply));
+  }
+}
+
+void NfsSession::sent_elsewhere(uint64_t bytes) {
+  worker_->send_context().note_copied(bytes);
+  call_ended(1);
 }
 
 void NfsSession::call_ended(uint64_t calls) {
@@ -250,10 +269,12 @@ void NfsSession::on_timeout() {
 }
 
 void NfsSession::on_input_end() {
+  take_back_socket();
   end_if_done();
 }
 
 void NfsSession::on_closed() {
+  direct_.revoke();
   worker_->went_away(std::static_pointer_cast<NfsSession>(shared_from_this()));
 }
 

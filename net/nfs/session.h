@@ -14,6 +14,7 @@
 #include <string_view>
 
 #include "net/connection.h"
+#include "net/nfs/direct_replies.h"
 #include "net/nfs/service.h"
 #include "net/nfs/worker.h"
 #include "net/peer_address.h"
@@ -90,6 +91,9 @@ class NfsSession final : public Connection {
   void answer(std::string reply);  // of one call
   void flush();
   void give(SentReply what, Reply reply);
+  void queue(SentReply what, Reply reply);
+  void take_back_socket();
+  void sent_elsewhere(uint64_t bytes);  // the reply of one call
   void call_ended(uint64_t calls);
 
   NfsWorker* const worker_;
@@ -109,6 +113,7 @@ class NfsSession final : public Connection {
   std::deque<SentReply> sent_;              // given to the send path, in its order
   std::chrono::nanoseconds progress_at_{};  // of the first of them: when the client took some of it last,
   uint64_t taken_bytes_ = 0;                // and how much it had taken then
+  DirectReplies direct_;                    // on offer while there are none, and more calls may come
 };
 
 }  // namespace sluice

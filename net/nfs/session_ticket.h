@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <utility>
 
 #include "net/event_loop.h"
@@ -35,6 +36,17 @@ class NfsSession::Ticket {
     std::exchange(loop_, nullptr)->unhold();
     session_->held_bytes_ -= held_bytes_;
     session_.reset();
+  }
+  // The call's reply is sent, at once where that can be.
+  void answer(std::string reply) {
+    const auto outcome = loop_->in_thread() ? DirectReplies::Outcome::refused : session_->direct_.try_send(reply);
+    switch (outcome) {
+      case DirectReplies::Outcome::refused:
+        return back([reply = std::move(reply)](NfsSession& session) mutable { session.answer(std::move(reply)); });
+      case DirectReplies::Outcome::sent:
+        return back([bytes = reply.size()](NfsSession& session) { session.sent_elsewhere(bytes); });
+      case DirectReplies::Outcome::begun: return back([](NfsSession& session) { session.take_back_socket(); });
+    }
   }
   // `work` runs on the loop's thread, unless the connection is closed.
   template <typename Work>

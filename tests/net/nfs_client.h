@@ -1,4 +1,4 @@
-// A client of one connection that calls one procedure at a time, for tests of the NFS server.
+// A client of one connection, for tests of the NFS server.
 #pragma once
 
 #include <arpa/inet.h>
@@ -29,17 +29,40 @@ class NfsClient {
 
   // The results of an accepted call, without a credential.
   std::string call(NfsProcedure procedure, std::string_view arguments) {
+    const std::string record = record_of(++xid_, procedure, arguments);
+    ASSERT(::send(socket_.get(), record.data(), record.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(record.size()));
+    uint32_t answered = 0;
+    std::string results = take_reply(&answered);
+    ASSERT(answered == xid_);
+    return results;
+  }
+
+  static std::string record_of(uint32_t xid, NfsProcedure procedure, std::string_view arguments) {
     XdrWriter call;
-    call.u32(++xid_).u32(0).u32(2).u32(kNfsProgram).u32(kNfsVersion).u32(static_cast<uint32_t>(procedure));
+    call.u32(xid).u32(0).u32(2).u32(kNfsProgram).u32(kNfsVersion).u32(static_cast<uint32_t>(procedure));
     for (int i = 0; i < 4; ++i) call.u32(0);  // credential and verifier: none
     XdrWriter mark;
     mark.u32(kLastFragment | static_cast<uint32_t>(call.size() + arguments.size()));
-    const std::string record = std::string(mark.bytes()) + std::string(call.bytes()) + std::string(arguments);
-    ASSERT(::send(socket_.get(), record.data(), record.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(record.size()));
+    return std::string(mark.bytes()) + std::string(call.bytes()) + std::string(arguments);
+  }
+
+  // As much as the socket takes now; returns the rest.
+  std::string_view send_some(std::string_view bytes) {
+    while (!bytes.empty()) {
+      const ssize_t sent = ::send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+      if (sent <= 0) break;
+      bytes.remove_prefix(static_cast<size_t>(sent));
+    }
+    return bytes;
+  }
+
+  // Waits for it.
+  std::string take_reply(uint32_t* xid) {
     const std::string head = take(sizeof(uint32_t));
     const std::string reply = take(XdrReader(head).u32() & ~kLastFragment);
     constexpr size_t kReplyHead = 6 * kXdrWord;
-    ASSERT(reply.size() > kReplyHead);
+    ASSERT(reply.size() >= kReplyHead);
+    *xid = XdrReader(reply).u32();
     return reply.substr(kReplyHead);
   }
 
@@ -48,7 +71,12 @@ class NfsClient {
 
   std::string take(size_t size) {
     std::string bytes(size, '\0');
-    ASSERT(::recv(socket_.get(), bytes.data(), size, MSG_WAITALL) == static_cast<ssize_t>(size));
+    // Not MSG_WAITALL: the end of another io_uring of this thread, in a test before, interrupts that without EINTR.
+    for (size_t taken = 0; taken < size;) {
+      const ssize_t got = ::recv(socket_.get(), bytes.data() + taken, size - taken, 0);
+      ASSERT(got > 0);
+      taken += static_cast<size_t>(got);
+    }
     return bytes;
   }
 

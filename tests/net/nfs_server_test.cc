@@ -1,11 +1,15 @@
 // NfsServer over a small tree in memory: what a client hears whose file changes while it is read.
 #include "net/nfs/server.h"
 
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <thread>
 #include <utility>
+#include <vector>
 
 #include "net/nfs/handles.h"
 #include "net/nfs/protocol.h"
@@ -18,7 +22,7 @@
 namespace sluice {
 namespace {
 
-// The server runs one call at a time, so the tree may be changed between two.
+// The server runs one call at a time, so the tree may be changed between two of them.
 struct Export {
   FakeTree tree;
   const InodeNumber file = tree.make(kRootInode, "file", S_IFREG | 0644);
@@ -29,6 +33,7 @@ struct Export {
     NfsOptions options;
     options.address = "127.0.0.1:0";
     options.key = key;
+    options.blocking_threads = options.blocking_threads_max = 1;
     return std::move(*NfsServer::start(&tree, std::move(options)));
   }
   std::string handle() { return NfsHandles(key).seal(*tree.persistent_handle(file)); }
@@ -55,6 +60,43 @@ TEST_CASE("nfs server: READ of a file that ends early is tried again, and stale 
   CHECK(status_of_read(exported, client) == static_cast<uint32_t>(NfsStatus::jukebox));
   REQUIRE(exported.tree.unlink(Caller{}, kRootInode, "file"));
   CHECK(status_of_read(exported, client) == static_cast<uint32_t>(NfsStatus::stale));
+  exported.server->stop(std::chrono::seconds(0));
+}
+
+// Replies larger than a socket takes at once, which the thread begins to send that made them, among small ones of the
+// loop's.
+TEST_CASE("nfs server: replies that two threads send do not mix", "[net][nfs]") {
+  Export exported;
+  const std::string target(6 << 20, 'x');
+  const InodeNumber link = exported.tree.symlink(Caller{}, kRootInode, "link", target)->number;
+  XdrWriter arguments;
+  arguments.opaque(NfsHandles(exported.key).seal(*exported.tree.persistent_handle(link)));
+  NfsClient client(exported.server->port());
+  constexpr uint32_t kCalls = 2000;
+  const auto is_large = [](uint32_t xid) { return xid % 50 == 0; };
+  std::atomic<uint32_t> taken{0};
+  std::thread sender([&] {
+    for (uint32_t xid = 1; xid <= kCalls; ++xid) {
+      const auto procedure = is_large(xid) ? NfsProcedure::readlink : NfsProcedure::null;
+      const std::string record = NfsClient::record_of(xid, procedure, is_large(xid) ? arguments.bytes() : "");
+      for (uint32_t now; is_large(xid) && (now = taken) < xid - 1;)
+        taken.wait(now);  // the server has nothing to send then
+      for (std::string_view rest = record; !rest.empty();) rest = client.send_some(rest);
+    }
+  });
+  std::vector<bool> seen(kCalls + 1);
+  for (uint32_t i = 0; i < kCalls; ++i) {
+    uint32_t xid = 0;
+    const std::string results = client.take_reply(&xid);
+    REQUIRE((xid > 0 && xid <= kCalls && !seen[xid]));
+    seen[xid] = true;
+    constexpr size_t kHead = 3 * kXdrWord + kNfsAttributesSize;  // status, attributes, the target's length
+    REQUIRE(results.size() == (is_large(xid) ? kHead + target.size() : 0));
+    REQUIRE((results.empty() || results.ends_with(target)));
+    ++taken;
+    taken.notify_one();
+  }
+  sender.join();
   exported.server->stop(std::chrono::seconds(0));
 }
 
