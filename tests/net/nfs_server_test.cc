@@ -22,12 +22,11 @@
 namespace sluice {
 namespace {
 
-// The server runs one call at a time, so the tree may be changed between two of them.
+// The tree is changed only while there is no server.
 struct Export {
   FakeTree tree;
   const InodeNumber file = tree.make(kRootInode, "file", S_IFREG | 0644);
   const NfsExportKey key = NfsExportKey::random();
-  std::unique_ptr<NfsServer> server = start();
 
   std::unique_ptr<NfsServer> start() {
     NfsOptions options;
@@ -39,10 +38,13 @@ struct Export {
   std::string handle() { return NfsHandles(key).seal(*tree.persistent_handle(file)); }
 };
 
-uint32_t status_of_read(Export& exported, NfsClient& client) {
+uint32_t status_of_read(Export& exported) {
+  const auto server = exported.start();
+  NfsClient client(server->port());
   XdrWriter arguments;
   arguments.opaque(exported.handle()).u64(0).u32(4096);
   const std::string results = client.call(NfsProcedure::read, arguments.bytes());
+  server->stop(std::chrono::seconds(0));
   return XdrReader(results).u32();
 }
 
@@ -53,14 +55,12 @@ TEST_CASE("nfs server: READ of a file that ends early is tried again, and stale 
   Export exported;
   exported.tree.file_of(exported.file).size = 1000;
   exported.tree.file_of(exported.file).read_error = ESTALE;
-  NfsClient client(exported.server->port());
   exported.tree.file_of(exported.file).read_errors_max = 1;
-  CHECK(status_of_read(exported, client) == static_cast<uint32_t>(NfsStatus::ok));
+  CHECK(status_of_read(exported) == static_cast<uint32_t>(NfsStatus::ok));
   exported.tree.file_of(exported.file).read_errors_max = UINT32_MAX;
-  CHECK(status_of_read(exported, client) == static_cast<uint32_t>(NfsStatus::jukebox));
+  CHECK(status_of_read(exported) == static_cast<uint32_t>(NfsStatus::jukebox));
   REQUIRE(exported.tree.unlink(Caller{}, kRootInode, "file"));
-  CHECK(status_of_read(exported, client) == static_cast<uint32_t>(NfsStatus::stale));
-  exported.server->stop(std::chrono::seconds(0));
+  CHECK(status_of_read(exported) == static_cast<uint32_t>(NfsStatus::stale));
 }
 
 // Replies larger than a socket takes at once, which the thread begins to send that made them, among small ones of the
@@ -71,7 +71,8 @@ TEST_CASE("nfs server: replies that two threads send do not mix", "[net][nfs]") 
   const InodeNumber link = exported.tree.symlink(Caller{}, kRootInode, "link", target)->number;
   XdrWriter arguments;
   arguments.opaque(NfsHandles(exported.key).seal(*exported.tree.persistent_handle(link)));
-  NfsClient client(exported.server->port());
+  const auto server = exported.start();
+  NfsClient client(server->port());
   constexpr uint32_t kCalls = 2000;
   const auto is_large = [](uint32_t xid) { return xid % 50 == 0; };
   std::atomic<uint32_t> taken{0};
@@ -97,7 +98,7 @@ TEST_CASE("nfs server: replies that two threads send do not mix", "[net][nfs]") 
     taken.notify_one();
   }
   sender.join();
-  exported.server->stop(std::chrono::seconds(0));
+  server->stop(std::chrono::seconds(0));
 }
 
 }  // namespace sluice
