@@ -105,7 +105,10 @@ Checked<std::unique_ptr<NfsServer>> make_nfs(const GatewayPlan& plan, Store* sto
   nfs.pinned_max_bytes = send_pinned_max(options, options.cache_size_bytes);
   // An eighth of all: HTTP has most of the other half.
   nfs.files.open_max = std::clamp<size_t>(descriptor_limit() / 16, 16, 1024);
-  nfs.connections_max = static_cast<uint32_t>(std::clamp<uint64_t>(descriptor_limit() / 16, 16, 1024));
+  const auto connections_share = static_cast<uint32_t>(std::clamp<uint64_t>(descriptor_limit() / 16, 16, 1024));
+  nfs.connections_max = options.nfs_connections_max.value_or(connections_share);
+  nfs.connections_per_address_max =
+      options.nfs_connections_per_address_max.value_or(std::max(nfs.connections_max / 2, 1U));
   nfs.health = health;
   auto server = NfsServer::start(store, std::move(nfs));
   if (server) return std::move(*server);

@@ -66,6 +66,8 @@ struct Options {
   uid_t nfs_anonuid = 65534;
   gid_t nfs_anongid = 65534;
   uint32_t nfs_threads = 2;
+  std::optional<uint32_t> nfs_connections_max;
+  std::optional<uint32_t> nfs_connections_per_address_max;  // 0: no limit; nothing: half of all
   std::string state_dir;  // empty: see default_state_dir
 
   // The mount.

@@ -174,6 +174,8 @@ Json nfs_json(const GatewayStatus& status) {
       {"address", status.nfs_address},
       {"connections_open", nfs.connections_open},
       {"connections_accepted", nfs.connections_accepted},
+      {"connections_displaced", nfs.connections_displaced},
+      {"connections_refused", nfs.connections_refused},
       {"calls", nfs.calls},
       {"reads", nfs.reads},
       {"read_bytes", nfs.read_bytes},

@@ -62,6 +62,8 @@ class Server final : public NfsServer {
     const auto value = [](const std::atomic<uint64_t>& counter) { return counter.load(std::memory_order_relaxed); };
     const NfsCounters& counters = shared_.counters;
     NfsStats stats{.connections_accepted = value(counters.accepted),
+                   .connections_displaced = value(counters.displaced),
+                   .connections_refused = value(counters.refused),
                    .calls = value(counters.calls),
                    .reads = value(counters.reads),
                    .read_bytes = value(counters.read_bytes),

@@ -29,9 +29,10 @@ struct NfsOptions {
   NfsExportRules rules = NfsExportRules::loopback({});
   uint32_t threads = 2;
   uint32_t blocking_threads = 16;
-  uint32_t blocking_threads_max = 16 + BackingHealth::kCallsMax;       // while those hang
-  uint32_t blocking_queue_max = 4096;                                  // calls that wait for a thread; beyond: JUKEBOX
-  uint32_t connections_max = 1024;                                     // beyond, clients wait in the backlog
+  uint32_t blocking_threads_max = 16 + BackingHealth::kCallsMax;  // while those hang
+  uint32_t blocking_queue_max = 4096;                             // calls that wait for a thread; beyond: JUKEBOX
+  uint32_t connections_max = 1024;           // beyond: the one that is idle longest gives way, or clients wait
+  uint32_t connections_per_address_max = 0;  // beyond: closed at once; see AddressCounts. 0: no limit
   std::chrono::nanoseconds send_timeout = std::chrono::seconds(60);    // without the client taking a byte
   std::chrono::nanoseconds idle_timeout = std::chrono::minutes(10);    // without a call
   std::chrono::nanoseconds reply_lifetime = std::chrono::minutes(10);  // of those kept for calls that come twice
@@ -49,6 +50,8 @@ struct NfsOptions {
 struct NfsStats {
   uint64_t connections_open = 0;
   uint64_t connections_accepted = 0;
+  uint64_t connections_displaced = 0;  // idle ones that gave way to others
+  uint64_t connections_refused = 0;    // of clients that had their share
   uint64_t calls = 0;
   uint64_t reads = 0;
   uint64_t read_bytes = 0;

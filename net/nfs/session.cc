@@ -22,7 +22,8 @@ NfsSession::NfsSession(NfsWorker* worker, UniqueFd socket, const PeerAddress& pe
       worker_(worker),
       shared_(worker->shared()),
       peer_(peer),
-      options_(options) {
+      options_(options),
+      idle_since_(loop().now()) {
   set_deadline(shared_.options.idle_timeout);
 }
 
@@ -252,7 +253,11 @@ void NfsSession::sent_elsewhere(uint64_t bytes) {
 void NfsSession::call_ended(uint64_t calls) {
   ASSERT(calls_ >= calls);
   calls_ -= calls;
-  if (calls_ == 0) set_deadline(shared_.options.idle_timeout);
+  if (calls_ == 0) {
+    idle_since_ = loop().now();
+    set_deadline(shared_.options.idle_timeout);
+    worker_->went_idle();
+  }
   consume_input();
   end_if_done();
 }

@@ -27,6 +27,10 @@ class NfsSession final : public Connection {
   NfsSession(NfsWorker* worker, UniqueFd socket, const PeerAddress& peer, const NfsClientOptions& options);
 
   void drain();  // answer the calls under way, then close
+  // No call is under way, nor a part of one.
+  bool idle() const { return calls_ == 0 && !write_ && record_.empty() && !has_input(); }
+  std::chrono::nanoseconds idle_since() const { return idle_since_; }
+  const PeerAddress& peer() const { return peer_; }
 
  private:
   // A READ that may have to be made again, because its file changed before its reply began.
@@ -102,6 +106,7 @@ class NfsSession final : public Connection {
   const NfsClientOptions& options_;
   std::string record_;  // fragments so far, of a call in several
   std::optional<ArrivingWrite> write_;
+  std::chrono::nanoseconds idle_since_;
   uint64_t calls_ = 0;       // taken, and not answered in full
   uint64_t held_bytes_ = 0;  // arguments of those that are elsewhere, room for their replies, and replies that wait
   bool draining_ = false;

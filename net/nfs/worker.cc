@@ -45,25 +45,51 @@ void NfsWorker::accept(UniqueFd socket) {
   const NfsClientOptions* const options = shared_->options.rules.find(peer, peer_port_of(socket.get()));
   // Who may not use the export has no connection, which others may need.
   if (options == nullptr) return NfsCounters::count(shared_->counters.denied);
+  if (!shared_->addresses.enter(peer)) return NfsCounters::count(shared_->counters.refused);
   NfsCounters::count(shared_->counters.accepted);
-  auto session = std::make_shared<NfsSession>(this, std::move(socket), peer, *options);
+  waiting_ = std::make_shared<NfsSession>(this, std::move(socket), peer, *options);
+  admit();
+}
+
+// Full: the connection that is idle longest gives way, whose client connects again when it has something to ask; while
+// none is idle the new one waits, and others in the backlog.
+void NfsWorker::admit() {
+  if (waiting_ == nullptr) return;
+  const size_t sessions_max = std::max<size_t>(1, shared_->options.connections_max / shared_->options.threads);
+  if (sessions_.size() >= sessions_max && !displace()) {
+    if (std::exchange(accepting_, false)) listener_.pause();
+    return;
+  }
+  const std::shared_ptr<NfsSession> session = std::exchange(waiting_, nullptr);
   sessions_.insert(session);
   open_.store(sessions_.size(), std::memory_order_relaxed);
   session->start();
-  const size_t limit = std::max<size_t>(1, shared_->options.connections_max / shared_->options.threads);
-  if (sessions_.size() >= limit && std::exchange(accepting_, false)) listener_.pause();
+  if (!std::exchange(accepting_, true)) listener_.resume();
+}
+
+bool NfsWorker::displace() {
+  std::shared_ptr<NfsSession> oldest;
+  for (const auto& session : sessions_) {
+    if (session->idle() && (oldest == nullptr || session->idle_since() < oldest->idle_since())) oldest = session;
+  }
+  if (oldest == nullptr) return false;
+  NfsCounters::count(shared_->counters.displaced);
+  oldest->close();
+  return true;
+}
+
+void NfsWorker::went_idle() {
+  if (waiting_ != nullptr) loop_->post([this] { admit(); });
 }
 
 void NfsWorker::went_away(const std::shared_ptr<NfsSession>& session) {
   if (leaving_.empty()) loop_->post([this] { leaving_.clear(); });
   leaving_.push_back(session);
+  shared_->addresses.leave(session->peer());
   sessions_.erase(session);
   open_.store(sessions_.size(), std::memory_order_relaxed);
-  if (draining_) {
-    if (sessions_.empty()) loop_->stop();
-  } else if (!std::exchange(accepting_, true)) {
-    listener_.resume();
-  }
+  went_idle();
+  if (draining_ && sessions_.empty()) loop_->stop();
 }
 
 void NfsWorker::sweep() {
@@ -91,6 +117,7 @@ void NfsWorker::drain(std::chrono::nanoseconds timeout) {
 void NfsWorker::begin_drain(std::chrono::nanoseconds timeout) {
   if (std::exchange(draining_, true)) return;
   listener_.close();
+  if (waiting_ != nullptr) std::exchange(waiting_, nullptr)->close();
   if (timeout.count() <= 0) return close_all();
   const std::vector<std::shared_ptr<NfsSession>> sessions(sessions_.begin(), sessions_.end());
   for (const auto& session : sessions) session->drain();

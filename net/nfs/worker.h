@@ -21,6 +21,8 @@ class NfsSession;
 
 struct NfsCounters {
   std::atomic<uint64_t> accepted{0};
+  std::atomic<uint64_t> displaced{0};
+  std::atomic<uint64_t> refused{0};
   std::atomic<uint64_t> calls{0};
   std::atomic<uint64_t> reads{0};
   std::atomic<uint64_t> read_bytes{0};
@@ -48,6 +50,7 @@ struct NfsShared {
   NfsService service;
   ReplyCache replies;
   NfsCounters counters;
+  AddressCounts addresses{options.connections_per_address_max};
   std::atomic<bool> is_closing_idle{false};
   std::unique_ptr<WorkerPool> pool;  // for what may block; ends before the rest
 };
@@ -67,6 +70,7 @@ class NfsWorker {
   uint64_t open_count() const { return open_.load(std::memory_order_relaxed); }
 
   // For its sessions, on the loop's thread.
+  void went_idle();
   void went_away(const std::shared_ptr<NfsSession>& session);
 
  private:
@@ -74,6 +78,8 @@ class NfsWorker {
 
   void start();
   void accept(UniqueFd socket);
+  void admit();
+  bool displace();
   void sweep();
   void close_idle_files();
   void begin_drain(std::chrono::nanoseconds timeout);
@@ -85,6 +91,7 @@ class NfsWorker {
   Listener listener_;
   std::unordered_set<std::shared_ptr<NfsSession>> sessions_;
   std::vector<std::shared_ptr<NfsSession>> leaving_;  // closed; destroyed when nothing of theirs is on the stack
+  std::shared_ptr<NfsSession> waiting_;               // accepted, and not served before there is room
   bool accepting_ = true;
   bool draining_ = false;
   std::atomic<uint64_t> open_{0};

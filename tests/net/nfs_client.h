@@ -3,8 +3,10 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -54,6 +56,19 @@ class NfsClient {
       bytes.remove_prefix(static_cast<size_t>(sent));
     }
     return bytes;
+  }
+
+  // Calls, without arguments, and leaves the reply.
+  bool has_reply_within(std::chrono::milliseconds patience, NfsProcedure procedure) {
+    ASSERT(send_some(record_of(++xid_, procedure, {})).empty());
+    pollfd ready{socket_.get(), POLLIN, 0};
+    return ::poll(&ready, 1, static_cast<int>(patience.count())) > 0;
+  }
+
+  // Waits for the server to close the connection, without another reply.
+  bool ended() {
+    char byte;
+    return ::recv(socket_.get(), &byte, 1, 0) <= 0;
   }
 
   // Waits for it.

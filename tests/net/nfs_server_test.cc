@@ -28,8 +28,7 @@ struct Export {
   const InodeNumber file = tree.make(kRootInode, "file", S_IFREG | 0644);
   const NfsExportKey key = NfsExportKey::random();
 
-  std::unique_ptr<NfsServer> start() {
-    NfsOptions options;
+  std::unique_ptr<NfsServer> start(NfsOptions options = {}) {
     options.address = "127.0.0.1:0";
     options.key = key;
     options.blocking_threads = options.blocking_threads_max = 1;
@@ -61,6 +60,74 @@ TEST_CASE("nfs server: READ of a file that ends early is tried again, and stale 
   CHECK(status_of_read(exported) == static_cast<uint32_t>(NfsStatus::jukebox));
   REQUIRE(exported.tree.unlink(Caller{}, kRootInode, "file"));
   CHECK(status_of_read(exported) == static_cast<uint32_t>(NfsStatus::stale));
+}
+
+TEST_CASE("nfs server: the connection that is idle longest gives way", "[net][nfs]") {
+  Export exported;
+  NfsOptions options;
+  options.threads = 1;
+  options.connections_max = 2;
+  const auto server = exported.start(std::move(options));
+  NfsClient first(server->port());
+  first.call(NfsProcedure::null, {});
+  NfsClient second(server->port());
+  second.call(NfsProcedure::null, {});
+  first.call(NfsProcedure::null, {});
+  NfsClient third(server->port());
+  third.call(NfsProcedure::null, {});
+  CHECK(second.ended());
+  first.call(NfsProcedure::null, {});
+  CHECK(server->stats().connections_displaced == 1);
+  CHECK(server->stats().connections_open == 2);
+  server->stop(std::chrono::seconds(0));
+}
+
+TEST_CASE("nfs server: a connection with a part of a call does not give way, others wait until it is idle",
+          "[net][nfs]") {
+  Export exported;
+  NfsOptions options;
+  options.threads = 1;
+  options.connections_max = 2;
+  const auto server = exported.start(std::move(options));
+  const std::string call = NfsClient::record_of(2, NfsProcedure::null, {});
+  NfsClient first(server->port());
+  first.call(NfsProcedure::null, {});
+  first.send_some(std::string_view(call).substr(0, 10));
+  NfsClient second(server->port());
+  second.call(NfsProcedure::null, {});
+  second.send_some(std::string_view(call).substr(0, 10));
+  NfsClient third(server->port());
+  CHECK(!third.has_reply_within(std::chrono::milliseconds(50), NfsProcedure::null));
+  first.send_some(std::string_view(call).substr(10));
+  uint32_t xid = 0;
+  first.take_reply(&xid);
+  CHECK(xid == 2);
+  third.take_reply(&xid);
+  CHECK(first.ended());
+  CHECK(server->stats().connections_displaced == 1);
+  server->stop(std::chrono::seconds(0));
+}
+
+TEST_CASE("nfs server: an address has its share of connections", "[net][nfs]") {
+  Export exported;
+  NfsOptions options;
+  options.threads = 1;
+  options.connections_per_address_max = 2;
+  const auto server = exported.start(std::move(options));
+  {
+    NfsClient first(server->port());
+    first.call(NfsProcedure::null, {});
+    NfsClient second(server->port());
+    second.call(NfsProcedure::null, {});
+    NfsClient third(server->port());
+    CHECK(third.ended());
+    first.call(NfsProcedure::null, {});
+  }
+  while (server->stats().connections_open > 0) std::this_thread::yield();
+  NfsClient(server->port()).call(NfsProcedure::null, {});
+  CHECK(server->stats().connections_refused == 1);
+  CHECK(server->stats().connections_accepted == 3);
+  server->stop(std::chrono::seconds(0));
 }
 
 // Replies larger than a socket takes at once, which the thread begins to send that made them, among small ones of the
