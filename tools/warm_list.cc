@@ -97,15 +97,23 @@ std::string print_warm_list(const std::vector<CachedContent>& contents) {
   return text;
 }
 
-Checked<std::vector<CachedContent>> parse_warm_list(std::string_view text) {
-  std::vector<CachedContent> contents;
+Checked<WarmList> parse_warm_list(std::string_view text) {
+  WarmList list;
+  if (text.empty()) return list;
   if (cut(text, '\n') != kFirstLine) return complain("line 1: not a warm list ('{}')", kFirstLine);
   for (size_t line = 2; !text.empty(); line += 2) {
-    CachedContent& content = contents.emplace_back();
-    if (!parse_file(cut(text, '\n'), content)) return complain("line {}: no file", line);
-    if (!parse_pages(cut(text, '\n'), content)) return complain("line {}: no pages of that file", line + 1);
+    CachedContent content;
+    if (!parse_file(cut(text, '\n'), content)) {
+      list.damage = fmt::format("line {}: no file", line);
+      break;
+    }
+    if (!parse_pages(cut(text, '\n'), content)) {
+      list.damage = fmt::format("line {}: no pages of that file", line + 1);
+      break;
+    }
+    list.contents.push_back(std::move(content));
   }
-  return contents;
+  return list;
 }
 
 Checked<> save_warm_list(const std::string& path, const std::vector<CachedContent>& contents) {
@@ -124,9 +132,13 @@ Checked<std::vector<CachedContent>> load_warm_list(const std::string& path) {
   const Result<std::string> text = read_text_file(path);
   if (!text && text.error().number == ENOENT) return std::vector<CachedContent>();
   if (!text) return complain("--warm-restart: cannot read '{}': {}", path, error_text(text.error().number));
-  auto contents = parse_warm_list(*text);
-  if (!contents) return complain("--warm-restart: '{}', {}; remove it", path, contents.error().line);
-  return contents;
+  auto list = parse_warm_list(*text);
+  if (!list) return complain("--warm-restart: '{}', {}; remove it", path, list.error().line);
+  if (!list->damage.empty()) {
+    log(LogLevel::warning, "warm restart: '{}' is damaged ({}): what follows in it is not cached again", path,
+        list->damage);
+  }
+  return std::move(list->contents);
 }
 
 }  // namespace sluice

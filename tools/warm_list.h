@@ -18,12 +18,18 @@
 namespace sluice {
 
 std::string print_warm_list(const std::vector<CachedContent>& content);
-// Complaints name the line.
-Checked<std::vector<CachedContent>> parse_warm_list(std::string_view text);
+
+struct WarmList {
+  std::vector<CachedContent> contents;
+  std::string damage;  // the line behind them that is none, and why. Empty: there is no such line
+};
+// Nothing is an empty list. Complaints: the text was never a list.
+Checked<WarmList> parse_warm_list(std::string_view text);
 
 // Replaces the file at once or not at all. It is for its owner only: it names files.
 Checked<> save_warm_list(const std::string& path, const std::vector<CachedContent>& content);
-// Empty when there is no such file.
+// Empty when there is no such file. Of a damaged list, what precedes the damage, and a line in the log: a gateway
+// starts without what it was to remember. Complaints: the file is something else.
 Checked<std::vector<CachedContent>> load_warm_list(const std::string& path);
 
 }  // namespace sluice

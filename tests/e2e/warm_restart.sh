@@ -42,6 +42,17 @@ await_end "$GATEWAY" 2>/dev/null || true
 same_bytes "$LIST" "$WORK/before"
 "$SLUICE" umount "$WORK/mount" || fail "the dead mount stays"
 
+# One that is damaged, or empty, keeps nobody from the files.
+{ cat "$WORK/before"; echo "file 12"; } >"$LIST"
+begin
+wait_until 10 grep -q "'$LIST' is damaged (line .*: no file): what follows in it is not cached again" "${LOG_OF[$GATEWAY]}" ||
+  fail "nothing is said of the damaged list"
+wait_until 20 is_restored 4096 || fail "nothing is cached again of a damaged list"
+stop_gateway
+: >"$LIST"
+begin
+stop_gateway
+
 echo nonsense >"$LIST"
 if output=$("$SLUICE" mount --warm-restart "$LIST" "$WORK/source" "$WORK/mount" 2>&1); then fail "took a list that is none"; fi
 [[ $output == *"$LIST"*"not a warm list"*"remove it"* ]] || fail "the complaint: $output"

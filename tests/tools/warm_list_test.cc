@@ -28,7 +28,7 @@ bool same(const CachedContent& a, const CachedContent& b) {
 
 std::string complaint_of(const std::string& text) {
   const auto parsed = parse_warm_list(text);
-  return parsed ? "" : parsed.error().line;
+  return parsed ? parsed->damage : parsed.error().line;
 }
 
 TEST_CASE("warm list: what is written is read back, whatever files are called", "[tools][warm]") {
@@ -37,16 +37,28 @@ TEST_CASE("warm list: what is written is read back, whatever files are called", 
   all[1].path = "x";
   const auto parsed = parse_warm_list(print_warm_list(all));
   REQUIRE(parsed);
-  REQUIRE(parsed->size() == 2);
-  CHECK(same((*parsed)[0], all[0]));
-  CHECK(same((*parsed)[1], all[1]));
-  CHECK(parse_warm_list(print_warm_list({}))->empty());
+  CHECK(parsed->damage.empty());
+  REQUIRE(parsed->contents.size() == 2);
+  CHECK(same(parsed->contents[0], all[0]));
+  CHECK(same(parsed->contents[1], all[1]));
+  CHECK(parse_warm_list(print_warm_list({}))->contents.empty());
 }
 
-TEST_CASE("warm list: what is none is refused by its line", "[tools][warm]") {
+TEST_CASE("warm list: of a damaged one, what precedes the damage counts", "[tools][warm]") {
+  const std::string text = print_warm_list({content("a", {{0, 1}}), content("b", {{1, 1}})});
+  const auto cut = parse_warm_list(text.substr(0, text.size() - 4));
+  REQUIRE(cut);
+  REQUIRE(cut->contents.size() == 1);
+  CHECK(cut->contents[0].path == "a");
+  CHECK(cut->damage == "line 5: no pages of that file");
+  CHECK(!parse_warm_list("nonsense\n"));
+  CHECK(!parse_warm_list("sluice-warm-list 2\n"));
+}
+
+TEST_CASE("warm list: what is none is told by its line", "[tools][warm]") {
   const std::string first = "sluice-warm-list 1\n";
   const std::string file = "file 12 0 8192 5 6 - a\n";
-  CHECK(complaint_of("") == "line 1: not a warm list ('sluice-warm-list 1')");
+  CHECK(complaint_of("").empty());
   CHECK(complaint_of("sluice-warm-list 2\n") == "line 1: not a warm list ('sluice-warm-list 1')");
   CHECK(complaint_of(first + file + "pages 0-1\n").empty());
   for (const char* pages : {"", "pages", "pages ", "pages 2", "pages 0-2", "pages 1-0", "pages 1,0", "pages 0,0",
@@ -74,7 +86,7 @@ TEST_CASE("warm list: no bytes make the reader fail", "[tools][warm][random]") {
     text.resize(text.size() - random() % 3 * (random() % text.size()) / 2);
     const auto parsed = parse_warm_list(text);
     if (!parsed) continue;
-    for (const CachedContent& one : *parsed) {
+    for (const CachedContent& one : parsed->contents) {
       for (const PageRange& range : one.pages) CHECK(range.end() <= pages_of(0, one.stamp.size).count);
     }
   }
