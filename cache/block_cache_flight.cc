@@ -2,8 +2,8 @@
 //
 // What cannot be read as a whole may be one bad page, and 255 readers of others should not suffer for it. So after an
 // error of the medium the run is read again block by block, and bad blocks page by page. On a disk that is dead that
-// would be 273 reads, each of which may take seconds, for one that failed: a run of which several blocks are bad is
-// left at that.
+// would be 273 reads, each of which may take seconds, for one that failed: a run of several blocks of which none can be
+// read is left at that.
 #include <errno.h>
 #include <string.h>
 
@@ -12,11 +12,15 @@
 namespace sluice {
 namespace {
 
-constexpr std::ptrdiff_t kBadBlocksMax = 4;
+constexpr uint64_t kBadBlocksMax = 4;  // where there is no good one
 
 // Of the medium or the way to it. Others (no memory, a stale handle) would come again.
 bool may_be_one_page(int error) {
   return error == EIO || error == EILSEQ || error == ENODATA || error == EREMOTEIO || error == EBADMSG;
+}
+
+uint64_t blocks_of(PageRange range) {
+  return (range.end() - 1) / kPagesPerBlock - range.first / kPagesPerBlock + 1;
 }
 
 void split(PageRange range, uint64_t pages, std::vector<PageRange>& parts) {
@@ -87,9 +91,10 @@ void BlockCacheImpl::end_part(const std::shared_ptr<Flight>& flight, PageRange p
 std::vector<PageRange> BlockCacheImpl::parts_to_try(Flight& flight) {
   MutexLock lock(&flight.mutex);
   const auto worth_it = [](const Flight::Failure& failure) { return may_be_one_page(failure.error); };
-  const auto count = std::count_if(flight.failed.begin(), flight.failed.end(), worth_it);
+  const auto bad = static_cast<uint64_t>(std::count_if(flight.failed.begin(), flight.failed.end(), worth_it));
   const bool as_blocks = flight.part_pages > kPagesPerBlock && flight.pages.count > kPagesPerBlock;
-  if (!as_blocks && (flight.part_pages == 1 || flight.pages.count == 1 || count > kBadBlocksMax)) return {};
+  const bool is_dead = bad > kBadBlocksMax && bad == blocks_of(flight.pages);
+  if (!as_blocks && (flight.part_pages == 1 || flight.pages.count == 1 || is_dead)) return {};
   flight.part_pages = as_blocks ? kPagesPerBlock : 1;
   std::vector<PageRange> parts;
   for (const Flight::Failure& failure : flight.failed) {

@@ -107,6 +107,14 @@ TEST_CASE("block cache: a bad page in what is read ahead costs only itself", "[c
   CHECK(f.cache->stats().resident_bytes == 62 * kPageSize);
 }
 
+TEST_CASE("block cache: many bad pages fail nobody but who asks for them", "[cache][flight]") {
+  Fixture f(1 << 20);
+  for (uint64_t page = 3; page < 240; page += kPagesPerBlock) f.source->fail_page(page, EIO);  // in 15 of 16 blocks
+  CHECK(f.read({0, 256}).error() == Error{EIO});
+  CHECK(f.cache->stats().resident_bytes == (256 - 15) * kPageSize);
+  CHECK(f.source->read_count() == 1 + 16 + 15 * 16);
+}
+
 TEST_CASE("block cache: a disk that reads nothing at all is not asked page by page", "[cache][flight]") {
   Fixture f(1 << 20);
   for (uint64_t page = 0; page < 256; page++) f.source->fail_page(page, EIO);

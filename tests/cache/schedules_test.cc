@@ -242,17 +242,23 @@ class Schedule {
 
   static uint64_t end_of_group(PageRange range) { return (range.end() + 255) / 256 * 256; }
 
-  // It has a bad page, or lies in a run with so many bad blocks that they are not told apart.
+  // It has a bad page, or lies in a run of several blocks that are all bad, which are not told apart.
   bool may_be_bad(PageRange range) const {
-    const auto bad = ever_bad_.lower_bound(range.first);
-    if (bad != ever_bad_.end() && *bad < range.end()) return true;
-    const uint64_t first = range.first / 256 * 256;
-    const uint64_t end = end_of_group(range);
-    std::set<uint64_t> blocks;
-    for (auto page = ever_bad_.lower_bound(first); page != ever_bad_.end() && *page < end; ++page) {
-      blocks.insert(*page / kPagesPerBlock);
+    if (has_bad_page(range)) return true;
+    uint64_t bad_blocks = 0;
+    bool overlaps = false;
+    for (uint64_t page = range.first / 256 * 256; page < end_of_group(range); page += kPagesPerBlock) {
+      const PageRange block{page, kPagesPerBlock};
+      const bool goes_on = page % 256 != 0 && has_bad_page(block);
+      bad_blocks = goes_on ? bad_blocks + 1 : has_bad_page(block);
+      overlaps = (goes_on && overlaps) || (has_bad_page(block) && block.overlaps(range));
+      if (overlaps && bad_blocks > 4) return true;
     }
-    return blocks.size() > 4;
+    return false;
+  }
+  bool has_bad_page(PageRange range) const {
+    const auto bad = ever_bad_.lower_bound(range.first);
+    return bad != ever_bad_.end() && *bad < range.end();
   }
 
   std::mt19937_64 random_;
