@@ -142,7 +142,11 @@ Result<size_t> FileDataImpl::copy_from(FileData& from, const CopiedRange& range)
     first.emplace(range_lock_, written);
     second.emplace(source.range_lock_, read);
   }
-  if (source.has_dirty_pages()) TRY(source.write_dirty(read, UINT64_MAX));
+  if (source.has_dirty_pages()) {
+    // A hole before what is dirty is one for the backing only when that has come, too: until then it is past the end.
+    const bool reaches_end = range.source_offset + length > source.backing_stamp().size;
+    TRY(source.write_dirty(reaches_end ? kWholeFile : read, source.dirty_->now()));
+  }
   TRY(settle(written));
   size_t copied = 0;
   TRY(change({range.offset, range.offset + length}, range.set_id, [&](int fd) -> Result<void> {

@@ -259,6 +259,15 @@ TEST_CASE("delayed writes: the time of a file is that of its writes, or what som
   CHECK(attributes.st_mtim.tv_sec == 12345);
 }
 
+TEST_CASE("delayed writes: a copy takes the hole before what is not written yet", "[store][back]") {
+  Fixture from, to;
+  CHECK(from.write(1 << 20, "end"));
+  CHECK(to.data->copy_from(*from.data, {.source_offset = 0, .offset = 0, .length = 1 << 19}) == size_t{1} << 19);
+  CHECK(to.data->size() == 1 << 19);
+  CHECK(to.data->copy_from(*from.data, {.source_offset = 0, .offset = 0, .length = 2 << 20}) == (1 << 20) + 3);
+  CHECK(same(to.read_all(), from.read_all()));
+}
+
 TEST_CASE("delayed writes: an error of the backing is told to each open once, and the bytes get there",
           "[store][back]") {
   for (const int error : {EIO, ENOSPC, EDQUOT}) {
