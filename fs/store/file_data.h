@@ -149,7 +149,8 @@ class FileData {
   virtual Result<uint64_t> seek(uint64_t offset, int whence) = 0;
   // An own change of attributes is about to happen outside (chmod, utimens, rename, link ...): run it through here, so
   // that the ctime it leaves is not taken for a foreign change. `change` returns the result; the new stamp is adopted.
-  virtual Result<void> change_attributes(Callback<Result<void>()> change, int path_fd) = 0;
+  virtual Result<void> change_attributes(Callback<Result<void>()> change, int path_fd,
+                                         SetsMtime sets_mtime = SetsMtime::no) = 0;
 
   // What the backing could not keep, though it had accepted it, is told to each open once; see write_errors.h.
   virtual WriteErrors::Told known_write_errors() const = 0;  // of an open that begins now

@@ -32,6 +32,12 @@ constexpr uint64_t kReserveAligned = uint64_t{1} << 20;
 constexpr uint64_t kReserveAheadMax = uint64_t{8} << 20;
 constexpr size_t kReservedRangesMax = 256;
 
+// Times before 1970 count backwards, and their nanoseconds forwards.
+timespec timespec_of(int64_t ns) {
+  const int64_t nanoseconds = (ns % kSecond + kSecond) % kSecond;
+  return {.tv_sec = (ns - nanoseconds) / kSecond, .tv_nsec = nanoseconds};
+}
+
 uint64_t page_floor(uint64_t bytes) {
   return bytes / kPageSize * kPageSize;
 }
@@ -143,9 +149,10 @@ std::optional<std::chrono::nanoseconds> FileDataImpl::dirty_since() const {
 void FileDataImpl::show(struct ::statx* attributes) const {
   if (dirty_ == nullptr) return;
   const auto time_of = [](int64_t ns) {
+    const timespec from = timespec_of(ns);
     statx_timestamp time{};
-    time.tv_sec = ns / kSecond;
-    time.tv_nsec = static_cast<uint32_t>(ns % kSecond);
+    time.tv_sec = from.tv_sec;
+    time.tv_nsec = static_cast<uint32_t>(from.tv_nsec);
     return time;
   };
   MutexLock lock(&mutex_);
@@ -345,7 +352,7 @@ void FileDataImpl::trim_reservation() {
   {
     MutexLock lock(&mutex_);
     is_same = size == state_.stamp.size && writers_ == 0 && !delayed_.any;
-    times[1] = {state_.stamp.mtime_ns / kSecond, state_.stamp.mtime_ns % kSecond};
+    times[1] = timespec_of(state_.stamp.mtime_ns);
     reserved_.clear();
   }
   if (is_same && ::ftruncate(fd->get(), static_cast<off_t>(size)) == 0) ::futimens(fd->get(), times);
@@ -485,7 +492,7 @@ void FileDataImpl::restore_mtime(int fd) {
   {
     MutexLock lock(&mutex_);
     if (!delayed_.any || dirty_->counts().dirty > 0) return;
-    times[1] = {delayed_.mtime_ns / kSecond, delayed_.mtime_ns % kSecond};
+    times[1] = timespec_of(delayed_.mtime_ns);
   }
   ::futimens(fd, times);  // an error leaves the later time
 }

@@ -174,20 +174,20 @@ Result<uint64_t> FileDataImpl::seek(uint64_t offset, int whence) {
   return static_cast<uint64_t>(found);
 }
 
-Result<void> FileDataImpl::change_attributes(Callback<Result<void>()> change, int path_fd) {
+Result<void> FileDataImpl::change_attributes(Callback<Result<void>()> change, int path_fd, SetsMtime sets_mtime) {
   TRY(begin_change(path_fd, {}));
-  const auto before = has_dirty_pages() ? read_stamp(path_fd) : fail(ENODATA);
   const Result<void> outcome = change();
-  if (before) note_mtime(*before, read_stamp(path_fd));
+  if (outcome && sets_mtime == SetsMtime::yes && has_dirty_pages()) {
+    if (const auto after = read_stamp(path_fd)) note_mtime(after->mtime_ns);
+  }
   end_change(path_fd, {});
   return outcome;
 }
 
 // Of a file with dirty pages the time that somebody gave it is the one to give it again when they are written.
-void FileDataImpl::note_mtime(const Stamp& before, const Result<Stamp>& after) {
-  if (!after || before.mtime_ns == after->mtime_ns) return;
+void FileDataImpl::note_mtime(int64_t mtime_ns) {
   MutexLock lock(&mutex_);
-  delayed_.mtime_ns = after->mtime_ns;
+  delayed_.mtime_ns = mtime_ns;
 }
 
 }  // namespace sluice

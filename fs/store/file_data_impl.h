@@ -64,7 +64,7 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   Result<void> allocate(const Allocation& allocation) override;
   Result<size_t> copy_from(FileData& source, const CopiedRange& range) override;
   Result<uint64_t> seek(uint64_t offset, int whence) override;
-  Result<void> change_attributes(Callback<Result<void>()> change, int path_fd) override;
+  Result<void> change_attributes(Callback<Result<void>()> change, int path_fd, SetsMtime sets_mtime) override;
   WriteErrors::Told known_write_errors() const override;
   Result<void> fsync(bool data_only, WriteErrors::Told* told) override;
   Result<void> flush(WriteErrors::Told* told) override;
@@ -192,7 +192,7 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   void begin_delayed(uint64_t end);
   void end_delayed(uint64_t end);
   void set_delayed_size(uint64_t size);
-  void note_mtime(const Stamp& before, const Result<Stamp>& after);
+  void note_mtime(int64_t mtime_ns);
   void update_delayed(bool changed_content) REQUIRES(mutex_);
   bool has_dirty_pages() const { return dirty_ != nullptr && dirty_->counts().kept() > 0; }
   Result<void> reserve(const SharedFd& fd, const ByteRange& bytes);

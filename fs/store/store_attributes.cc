@@ -104,7 +104,9 @@ Result<Attributes> StoreImpl::setattr(const Caller& caller, InodeNumber number, 
     TRY(resize(file, *changes.size, set_id_bits_after_change_by(caller.uid)));
   }
   if (attributes) {
-    TRY(change_through_data(&file, nullptr, [&] { return apply_attributes(caller, file.get(), changes); }));
+    TRY(change_through_data(
+        &file, nullptr, [&] { return apply_attributes(caller, file.get(), changes); },
+        changes.mtime ? SetsMtime::yes : SetsMtime::no));
   }
   return Attributes{.values = to_stat(shown(file.inode, TRY(read_statx(file.get()))))};
 }

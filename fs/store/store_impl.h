@@ -226,7 +226,8 @@ class StoreImpl final : public Store, private OutsideWatch::Listener {
   Result<void> check_access(const Caller& caller, int fd, int mode) const;
   Result<Statx> ask_attributes(InodeNumber number);
   // Runs `change`, which moves the ctime of these files, so that their data do not take it for somebody else's.
-  Result<void> change_through_data(const Subject* first, const Subject* second, Callback<Result<void>()> change);
+  Result<void> change_through_data(const Subject* first, const Subject* second, Callback<Result<void>()> change,
+                                   SetsMtime sets_mtime = SetsMtime::no);
   Result<Entry> make_entry(const Caller& caller, InodeNumber parent, std::string_view name, unsigned needs,
                            const std::function<int(int directory, const char* name)>& make);
   Result<void> remove(const Caller& caller, InodeNumber parent, std::string_view name, int flags);

@@ -26,7 +26,7 @@ Result<void> StoreImpl::check_writable() const {
 }
 
 Result<void> StoreImpl::change_through_data(const Subject* first, const Subject* second,
-                                            Callback<Result<void>()> change) {
+                                            Callback<Result<void>()> change, SetsMtime sets_mtime) {
   OwnChange counted(&metadata_.changes(), {});
   for (const Subject* file : {first, second}) {
     if (file == nullptr) continue;
@@ -39,7 +39,8 @@ Result<void> StoreImpl::change_through_data(const Subject* first, const Subject*
     if (data == nullptr) continue;
     const Subject* rest = file == first ? second : nullptr;
     if (rest != nullptr && rest->inode == file->inode) rest = nullptr;
-    return data->change_attributes([&] { return change_through_data(nullptr, rest, std::move(change)); }, file->get());
+    return data->change_attributes([&] { return change_through_data(nullptr, rest, std::move(change)); }, file->get(),
+                                   sets_mtime);
   }
   return change();
 }

@@ -37,6 +37,9 @@ struct Attributes {
   std::chrono::nanoseconds age{};
 };
 
+// Whether a change of attributes gives a file its time of last change, be it the one that it has.
+enum class SetsMtime { no, yes };
+
 // What a change of its content does to a file's set-id bits. The kernel keeps them for who has CAP_FSETID, which the
 // gateway has not; so it must be told whom it writes for.
 enum class SetIdBits { clear, keep };

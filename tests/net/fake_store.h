@@ -189,7 +189,7 @@ class FakeStore : public Store {
     Result<void> allocate(const Allocation&) override { return fail(EROFS); }
     Result<size_t> copy_from(FileData&, const CopiedRange&) override { return fail(EROFS); }
     Result<uint64_t> seek(uint64_t, int) override { return fail(EINVAL); }
-    Result<void> change_attributes(Callback<Result<void>()>, int) override { return fail(EROFS); }
+    Result<void> change_attributes(Callback<Result<void>()>, int, SetsMtime) override { return fail(EROFS); }
     WriteErrors::Told known_write_errors() const override { return {}; }
     Result<void> fsync(bool, WriteErrors::Told*) override { return {}; }
     Result<void> flush(WriteErrors::Told*) override { return {}; }

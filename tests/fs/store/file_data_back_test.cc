@@ -250,13 +250,38 @@ TEST_CASE("delayed writes: the time of a file is that of its writes, or what som
         if (::utimensat(f.path_fd.get(), "", times, AT_EMPTY_PATH) != 0) return fail(errno);
         return {};
       },
-      f.path_fd.get()));
+      f.path_fd.get(), SetsMtime::yes));
   CHECK(f.mtime_shown() == 12345'000'000'678);
   REQUIRE(f.fsync());
   CHECK(f.mtime_shown() == 12345'000'000'678);
   struct stat attributes {};
   ::fstat(f.outside.get(), &attributes);
   CHECK(attributes.st_mtim.tv_sec == 12345);
+}
+
+TEST_CASE("delayed writes: a time that is put back to what it was stays so", "[store][back]") {
+  Fixture f("old");
+  const timespec time = GENERATE(timespec{12345, 678}, timespec{-1, 999'999'999}, timespec{-2, 0});
+  const auto put_back = [&]() -> Result<void> {
+    const timespec times[2] = {{1, 0}, time};
+    if (::utimensat(f.path_fd.get(), "", times, AT_EMPTY_PATH) != 0) return fail(errno);
+    return {};
+  };
+  REQUIRE(f.data->change_attributes(put_back, f.path_fd.get(), SetsMtime::yes));
+  f.clock.advance(1000s);
+  for (const char* bytes : {"one", "two"}) {
+    CHECK(f.write(0, bytes));
+    CHECK(f.mtime_shown() == f.clock.realtime().count());
+    REQUIRE(f.data->change_attributes(put_back, f.path_fd.get(), SetsMtime::yes));
+  }
+  struct ::statx shown = *read_statx(f.path_fd.get());
+  f.data->show(&shown);
+  CHECK(shown.stx_mtime.tv_sec == time.tv_sec);
+  CHECK(shown.stx_mtime.tv_nsec == time.tv_nsec);
+  REQUIRE(f.fsync());
+  const struct ::statx written = *read_statx(f.path_fd.get());
+  CHECK(written.stx_mtime.tv_sec == time.tv_sec);
+  CHECK(written.stx_mtime.tv_nsec == time.tv_nsec);
 }
 
 TEST_CASE("delayed writes: a copy takes the hole before what is not written yet", "[store][back]") {
