@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -194,6 +195,8 @@ std::optional<Result<size_t>> FileDataImpl::delay_write(PreparedWrite& write, Se
   }
   if (!fd || write.bounce) return std::nullopt;
   if (!has_dirty_pages() && !context_.write_back->has_room_for_file()) return std::nullopt;
+  // A write takes them away, and who writes must not find them beside his bytes. setxattr waits for delayed ones.
+  if (!was_delayed && ::fgetxattr(fd->get(), "security.capability", nullptr, 0) >= 0) return std::nullopt;
   const ByteRange bytes = write.bytes();
   // Of a file that has dirty pages the backing is looked at when they are written.
   if (was_delayed) {

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -291,6 +292,23 @@ TEST_CASE("delayed writes: a copy takes the hole before what is not written yet"
   CHECK(to.data->size() == 1 << 19);
   CHECK(to.data->copy_from(*from.data, {.source_offset = 0, .offset = 0, .length = 2 << 20}) == (1 << 20) + 3);
   CHECK(same(to.read_all(), from.read_all()));
+}
+
+TEST_CASE("delayed writes: what goes to a file with capabilities is not delayed, and takes them away",
+          "[store][back]") {
+  Fixture f("old");
+  const uint32_t capability[] = {0x0200'0000, 1 << 10, 0, 0, 0};  // version 2: CAP_NET_BIND_SERVICE
+  const char* const name = "security.capability";
+  if (::fsetxattr(f.outside.get(), name, capability, sizeof capability, 0) != 0) {
+    WARN("skipped: this user or file system cannot have capabilities on files");
+    return;
+  }
+  REQUIRE(f.data->revalidate());
+  CHECK(f.write(0, "new"));
+  CHECK(::fgetxattr(f.outside.get(), name, nullptr, 0) < 0);
+  CHECK(f.on_disk() == "new");
+  CHECK(f.write(0, "two"));
+  CHECK(f.on_disk() == "new");
 }
 
 TEST_CASE("delayed writes: an error of the backing is told to each open once, and the bytes get there",
