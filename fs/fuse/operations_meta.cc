@@ -9,6 +9,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <string>
+#include <string_view>
+
 #include "fs/fuse/operations.h"
 #include "fs/fuse/reply.h"
 
@@ -150,9 +153,23 @@ void getxattr(fuse_req_t handle, fuse_ino_t number, const char* name, size_t siz
   request.reply_xattr(request.store().getxattr(number, name), size);
 }
 
+// File systems show these to root only. The kernel refuses their values to others, and leaves the names to us.
+std::string without_trusted(const std::string& names) {
+  std::string shown;
+  for (size_t start = 0; start < names.size();) {
+    const size_t end = names.find('\0', start) + 1;
+    const std::string_view name(names.data() + start, end - start);
+    if (!name.starts_with("trusted.")) shown += name;
+    start = end;
+  }
+  return shown;
+}
+
 void listxattr(fuse_req_t handle, fuse_ino_t number, size_t size) noexcept {
   Request request(handle);
-  request.reply_xattr(request.store().listxattr(number), size);
+  auto names = request.store().listxattr(number);
+  if (names && request.caller().uid != 0) names = without_trusted(*names);
+  request.reply_xattr(names, size);
 }
 
 void removexattr(fuse_req_t handle, fuse_ino_t number, const char* name) noexcept {

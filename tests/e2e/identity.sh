@@ -3,7 +3,7 @@
 # that it has when he makes it on the backing, and what he may not do there he may not do here.
 source "$(dirname "$0")/lib.sh"
 need_root
-need setpriv setfacl getfacl fallocate
+need setpriv setfacl getfacl setfattr getfattr fallocate
 export PYTHON
 
 as() { setpriv --reuid "$1" --regid "$2" --groups "$3" "${@:4}"; }  # UID GID GROUPS COMMAND...
@@ -17,6 +17,7 @@ prepare() {  # DIRECTORY, as root on the backing
   chmod 700 "$1/closed" && touch "$1/closed/file"
   chgrp 3456 "$1/group" && chmod 770 "$1/group"
   echo secret >"$1/open/of_root" && chmod 640 "$1/open/of_root"
+  setfattr -n user.shown -v 1 "$1/open" && setfattr -n trusted.hidden -v 1 "$1/open"
   install -m 4755 -o 1234 -g 2345 /dev/null "$1/open/setuid"
   install -m 2755 -o 1234 -g 3456 /dev/null "$1/open/setgid"
   install -m 6777 -o 1234 -g 3456 /dev/null "$1/open/setid_for_all"
@@ -54,6 +55,7 @@ try truncate -s 0 open/of_root
 try setfattr -n user.mine -v 1 open/private
 try setfattr -n user.mine -v 1 open/of_root
 try setfattr -n trusted.mine -v 1 open/private
+getfattr -d -m - open
 try chmod 4755 open/private
 echo x >>open/setuid; echo x >>open/setgid
 chmod 6755 open/file; truncate -s 5 open/file; stat -c %a open/file
