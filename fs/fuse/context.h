@@ -72,6 +72,7 @@ struct FuseContext {
   std::unique_ptr<FuseRing> owned_ring;
   std::atomic<FuseRing*> ring{nullptr};
   std::atomic<bool> direct_io{false};  // decided by INIT
+  Writers writers;                     // before those who are in it
   KernelCache kernel_cache;            // before those who are in it
   HandleTable<FileHandle> files;
   HandleTable<DirectoryHandle> directories;

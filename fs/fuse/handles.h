@@ -9,6 +9,7 @@
 #include "cache/assert.h"
 #include "cache/mutex.h"
 #include "fs/fuse/kernel_cache.h"
+#include "fs/fuse/writers.h"
 #include "fs/store/store.h"
 
 namespace sluice {
@@ -17,6 +18,7 @@ namespace sluice {
 struct FileHandle {
   std::shared_ptr<OpenFile> file;
   KernelCache::Open in_kernel_cache;
+  Writers::Open as_writer;
 };
 
 // Shared with a reading that hangs, whose request was answered: then the kernel may release it.

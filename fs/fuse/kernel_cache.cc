@@ -20,12 +20,6 @@ KernelCache::Opened KernelCache::opened(InodeNumber number, const FileVersion* v
   return {Open(this, number), true, keeps_pages};
 }
 
-bool KernelCache::is_open(InodeNumber number) const {
-  MutexLock lock(&mutex_);
-  const auto found = items_.find(number);
-  return found != items_.end() && found->second.opens > 0 && found->second.cached;
-}
-
 void KernelCache::closed(InodeNumber number) {
   MutexLock lock(&mutex_);
   const auto found = items_.find(number);

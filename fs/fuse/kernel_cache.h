@@ -47,8 +47,6 @@ class KernelCache {
   };
   // `version` is null for a file that was just created.
   Opened opened(InodeNumber number, const FileVersion* version);
-  // Somebody has it open through the kernel's cache.
-  bool is_open(InodeNumber number) const;
 
   static constexpr size_t kRememberedMax = 65536;  // closed files; their pages are dropped at the next open after that
 

@@ -68,14 +68,15 @@ bool is_empty(const SetAttributes& changes) {
 }
 
 // chown(-1, -1), which changes the ctime, and set-id bits as every chown. The kernel asks for the same before it writes
-// into a set-id file through its cache, whoever writes; then the write that follows clears the bits.
+// into a set-id file through its cache, allocates in it or copies to it, whoever does; then what follows clears the
+// bits.
 void change_nothing(Request request, InodeNumber number) {
   SetAttributes changes;
   changes.uid = kSameOwner;
   changes.gid = kSameGroup;
   const auto changed = request.store().setattr(request.caller(), number, changes);
-  const bool may_be_write = !changed && changed.error().number == EPERM;
-  if (may_be_write && request.context().kernel_cache.is_open(number))
+  const bool is_refused = !changed && changed.error().number == EPERM;
+  if (is_refused && request.context().writers.has(number))
     return request.reply_attributes(request.store().getattr(number));
   request.reply_attributes(changed);
 }

@@ -235,9 +235,11 @@ void Request::open_reply(fuse_file_info& info, std::unique_ptr<OpenFile> file, b
   const FileVersion version = file->data().version();
   KernelCache::Opened opened = context_->kernel_cache.opened(file->inode(), is_new ? nullptr : &version);
   info.keep_cache = opened.keeps_pages;
-  info.noflush = (info.flags & O_ACCMODE) == O_RDONLY;
   info.direct_io = !opened.cached && context_->direct_io.load(std::memory_order_relaxed);
-  info.fh = context_->files.add({std::move(file), std::move(opened.open)});
+  const bool writes = (info.flags & O_ACCMODE) != O_RDONLY;
+  info.noflush = !writes;
+  Writers::Open writer = writes ? context_->writers.opened(file->inode()) : Writers::Open();
+  info.fh = context_->files.add({std::move(file), std::move(opened.open), std::move(writer)});
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 15)
   info.parallel_direct_writes = 1;  // the store orders overlapping writes
 #endif

@@ -22,6 +22,8 @@ prepare() {  # DIRECTORY, as root on the backing
   install -m 2755 -o 1234 -g 3456 /dev/null "$1/open/setgid"
   install -m 6777 -o 1234 -g 3456 /dev/null "$1/open/setid_for_all"
   install -m 6777 -o 1234 -g 3456 /dev/null "$1/open/setid_kept"
+  install -m 6777 -o 1234 -g 3456 /dev/null "$1/open/setid_allocated"
+  install -m 6777 -o 1234 -g 3456 /dev/null "$1/open/setid_copied"
 }
 
 # What the user does, and what he is told. Run on both sides, the story must be the same.
@@ -30,6 +32,9 @@ cd "$1"
 try() { "$@" 2>/dev/null && echo "$*: done" || echo "$*: refused"; }
 try bash -c 'echo more >>open/setid_for_all'
 try "$PYTHON" -c 'import os; os.chown("open/setid_kept", -1, -1)'
+try fallocate -l 9000 open/setid_allocated
+try fallocate -p -l 4096 open/setid_allocated
+try "$PYTHON" -c 'import os; print(os.copy_file_range(os.open("open/setid_allocated", os.O_RDONLY), os.open("open/setid_copied", os.O_WRONLY), 9000))'
 umask 022; touch open/file; mkdir open/directory; mkfifo open/fifo; ln -s file open/link
 umask 077; touch open/private; mkdir open/private_directory
 umask 000; touch open/public; mkdir open/public_directory
