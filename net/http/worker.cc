@@ -50,12 +50,13 @@ void HttpWorker::accept(UniqueFd socket) {
     refused_.fetch_add(1, std::memory_order_relaxed);
     return turn_away(std::move(socket), peer, HttpStatus::unavailable);
   }
+  make_room();
   auto session = std::make_shared<HttpSession>(this, std::move(socket), peer);
   session->place = busy_.insert(busy_.end(), session);
   accepted_.fetch_add(1, std::memory_order_relaxed);
   open_.store(open_count(), std::memory_order_relaxed);
   session->start();
-  make_room();
+  balance_accepting();
 }
 
 // At once, without reading what it asks: a connection that is refused must cost nothing. The answer fits any socket's
@@ -71,24 +72,32 @@ void HttpWorker::turn_away(UniqueFd socket, const PeerAddress& peer, HttpStatus 
                                       .body_bytes = answer.size() - (answer.find("\r\n\r\n") + 4)});
 }
 
-// Full: the connection that is idle longest gives way; if none is idle, clients wait in the backlog.
+size_t HttpWorker::open_max() const {
+  return std::max<size_t>(1, shared_->options.connections_max / shared_->options.threads);
+}
+
+// For one that was accepted.
 void HttpWorker::make_room() {
-  const size_t limit = std::max<size_t>(1, shared_->options.connections_max / shared_->options.threads);
-  if (open_count() < limit) return;
-  if (!idle_.empty()) {
-    displaced_.fetch_add(1, std::memory_order_relaxed);
-    idle_.front()->close();
-  } else if (std::exchange(accepting_, false)) {
-    listener_.pause();
-  }
+  if (open_count() < open_max() || idle_.empty()) return;
+  displaced_.fetch_add(1, std::memory_order_relaxed);
+  idle_.front()->close();
+}
+
+// Full, and none idle that could give way: clients wait in the backlog.
+void HttpWorker::balance_accepting() {
+  const bool has_room = open_count() < open_max() || !idle_.empty();
+  if (draining_ || std::exchange(accepting_, has_room) == has_room) return;
+  has_room ? listener_.resume() : listener_.pause();
 }
 
 void HttpWorker::went_idle(HttpSession& session) {
   idle_.splice(idle_.end(), busy_, session.place);
+  balance_accepting();
 }
 
 void HttpWorker::went_busy(HttpSession& session) {
   busy_.splice(busy_.end(), idle_, session.place);
+  balance_accepting();
 }
 
 void HttpWorker::went_away(HttpSession& session) {
@@ -96,11 +105,8 @@ void HttpWorker::went_away(HttpSession& session) {
   shared_->addresses.leave(session.peer());
   leaving_.splice(leaving_.end(), session.idle() ? idle_ : busy_, session.place);
   open_.store(open_count(), std::memory_order_relaxed);
-  if (draining_) {
-    if (open_count() == 0) loop_->stop();
-  } else if (!std::exchange(accepting_, true)) {
-    listener_.resume();
-  }
+  if (draining_ && open_count() == 0) loop_->stop();
+  balance_accepting();
 }
 
 void HttpWorker::sweep() {

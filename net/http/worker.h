@@ -60,7 +60,9 @@ class HttpWorker {
   void start();
   void accept(UniqueFd socket);
   void turn_away(UniqueFd socket, const PeerAddress& peer, HttpStatus status);
+  size_t open_max() const;
   void make_room();
+  void balance_accepting();
   void sweep();
   void begin_drain(std::chrono::nanoseconds timeout);
   void close_all();

@@ -732,16 +732,40 @@ TEST_CASE("http server: an answer must be taken at the least rate, by every meth
 TEST_CASE("http server: when it is full the longest idle connection gives way", "[net][http]") {
   FakeStore store;
   sample_store(store);
-  auto server = start(&store, {.threads = 1, .connections_max = 3});
+  auto server = start(&store, {.threads = 1, .connections_max = 2});
   Client first(server->port());
   CHECK(first.get("/a.txt").status == 200);
   Client second(server->port());
   CHECK(second.get("/a.txt").status == 200);
+  CHECK(server->stats().connections_displaced == 0);
   Client third(server->port());
   CHECK(third.get("/a.txt").status == 200);
   CHECK(first.ended());
   CHECK(second.get("/a.txt").status == 200);
   CHECK(server->stats().connections_displaced == 1);
+}
+
+TEST_CASE("http server: who waits while all are busy is let in when one becomes idle", "[net][http]") {
+  for (const LoopBackend backend : {LoopBackend::ring, LoopBackend::epoll}) {
+    FakeStore store;
+    sample_store(store);
+    auto server = start(&store, {.threads = 1, .connections_max = 2, .backend = backend});
+    Client first(server->port());
+    first.write("GET /a.txt HTTP/1.1\r\n");
+    Client second(server->port());
+    second.write("GET /a.txt HTTP/1.1\r\n");
+    while (server->stats().connections_open < 2) std::this_thread::yield();
+    Client third(server->port());
+    third.write("GET /a.txt HTTP/1.1\r\nHost: h\r\n\r\n");
+    second.write("Host: h\r\n\r\n");
+    CHECK(second.read().status == 200);
+    CHECK(third.read().status == 200);
+    CHECK(second.ended());
+    first.write("Host: h\r\n\r\n");
+    CHECK(first.read().status == 200);
+    CHECK(server->stats().connections_open == 2);
+    CHECK(server->stats().connections_displaced == 1);
+  }
 }
 
 TEST_CASE("http server: an address has its share of connections, and those not allowed have none", "[net][http]") {
