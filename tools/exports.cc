@@ -48,7 +48,8 @@ NfsExportRules nfs_rules(const Options& options) {
 }  // namespace
 
 uint64_t send_pinned_max(const Options& options, uint64_t cache_size_bytes) {
-  return options.send_pinned_max_bytes.value_or(cache_size_bytes / 4);
+  const uint64_t of_all = options.send_pinned_max_bytes.value_or(cache_size_bytes / 4);
+  return options.http && options.nfs ? of_all / 2 : of_all;
 }
 
 std::string bound_address(const std::string& wanted, uint16_t port) {

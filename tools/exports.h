@@ -22,7 +22,7 @@ Checked<std::unique_ptr<HttpServer>> make_http(const GatewayPlan& plan, Store* s
 Checked<std::unique_ptr<NfsServer>> make_nfs(const GatewayPlan& plan, Store* store, BackingHealth* health);
 Checked<std::unique_ptr<PageServer>> make_metrics(const std::string& address, std::function<std::string()> page);
 
-// Of each server, for a cache of this size.
+// The share of each server, for a cache of this size.
 uint64_t send_pinned_max(const Options& options, uint64_t cache_size_bytes);
 // Where a server listens in fact: the system may have chosen the port.
 std::string bound_address(const std::string& wanted, uint16_t port);

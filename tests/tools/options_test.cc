@@ -1,6 +1,7 @@
 #include "tools/options.h"
 
 #include "tests/support/catch.h"
+#include "tools/exports.h"
 #include "tools/option_values.h"
 
 namespace sluice {
@@ -256,6 +257,15 @@ TEST_CASE("options: a file that cannot be read", "[tools][options]") {
     REQUIRE_FALSE(done);
     CHECK(done.error().line.find(path) != std::string::npos);
   }
+}
+
+TEST_CASE("options: what slow clients may hold is a share of the cache, or as said, for both exports together",
+          "[tools][options]") {
+  const uint64_t cache_size = 64 << 20;
+  CHECK(send_pinned_max(options_of("http=8080"), cache_size) == 16 << 20);
+  CHECK(send_pinned_max(options_of("http=8080,nfs=2049"), cache_size) == 8 << 20);
+  CHECK(send_pinned_max(options_of("nfs=2049,send_pinned_max=4M"), cache_size) == 4 << 20);
+  CHECK(send_pinned_max(options_of("http=8080,nfs=2049,send_pinned_max=4M"), cache_size) == 2 << 20);
 }
 
 TEST_CASE("options: each has help that fits a screen, and serve has none that need a mount", "[tools][options]") {
