@@ -199,7 +199,8 @@ HttpResult<HttpRequest> parse_request(std::string_view head) {
   HttpRequest& request = collector.request;
   request.method = method_of(parser.method);
   request.version_1_0 = parser.http_minor == 0;
-  request.keep_alive = llhttp_should_keep_alive(&parser) != 0;
+  // Who says both "keep-alive" and "close" has said "close" (RFC 9112, section 9.3); llhttp differs for HTTP/1.0.
+  request.keep_alive = llhttp_should_keep_alive(&parser) != 0 && (parser.flags & F_CONNECTION_CLOSE) == 0;
   if (collector.bad || collector.hosts > 1 || (collector.hosts == 0 && !request.version_1_0) || collector.lengths > 1 ||
       collector.transfer_encodings > 1 || (collector.transfer_encodings > 0 && collector.lengths > 0) ||
       (collector.transfer_encodings > 0 && request.version_1_0)) {

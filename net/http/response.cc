@@ -63,7 +63,10 @@ std::string content_range(const BytePart& part, uint64_t size) {
 
 std::string file_head(const ResponseContext& context, HttpStatus status, const FileAnswer& file) {
   std::string head = start_head(context, status);
-  append_field("Last-Modified", format_http_date(file.validators.modified_s), head);
+  // A date that is still to come must not be told (RFC 9110, section 8.8.2.1). Conditions know the true one, so that
+  // the one told here matches none.
+  const bool is_future = file.validators.modified_s > context.date_s;
+  append_field("Last-Modified", is_future ? context.date : format_http_date(file.validators.modified_s), head);
   append_field("ETag", file.validators.etag, head);
   if (!file.cache_control.empty()) append_field("Cache-Control", file.cache_control, head);
   append_field("Accept-Ranges", "bytes", head);

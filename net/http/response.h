@@ -16,6 +16,7 @@ namespace sluice {
 class DateCache {
  public:
   std::string_view at(std::chrono::nanoseconds realtime);
+  int64_t seconds() const { return seconds_; }  // of the last answer, since 1970
 
  private:
   int64_t seconds_ = -1;
@@ -26,7 +27,8 @@ class DateCache {
 struct ResponseContext {
   std::string_view date;
   bool keep_alive = true;
-  bool version_1_0 = false;  // of the request
+  bool version_1_0 = false;    // of the request
+  int64_t date_s = INT64_MAX;  // the date, since 1970
 };
 
 // The value of the Content-Range field.

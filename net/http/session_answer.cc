@@ -286,7 +286,10 @@ void HttpSession::on_reply_lost(int error, bool begun) {
 }
 
 ResponseContext HttpSession::context() const {
-  return {.date = worker_->date(), .keep_alive = keep_alive_, .version_1_0 = request_->version_1_0};
+  return {.date = worker_->date(),
+          .keep_alive = keep_alive_,
+          .version_1_0 = request_->version_1_0,
+          .date_s = worker_->date_s()};
 }
 
 }  // namespace sluice

@@ -46,6 +46,7 @@ class HttpWorker {
   PageBudget& page_budget() { return shared_->page_budget; }
   SendContext& send_context() { return send_context_; }
   std::string_view date() { return dates_.at(shared_->options.clock->realtime()); }
+  int64_t date_s() const { return dates_.seconds(); }  // of the last date
   bool draining() const { return draining_; }
   void count(HttpStatus status);
   // A reply that was counted is broken off, or, when nothing of it was sent, does not count.

@@ -69,6 +69,11 @@ TEST_CASE("http server: the header says what the file is", "[net][http]") {
   CHECK_FALSE(response.fields.contains("Connection"));
   CHECK(client.get("/fresh").fields["ETag"].starts_with("W/"));
 
+  store.add("future", {.size = 10, .mtime_ns = 4'000'000'000'000'000'000});
+  response = client.get("/future");
+  CHECK(response.fields["Last-Modified"] == response.fields["Date"]);
+  CHECK(client.get("/future", "If-Modified-Since: " + response.fields["Date"] + "\r\n").status == 200);
+
   client.write("HEAD /big.bin HTTP/1.1\r\nHost: h\r\n\r\n");
   response = client.read(false);
   CHECK(response.status == 200);
@@ -462,6 +467,10 @@ TEST_CASE("http server: keeps or closes the connection as the request asks", "[n
   old.write("\r\n\r\nGET /a.txt HTTP/1.0\r\n\r\n");  // empty lines before a request are tolerated
   CHECK(old.read().fields["Connection"] == "close");
   CHECK(old.ended());
+  Client both(server->port());
+  both.write("GET /a.txt HTTP/1.0\r\nConnection: keep-alive, close\r\n\r\n");
+  CHECK(both.read().fields["Connection"] == "close");
+  CHECK(both.ended());
   Client half(server->port());
   half.write("GET /big.bin HTTP/1.1\r\nHost: h\r\n\r\n");
   half.end_writing();
