@@ -298,7 +298,25 @@ Result<bool> FileDataImpl::revalidate() {
   const SharedFd fd = any_fd();
   if (!fd) return false;
   const uint64_t look = next_look();
-  const Stamp seen = TRY(read_stamp(fd->get()));
+  return believe(TRY(read_stamp(fd->get())), look);
+}
+
+// Bytes came from the disk for replies that may have told of another version. By what this machine knows, which is at
+// least what it learnt with the bytes: we are on the disk's thread, and a server may hang. And not by the change time,
+// which moves when the file gets a link or loses its name: who is sent a file that was replaced gets the old one whole.
+void FileDataImpl::check_version(int fd) {
+  {
+    MutexLock lock(&mutex_);
+    if (!watches_) return;
+  }
+  const uint64_t look = next_look();
+  const auto seen = read_known_stamp(fd);
+  const Stamp known = backing_stamp();
+  if (seen && (seen->size != known.size || seen->mtime_ns != known.mtime_ns)) believe(*seen, look);
+}
+
+// True when the generation moved.
+bool FileDataImpl::believe(const Stamp& seen, uint64_t look) {
   bool changed = false;
   {
     MutexLock lock(&mutex_);

@@ -157,6 +157,8 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   bool join_changes(const ByteRange& bytes, SetIdBits set_id) REQUIRES(mutex_);
   void end_change(int fd, const ByteRange& bytes);
   void end_watched_change(const ByteRange& bytes) REQUIRES(mutex_);
+  void check_version(int fd);
+  bool believe(const Stamp& seen, uint64_t look);
   bool judge(const Stamp& seen, uint64_t look) REQUIRES(mutex_);
   void adopt(const Stamp& seen, uint64_t look) REQUIRES(mutex_);
   uint64_t size_locked() const REQUIRES(mutex_) { return delayed_.any ? delayed_.size : state_.stamp.size; }

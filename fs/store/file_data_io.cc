@@ -128,16 +128,18 @@ void FileDataImpl::read(uint64_t offset, std::vector<iovec> buffers, IoClass io_
   if (read_dirty(offset, buffers, done)) return;
   const int number = fd->get();
   const bool drops = direct && context_.may_buffer_direct_io;
-  context_.disk->read(
-      {.fd = number,
-       .offset = offset,
-       .buffers = std::move(buffers),
-       .io_class = io_class,
-       .drop_behind = !direct,
-       .done = [fd = std::move(fd), drops, offset, done = std::move(done)](Result<size_t> outcome) mutable {
-         if (drops && outcome) drop_if_buffered(fd->get(), {offset, offset + *outcome});
-         done(outcome);
-       }});
+  context_.disk->read({.fd = number,
+                       .offset = offset,
+                       .buffers = std::move(buffers),
+                       .io_class = io_class,
+                       .drop_behind = !direct,
+                       .done = [self = shared_from_this(), fd = std::move(fd), drops, offset,
+                                done = std::move(done)](Result<size_t> outcome) mutable {
+                         if (outcome) self->check_version(fd->get());
+                         self.reset();  // or who waits for the bytes could find it in use
+                         if (drops && outcome) drop_if_buffered(fd->get(), {offset, offset + *outcome});
+                         done(outcome);
+                       }});
 }
 
 // ---- writing ----

@@ -18,11 +18,23 @@ namespace {
 constexpr std::chrono::nanoseconds kWholeSeconds = std::chrono::seconds(2);  // FAT counts in two of them
 constexpr std::chrono::nanoseconds kClocksDiffer = std::chrono::seconds(2);
 
+// Times of 1677 to 2262; others, which a file can be given, are as the nearest of these.
 int64_t nanoseconds_of(const statx_timestamp& time) {
-  return time.tv_sec * 1'000'000'000 + time.tv_nsec;
+  int64_t nanoseconds = 0;
+  const bool overflows = __builtin_mul_overflow(time.tv_sec, int64_t{1'000'000'000}, &nanoseconds) ||
+                         __builtin_add_overflow(nanoseconds, int64_t{time.tv_nsec}, &nanoseconds);
+  if (overflows) return time.tv_sec < 0 ? INT64_MIN : INT64_MAX;
+  return nanoseconds;
 }
 timespec timespec_of(const statx_timestamp& time) {
   return {.tv_sec = time.tv_sec, .tv_nsec = time.tv_nsec};
+}
+
+Result<struct ::statx> statx_with(int fd, int sync) {
+  struct ::statx attributes {};
+  if (::statx(fd, "", AT_EMPTY_PATH | AT_NO_AUTOMOUNT | sync, STATX_BASIC_STATS | STATX_BTIME, &attributes) != 0)
+    return fail(errno);
+  return attributes;
 }
 
 bool kernel_at_least(int major, int minor) {
@@ -44,14 +56,15 @@ Stamp stamp_of(const struct ::statx& attributes) {
 }
 
 Result<struct ::statx> read_statx(int fd) {
-  struct ::statx attributes {};
-  if (::statx(fd, "", AT_EMPTY_PATH | AT_NO_AUTOMOUNT, STATX_BASIC_STATS | STATX_BTIME, &attributes) != 0)
-    return fail(errno);
-  return attributes;
+  return statx_with(fd, AT_STATX_SYNC_AS_STAT);
 }
 
 Result<Stamp> read_stamp(int fd) {
   return stamp_of(TRY(read_statx(fd)));
+}
+
+Result<Stamp> read_known_stamp(int fd) {
+  return stamp_of(TRY(statx_with(fd, AT_STATX_DONT_SYNC)));
 }
 
 struct stat to_stat(const struct ::statx& from) {

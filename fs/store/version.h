@@ -26,6 +26,8 @@ struct Stamp {
 Stamp stamp_of(const struct ::statx& attributes);
 // Stamp of an open file, also of an O_PATH descriptor. Errors: those of statx(2).
 Result<Stamp> read_stamp(int fd);
+// The same as far as this machine knows: never waits for a server.
+Result<Stamp> read_known_stamp(int fd);
 Result<struct ::statx> read_statx(int fd);
 struct stat to_stat(const struct ::statx& attributes);
 

@@ -271,6 +271,27 @@ TEST_CASE("file data: a file changed a moment ago is read anew at each open, whi
   }
 }
 
+TEST_CASE("file data: what others change under a reply is noticed with the next bytes from the disk", "[store][data]") {
+  Fixture f(pattern(100'000, 5));
+  const auto watch = f.data->watch();
+  f.read(0, 4096);
+  f.write(20'000, "own");
+  f.read(4096, 4096);
+  CHECK_FALSE(watch->touched({0, 20'000}));
+  ::unlink(f.path.c_str());  // or renamed over
+  ::fchmod(f.outside.get(), 0644);
+  f.read(8192, 4096);
+  CHECK_FALSE(watch->touched({0, 20'000}));
+  f.write_outside(50'000, "x");
+  f.read(0, 4096);  // what is cached is as the reply's header says
+  CHECK_FALSE(watch->touched({0, 20'000}));
+  f.read(90'000, 4096);
+  CHECK(watch->touched({0, 20'000}));
+  CHECK(f.context.outside_changes == 1);
+  CHECK(f.data->revalidate() == false);
+  CHECK(f.read(50'000, 1) == "x");
+}
+
 TEST_CASE("file data: one's own changes in quick succession keep what is cached until the next open", "[store][data]") {
   ManualClock clock;
   Fixture f(std::string(500'000, 'a'), true, &clock);

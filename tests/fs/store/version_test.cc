@@ -32,6 +32,15 @@ TEST_CASE("version: a time shows in which units its clock counts", "[store][vers
   }
 }
 
+TEST_CASE("version: times that no nanoseconds can count are as the nearest", "[store][version]") {
+  struct ::statx attributes {};
+  attributes.stx_mtime.tv_sec = 15'032'385'535;  // 2446, the last of ext4
+  attributes.stx_ctime.tv_sec = -15'032'385'535;
+  const Stamp stamp = stamp_of(attributes);
+  CHECK(stamp.mtime_ns == INT64_MAX);
+  CHECK(stamp.ctime_ns == INT64_MIN);
+}
+
 TEST_CASE("version: a stamp is trusted when no later change can bear it", "[store][version]") {
   const int64_t fine = kSomeTime_ns + 123'456'789;
   const Stamp stamp{.mtime_ns = fine, .ctime_ns = fine};
