@@ -2,7 +2,8 @@
 // order of the calls.
 //
 // What is known is answered at once, on the loop's thread; a READ's data come from the cache or the disk without a
-// thread waiting for them; a WRITE's data go to the store's memory as they come; everything else runs on the pool.
+// thread waiting for them; a WRITE's data go to the store's memory as they come; everything else runs on the pool, whose
+// threads send the replies themselves while the loop has nothing to send (DirectReplies).
 #pragma once
 
 #include <chrono>
