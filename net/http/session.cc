@@ -22,7 +22,7 @@ HttpSession::HttpSession(HttpWorker* worker, UniqueFd socket, const PeerAddress&
 
 void HttpSession::drain() {
   keep_alive_ = false;
-  if (state_ != State::answering) close();
+  if (state_ != State::answering || request_ == nullptr) close();
 }
 
 size_t HttpSession::on_input(std::string_view bytes) {
@@ -66,7 +66,6 @@ void HttpSession::handle(std::string_view head) {
   // With Expect we answer before the client decided whether to send the body, so what comes next is ambiguous.
   if (request_->body_bytes > kSkippedBodyMax || !request_->expect.empty()) {
     keep_alive_ = false;
-    close_gently_ = true;
   } else if (request_->chunked) {  // only its end tells whether it was well-formed, and the answer may have to be 400
     chunks_ = std::make_unique<ChunkedBody>(kSkippedBodyMax);
     return enter(State::body);
@@ -92,10 +91,7 @@ size_t HttpSession::skip_body(std::string_view bytes) {
     wait_for_body();
     return *skipped;
   }
-  if (chunks_->too_long()) {
-    keep_alive_ = false;
-    close_gently_ = true;
-  }
+  if (chunks_->too_long()) keep_alive_ = false;
   enter(State::answering);
   answer_request();
   return *skipped;
@@ -117,7 +113,6 @@ void HttpSession::refuse_framing(HttpStatus status, std::string_view head) {
   request_ = std::make_unique<HttpRequest>();
   enter(State::answering);
   keep_alive_ = false;
-  close_gently_ = true;
   refuse(status);
 }
 

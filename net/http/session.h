@@ -95,7 +95,6 @@ class HttpSession final : public Connection {
   uint64_t body_taken_ = 0;
   std::chrono::nanoseconds body_began_at_{};
   bool keep_alive_ = true;
-  bool close_gently_ = false;  // the client may still be sending what nobody will read
 
   // The request that is answered.
   std::string head_;                      // what request_ points into

@@ -267,7 +267,8 @@ void HttpSession::finish_answer() {
   has_begun_ = false;
   watched_since_ = kNever;
   if (!keep_alive_) {
-    close_gently_ ? close_gently() : close();
+    // A gateway that ends waits for no client that has its answer.
+    worker_->draining() ? close() : close_gently();
     return;
   }
   enter(body_left_ > 0 ? State::body : State::idle);

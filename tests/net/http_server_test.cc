@@ -478,6 +478,22 @@ TEST_CASE("http server: keeps or closes the connection as the request asks", "[n
   CHECK(half.ended());
 }
 
+TEST_CASE("http server: what a client sends after its last request costs it nothing of the answer", "[net][http]") {
+  FakeStore store;
+  sample_store(store);
+  store.add("some", {.size = 200'000});
+  auto server = start(&store, {.threads = 1});
+  Client slow(server->port(), 4096);
+  slow.write("GET /some HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+  while (server->stats().requests == 0) std::this_thread::yield();
+  CHECK(Client(server->port()).get("/a.txt").status == 200);  // by then the answer is in the socket
+  slow.write("\r\n");
+  const Response response = slow.read();
+  CHECK(response.whole);
+  CHECK((response.body == store.content("some")));
+  CHECK(slow.ended());
+}
+
 TEST_CASE("http server: opens that may block happen elsewhere, and a full queue says so", "[net][http]") {
   FakeStore store;
   sample_store(store);
