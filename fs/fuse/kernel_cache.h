@@ -13,9 +13,9 @@
 #include <cstdint>
 #include <list>
 #include <unordered_map>
-#include <utility>
 
 #include "cache/mutex.h"
+#include "fs/fuse/counted_open.h"
 #include "fs/store/file_data.h"
 #include "fs/store/types.h"
 
@@ -25,21 +25,7 @@ class KernelCache {
  public:
   explicit KernelCache(uint64_t size_max) : size_max_(size_max) {}
 
-  // One open, as long as it lives.
-  class Open {
-   public:
-    Open() = default;
-    Open(KernelCache* cache, InodeNumber number) : cache_(cache), number_(number) {}
-    Open(Open&& other) noexcept : cache_(std::exchange(other.cache_, nullptr)), number_(other.number_) {}
-    Open& operator=(Open&&) = delete;
-    ~Open() {
-      if (cache_ != nullptr) cache_->closed(number_);
-    }
-
-   private:
-    KernelCache* cache_ = nullptr;
-    InodeNumber number_ = 0;
-  };
+  using Open = CountedOpen<KernelCache>;
   struct Opened {
     Open open;
     bool cached = false;
@@ -51,6 +37,7 @@ class KernelCache {
   static constexpr size_t kRememberedMax = 65536;  // closed files; their pages are dropped at the next open after that
 
  private:
+  friend Open;
   void closed(InodeNumber number);
 
   struct Item {

@@ -3,30 +3,16 @@
 
 #include <cstdint>
 #include <unordered_map>
-#include <utility>
 
 #include "cache/mutex.h"
+#include "fs/fuse/counted_open.h"
 #include "fs/store/types.h"
 
 namespace sluice {
 
 class Writers {
  public:
-  // One open, as long as it lives.
-  class Open {
-   public:
-    Open() = default;
-    Open(Writers* writers, InodeNumber number) : writers_(writers), number_(number) {}
-    Open(Open&& other) noexcept : writers_(std::exchange(other.writers_, nullptr)), number_(other.number_) {}
-    Open& operator=(Open&&) = delete;
-    ~Open() {
-      if (writers_ != nullptr) writers_->closed(number_);
-    }
-
-   private:
-    Writers* writers_ = nullptr;
-    InodeNumber number_ = 0;
-  };
+  using Open = CountedOpen<Writers>;
 
   Open opened(InodeNumber number) {
     MutexLock lock(&mutex_);
@@ -39,6 +25,7 @@ class Writers {
   }
 
  private:
+  friend Open;
   void closed(InodeNumber number) {
     MutexLock lock(&mutex_);
     const auto found = opens_.find(number);
