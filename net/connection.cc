@@ -93,6 +93,18 @@ void Connection::consume_input() {
   balance_input();
 }
 
+void Connection::stop_input() {
+  input_stopped_ = true;
+  balance_input();
+}
+
+void Connection::resume_input(std::string_view bytes) {
+  input_stopped_ = false;
+  if (closed()) return;
+  if (!bytes.empty()) on_received(bytes);
+  if (!closed()) balance_input();
+}
+
 void Connection::keep(std::string_view rest) {
   input_.append(rest);
   balance_input();
@@ -100,10 +112,10 @@ void Connection::keep(std::string_view rest) {
 
 // A client that sends faster than it is served is left to TCP's flow control.
 void Connection::balance_input() {
-  const bool full = input_.size() >= input_max_bytes_;
-  if (full == paused_ || input_ended_) return;
-  paused_ = full;
-  if (full) {
+  const bool stop = input_stopped_ || input_.size() >= input_max_bytes_;
+  if (stop == paused_ || input_ended_) return;
+  paused_ = stop;
+  if (stop) {
     loop().pause(id_);
   } else {
     loop().start(id_);

@@ -47,6 +47,11 @@ class Connection : private SocketHandler, protected SendOwner, public std::enabl
   virtual void on_closed() = 0;  // the last call, just before the socket goes; do not destroy in it
 
   void consume_input();  // shows the kept bytes again
+  // For a while somebody else receives; while `is_receiving` still says yes, bytes may come by on_input. `resume_input`
+  // shows what that one received.
+  void stop_input();
+  bool is_receiving() { return loop().is_receiving(id_); }
+  void resume_input(std::string_view bytes);
   bool waits_for_client() const { return send_.waits_for_client(); }
   bool waits_for_file() const { return send_.waits_for_file(); }
   uint64_t sent_bytes() const { return send_.sent_bytes(); }
@@ -81,6 +86,7 @@ class Connection : private SocketHandler, protected SendOwner, public std::enabl
   size_t discarded_ = 0;
   bool in_input_ = false;
   bool paused_ = false;
+  bool input_stopped_ = false;
   bool lingering_ = false;
   bool input_ended_ = false;
 };

@@ -109,6 +109,7 @@ class EventLoop {
   // Receiving or accepting. After `pause` what was already under way may still be delivered.
   void start(SocketId id);
   void pause(SocketId id);
+  virtual bool is_receiving(SocketId id) = 0;  // false: paused, and nothing is under way
   void wait_writable(SocketId id);
 
   virtual bool can_send_zerocopy() const { return false; }

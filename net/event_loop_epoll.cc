@@ -30,6 +30,7 @@ class EpollLoop final : public EventLoop {
   }
 
   std::string_view name() const override { return "epoll"; }
+  bool is_receiving(SocketId id) override { return find(id)->wanted; }
 
  protected:
   void prepare_run() override {}

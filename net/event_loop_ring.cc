@@ -61,6 +61,7 @@ class RingLoop final : public EventLoop {
   }
 
   std::string_view name() const override { return "io_uring"; }
+  bool is_receiving(SocketId id) override { return find(id)->wanted || find(id)->armed; }
   bool can_send_zerocopy() const override { return can_send_zerocopy_; }
 
   void send_zerocopy(SocketId id, std::unique_ptr<ZeroCopySend> send) override {

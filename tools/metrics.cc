@@ -166,6 +166,7 @@ const std::vector<MetricSpec>& metric_table() {
       {"nfs.connections_refused", "nfs_connections_refused_total", "", kCounter,
        "Connections of addresses that had their share."},
       {"nfs.calls", "nfs_calls_total", "", kCounter, "Calls."},
+      {"nfs.direct_calls", "nfs_direct_calls_total", "", kCounter, "Calls that one thread received, ran and answered."},
       {"nfs.reads", "nfs_reads_total", "", kCounter, "Calls of READ."},
       {"nfs.read_bytes", "nfs_read_bytes_total", "", kCounter, "Bytes that they read."},
       {"nfs.writes", "nfs_writes_total", "", kCounter, "Calls of WRITE."},

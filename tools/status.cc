@@ -177,6 +177,7 @@ Json nfs_json(const GatewayStatus& status) {
       {"connections_displaced", nfs.connections_displaced},
       {"connections_refused", nfs.connections_refused},
       {"calls", nfs.calls},
+      {"direct_calls", nfs.direct_calls},
       {"reads", nfs.reads},
       {"read_bytes", nfs.read_bytes},
       {"writes", nfs.writes},

@@ -65,6 +65,7 @@ class Server final : public NfsServer {
                    .connections_displaced = value(counters.displaced),
                    .connections_refused = value(counters.refused),
                    .calls = value(counters.calls),
+                   .direct_calls = value(counters.direct_calls),
                    .reads = value(counters.reads),
                    .read_bytes = value(counters.read_bytes),
                    .writes = shared_.service.writes(),

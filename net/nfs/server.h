@@ -53,6 +53,7 @@ struct NfsStats {
   uint64_t connections_displaced = 0;  // idle ones that gave way to others
   uint64_t connections_refused = 0;    // of clients that had their share
   uint64_t calls = 0;
+  uint64_t direct_calls = 0;  // of these: received and answered by a thread that had just run another one
   uint64_t reads = 0;
   uint64_t read_bytes = 0;
   uint64_t writes = 0;

@@ -4,6 +4,7 @@
 
 #include "cache/assert.h"
 #include "net/nfs/job.h"
+#include "net/nfs/session_direct.h"
 #include "net/nfs/session_ticket.h"
 
 namespace sluice {
@@ -29,7 +30,8 @@ NfsSession::NfsSession(NfsWorker* worker, UniqueFd socket, const PeerAddress& pe
 
 void NfsSession::drain() {
   draining_ = true;
-  take_back_socket();
+  take_back_output();
+  take_back_input();
   end_if_done();
 }
 
@@ -38,6 +40,7 @@ bool NfsSession::may_take_more() const {
 }
 
 size_t NfsSession::on_input(std::string_view bytes) {
+  take_back_input();
   size_t consumed = 0;
   in_input_loop_ = true;
   // What is answered at once makes room for more calls, and nobody would show them again.
@@ -190,6 +193,9 @@ bool NfsSession::try_known(NfsProcedure procedure, const RpcCall& call) {
 
 void NfsSession::run_elsewhere(const RpcCall& call, std::unique_ptr<PreparedWrite> data) {
   const uint64_t held_bytes = call.arguments.size() + NfsJob::reply_room(call) + (data ? data->size : 0);
+  if (comes_alone(held_bytes)) {
+    if (const auto direct = DirectCalls::begin(this, held_bytes)) return give_away_input(direct, call, std::move(data));
+  }
   auto send = [ticket = Ticket(this, held_bytes)](std::string reply) mutable { ticket.answer(std::move(reply)); };
   const auto job = NfsJob::begin(&shared_, call, {caller_, peer_, &options_}, std::move(send), std::move(data));
   if (job != nullptr && !shared_.pool->submit([job] { job->run(); })) job->refuse();
@@ -216,7 +222,7 @@ void NfsSession::flush() {
 }
 
 void NfsSession::give(SentReply what, Reply reply) {
-  take_back_socket();
+  take_back_output();
   queue(std::move(what), std::move(reply));
 }
 
@@ -232,22 +238,17 @@ void NfsSession::on_reply_sent() {
   const uint32_t calls = sent_.front().calls;
   held_bytes_ -= sent_.front().bytes;
   sent_.pop_front();
-  if (sent_.empty() && !draining_ && !input_ended()) direct_.offer(socket());
+  if (sent_.empty() && !draining_ && !input_ended()) direct_.offer_sending(socket());
   call_ended(calls);
 }
 
 // Which sends what another thread began to send. That may be over at once, and the socket be on offer again.
-void NfsSession::take_back_socket() {
-  for (std::string rest = direct_.revoke(); !rest.empty(); rest = direct_.revoke()) {
+void NfsSession::take_back_output() {
+  for (std::string rest = direct_.revoke_sending(); !rest.empty(); rest = direct_.revoke_sending()) {
     Reply reply;
     reply.head = std::move(rest);
     queue({.calls = 1, .bytes = 0, .read = std::nullopt}, std::move(reply));
   }
-}
-
-void NfsSession::sent_elsewhere(uint64_t bytes) {
-  worker_->send_context().note_copied(bytes);
-  call_ended(1);
 }
 
 void NfsSession::call_ended(uint64_t calls) {
@@ -257,6 +258,7 @@ void NfsSession::call_ended(uint64_t calls) {
     idle_since_ = loop().now();
     set_deadline(shared_.options.idle_timeout);
     worker_->went_idle();
+    take_back_input();
   }
   consume_input();
   end_if_done();
@@ -274,12 +276,14 @@ void NfsSession::on_timeout() {
 }
 
 void NfsSession::on_input_end() {
-  take_back_socket();
+  take_back_output();
+  take_back_input();
   end_if_done();
 }
 
 void NfsSession::on_closed() {
-  direct_.revoke();
+  direct_.revoke_sending();
+  take_back_input();
   worker_->went_away(std::static_pointer_cast<NfsSession>(shared_from_this()));
 }
 

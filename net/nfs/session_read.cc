@@ -32,6 +32,7 @@ void append_bytes(std::string& to, const FileSlice& slice) {
 }  // namespace
 
 void NfsSession::begin_read(ReadCall call) {
+  lone_calls_ = 0;
   NfsCall prepared = prepare(call.arguments, call.caller);
   const auto target = shared_.service.begin_read(prepared, NfsService::Wait::no);
   if (!target) return refuse(call.xid, RpcError::garbage_arguments);

@@ -39,15 +39,30 @@ class NfsSession::Ticket {
   }
   // The call's reply is sent, at once where that can be.
   void answer(std::string reply) {
-    const auto outcome = loop_->in_thread() ? DirectReplies::Outcome::refused : session_->direct_.try_send(reply);
+    const auto outcome = try_send(reply);
+    end(outcome, std::move(reply));
+  }
+  // ... in two steps.
+  DirectSocket::Outcome try_send(std::string_view reply) {
+    if (loop_->in_thread()) return DirectSocket::Outcome::refused;
+    const auto outcome = socket().try_send(reply);
+    if (outcome == DirectSocket::Outcome::sent) session_->worker_->send_context().note_copied(reply.size());
+    return outcome;
+  }
+  void end(DirectSocket::Outcome outcome, std::string reply) {
     switch (outcome) {
-      case DirectReplies::Outcome::refused:
+      case DirectSocket::Outcome::refused:
         return back([reply = std::move(reply)](NfsSession& session) mutable { session.answer(std::move(reply)); });
-      case DirectReplies::Outcome::sent:
-        return back([bytes = reply.size()](NfsSession& session) { session.sent_elsewhere(bytes); });
-      case DirectReplies::Outcome::begun: return back([](NfsSession& session) { session.take_back_socket(); });
+      case DirectSocket::Outcome::sent:
+        session_->answered_.fetch_add(1, std::memory_order_relaxed);
+        return back([](NfsSession& session) {
+          session.answered_.fetch_sub(1, std::memory_order_relaxed);
+          session.call_ended(1);
+        });
+      case DirectSocket::Outcome::begun: return back([](NfsSession& session) { session.take_back_output(); });
     }
   }
+  DirectSocket& socket() { return session_->direct_; }
   // `work` runs on the loop's thread, unless the connection is closed.
   template <typename Work>
   void back(Work work) {

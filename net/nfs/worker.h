@@ -24,6 +24,7 @@ struct NfsCounters {
   std::atomic<uint64_t> displaced{0};
   std::atomic<uint64_t> refused{0};
   std::atomic<uint64_t> calls{0};
+  std::atomic<uint64_t> direct_calls{0};
   std::atomic<uint64_t> reads{0};
   std::atomic<uint64_t> read_bytes{0};
   std::atomic<uint64_t> errors{0};
@@ -52,7 +53,8 @@ struct NfsShared {
   NfsCounters counters;
   AddressCounts addresses{options.connections_per_address_max};
   std::atomic<bool> is_closing_idle{false};
-  std::unique_ptr<WorkerPool> pool;  // for what may block; ends before the rest
+  std::atomic<uint32_t> direct_callers{0};  // threads that may wait for the next call of a client
+  std::unique_ptr<WorkerPool> pool;         // for what may block; ends before the rest
 };
 
 class NfsWorker {

@@ -1,4 +1,5 @@
-// NfsServer over a small tree in memory: what a client hears whose file changes while it is read.
+// NfsServer over a small tree in memory: what a client hears whose file changes while it is read, who has a connection,
+// and which thread serves it.
 #include "net/nfs/server.h"
 
 #include <atomic>
@@ -25,17 +26,29 @@ namespace {
 // The tree is changed only while there is no server.
 struct Export {
   FakeTree tree;
-  const InodeNumber file = tree.make(kRootInode, "file", S_IFREG | 0644);
+  const InodeNumber file = tree.make(kRootInode, "file", S_IFREG | 0666);
   const NfsExportKey key = NfsExportKey::random();
 
-  std::unique_ptr<NfsServer> start(NfsOptions options = {}) {
+  std::unique_ptr<NfsServer> start(NfsOptions options = {}, uint32_t blocking_threads = 1) {
     options.address = "127.0.0.1:0";
     options.key = key;
-    options.blocking_threads = options.blocking_threads_max = 1;
+    options.blocking_threads = options.blocking_threads_max = blocking_threads;
     return std::move(*NfsServer::start(&tree, std::move(options)));
   }
   std::string handle() { return NfsHandles(key).seal(*tree.persistent_handle(file)); }
 };
+
+std::string write_arguments(Export& exported) {
+  XdrWriter arguments;
+  arguments.opaque(exported.handle()).u64(0).u32(8).u32(0).opaque("8 bytes.");
+  return arguments.take();
+}
+
+// WRITEs one by one, until a thread of the pool receives them.
+void write_until_direct(NfsServer& server, NfsClient& client, const std::string& arguments) {
+  for (const uint64_t before = server.stats().direct_calls; server.stats().direct_calls == before;)
+    REQUIRE(XdrReader(client.call(NfsProcedure::write, arguments)).u32() == 0);
+}
 
 uint32_t status_of_read(Export& exported) {
   const auto server = exported.start();
@@ -165,6 +178,77 @@ TEST_CASE("nfs server: replies that two threads send do not mix", "[net][nfs]") 
     taken.notify_one();
   }
   sender.join();
+  server->stop(std::chrono::seconds(0));
+}
+
+TEST_CASE("nfs server: who ran a call receives the next one, until it is not for it", "[net][nfs]") {
+  Export exported;
+  NfsOptions options;
+  options.backend = GENERATE(LoopBackend::automatic, LoopBackend::epoll);
+  const auto server = exported.start(std::move(options), 2);
+  const std::string write = write_arguments(exported);
+  XdrWriter read;
+  read.opaque(exported.handle()).u64(0).u32(8);
+  const std::string null_record = NfsClient::record_of(99, NfsProcedure::null, {});
+  NfsClient client(server->port());
+  uint32_t xid = 0;
+  for (int round = 0; round < 20; ++round) {
+    write_until_direct(*server, client, write);
+    switch (round % 4) {
+      case 0: CHECK(XdrReader(client.call(NfsProcedure::read, read.bytes())).u32() == 0); break;
+      case 1: client.call(NfsProcedure::null, {}); break;
+      case 2:
+        client.send_some(std::string_view(null_record).substr(0, 6));
+        std::this_thread::sleep_for(std::chrono::milliseconds(3));  // longer than anybody waits for the rest
+        client.send_some(std::string_view(null_record).substr(6));
+        client.take_reply(&xid);
+        CHECK(xid == 99);
+        break;
+      case 3: std::this_thread::sleep_for(std::chrono::milliseconds(3)); break;
+    }
+  }
+  write_until_direct(*server, client, write);
+  if (GENERATE(false, true)) {  // it stops while a thread waits for the next call, or at a moment after
+    server->stop(std::chrono::seconds(10));
+    CHECK(client.ended());
+  }
+  server->stop(std::chrono::seconds(0));
+  CHECK(server->stats().connections_open == 0);
+}
+
+TEST_CASE("nfs server: a call that hangs does not hold up the next of its client", "[net][nfs]") {
+  Export exported;
+  std::atomic<bool> hangs{false};
+  exported.tree.before_write = [&] { hangs.wait(true); };
+  const auto server = exported.start({}, 2);
+  const std::string write = write_arguments(exported);
+  NfsClient client(server->port());
+  for (int round = 0; round < 20; ++round) {
+    write_until_direct(*server, client, write);
+    hangs = true;
+    client.send_some(NfsClient::record_of(1000, NfsProcedure::write, write));
+    if (round % 2 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(round));
+    client.send_some(NfsClient::record_of(1001, NfsProcedure::null, {}));
+    uint32_t first = 0, second = 0;
+    client.take_reply(&first);
+    hangs = false;
+    hangs.notify_all();
+    client.take_reply(&second);
+    CHECK((first == 1001 && second == 1000));
+  }
+  server->stop(std::chrono::seconds(0));
+}
+
+TEST_CASE("nfs server: a client that leaves while a thread waits for its next call is gone", "[net][nfs]") {
+  Export exported;
+  const auto server = exported.start({}, 2);
+  const std::string write = write_arguments(exported);
+  for (int round = 0; round < 20; ++round) {
+    NfsClient client(server->port());
+    write_until_direct(*server, client, write);
+    if (round % 2 == 0) client.send_some(NfsClient::record_of(7, NfsProcedure::write, write).substr(0, 50));
+  }
+  while (server->stats().connections_open > 0) std::this_thread::yield();
   server->stop(std::chrono::seconds(0));
 }
 
