@@ -1,6 +1,9 @@
 // RFC 1813 3.3.1, 3.3.2, 3.3.4, 3.3.18 to 3.3.20.
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
+
+#include <cerrno>
 
 #include "net/nfs/service.h"
 
@@ -31,6 +34,16 @@ constexpr AccessBits kFileBits[] = {{R_OK, kRead}, {W_OK, kModify | kExtend}, {X
 
 bool same_time(const timespec& a, const timespec& b) {
   return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
+}
+
+bool is_now(const std::optional<timespec>& time) {
+  return time && time->tv_nsec == UTIME_NOW;
+}
+
+// One of the times becomes now, and nothing else changes.
+bool is_touch_of_one(const SetAttributes& changes) {
+  const bool has_others = changes.mode || changes.uid || changes.gid || changes.size;
+  return !has_others && (changes.atime ? is_now(changes.atime) && !changes.mtime : is_now(changes.mtime));
 }
 
 }  // namespace
@@ -79,8 +92,13 @@ NfsResult<> NfsService::change_attributes(NfsCall& call, const NfsFile& file, mo
     if (const auto permitted = permit_data(call, file, W_OK); !permitted) return permitted;
     if (const auto resized = resize(call, file.number(), *changes.size); !resized) return resized;
     changes.size.reset();
+    if (is_now(changes.mtime)) changes.mtime.reset();  // a new size has done that
   }
-  const auto changed = store_.setattr(*call.caller, file.number(), changes);
+  auto changed = store_.setattr(*call.caller, file.number(), changes);
+  // Linux asks for this with every O_TRUNC. It takes no more than a write does, but by utimensat(2) only the owner may:
+  // who may write may set both times to now, or none.
+  if (!changed && changed.error().number == EPERM && is_touch_of_one(changes) && permit(call, file, W_OK))
+    changed = store_.setattr(Caller{}, file.number(), changes);
   if (!changed) return nfs_fail(nfs_status_of(changed.error().number));
   return sync_attributes(call, file.number(), changed->values.st_mode);
 }

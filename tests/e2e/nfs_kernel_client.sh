@@ -252,6 +252,9 @@ def permissions():
         refused(errno.EPERM, os.unlink, "sticky/of_root")
         refused(errno.EPERM, os.utime, "of_root/public", (1, 1))
         assert read("group/file") == b"group"
+        for data in (b"longer than before", b"", b"short"):  # also of a file that is empty already
+            write("group/shared", data, os.O_WRONLY | os.O_TRUNC)
+            assert read("group/shared") == data
         assert os.access("of_1000/private", os.W_OK) and not os.access("of_root/public", os.W_OK)
         write("of_1000/read_only", noise(100_000, 6), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
         assert read("of_1000/read_only") == noise(100_000, 6)
@@ -321,6 +324,7 @@ made("sticky", 0o1777, 0, 0)
 made("sticky/of_root", 0o666, 0, 0, "")
 made("group", 0o750, 0, 3456)
 made("group/file", 0o640, 0, 3456, "group")
+made("group/shared", 0o660, 0, 3456, "shared")
 PYTHON
 }
 

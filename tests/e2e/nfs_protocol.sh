@@ -194,6 +194,21 @@ def setattr_by_others(place):
     expect(other.setattr(writable, mtime=SERVER_TIME, atime=SERVER_TIME), "OK")
     expect(other.setattr(writable, size=0), "OK")
 
+def writers_touch_as_linux_truncates(place):
+    """O_TRUNC of a file that is not one's own is a size and one time; of an empty file it is the time alone."""
+    for data in (b"data", b""):
+        for wanted in (dict(size=0, mtime=SERVER_TIME), dict(mtime=SERVER_TIME), dict(atime=SERVER_TIME)):
+            name = f"{len(data)} bytes, {' and '.join(wanted)}"
+            handle = place.file(name, data, 0o660, 0, 3456)
+            os.utime(place.at(name), ns=(5, 6))
+            expect(place.as_user(1000, [3456]).setattr(handle, **wanted), "OK")
+            true = os.stat(place.at(name))
+            assert true.st_size == wanted.get("size", len(data))
+            assert (true.st_atime_ns != 5, true.st_mtime_ns != 6) == ("atime" in wanted, "mtime" in wanted), (name, true)
+            expect(place.as_user(1001).setattr(handle, mtime=SERVER_TIME), "PERM", "ACCES")
+            for more in (dict(mode=0o777), dict(user=1000), dict(atime=7)):
+                expect(place.as_user(1000, [3456]).setattr(handle, mtime=SERVER_TIME, **more), "PERM")
+
 def lookup_errors(place):
     handle = place.file("file")
     reply = expect(place.client.lookup(place.handle, b"missing"), "NOENT")
