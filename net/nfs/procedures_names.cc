@@ -18,7 +18,8 @@ constexpr uint32_t kCharacter = 4;
 constexpr uint32_t kSocket = 6;
 constexpr uint32_t kFifo = 7;
 
-constexpr mode_t kFileMode = 0644;  // where the client names none
+constexpr mode_t kFileMode = 0644;       // where the client names none
+constexpr mode_t kExclusiveMode = 0600;  // until the client sets its own: nobody else may open the file before
 constexpr mode_t kDirectoryMode = 0755;
 constexpr int kCreateAttemptsMax = 10;  // where others make and remove the same name
 
@@ -209,7 +210,7 @@ NfsResult<Entry> NfsService::make_exclusive(NfsCall& call, const NfsFile& direct
                                             std::string_view verifier) {
   if (!call.arguments.ok()) return nfs_fail(NfsStatus::inval);
   const SetAttributes times = times_of(verifier);
-  const auto file = create_or_find(call, directory, name, kFileMode);
+  const auto file = create_or_find(call, directory, name, kExclusiveMode);
   if (!file) return nfs_fail(file.error());
   if (file->is_new) return finish_new(call, file->entry, times);
   const struct stat& attributes = file->entry.attributes;

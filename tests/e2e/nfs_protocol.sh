@@ -414,6 +414,7 @@ def create_exclusive(place):
     before = state_of(place.path)
     reply = expect(place.client.create(place.handle, b"file", EXCLUSIVE, verifier), "OK")
     same_wcc(reply.wcc, before, place.path)
+    assert os.stat(place.at("file")).st_mode & 0o077 == 0, "others may open it before the client has said who may"
     again = expect(place.client.create(place.handle, b"file", EXCLUSIVE, verifier), "OK")
     assert again.handle == reply.handle == place.find("file")
     with Client(place.port) as other:
