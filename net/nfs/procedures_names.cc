@@ -142,7 +142,14 @@ NfsResult<Entry> NfsService::finish_new(NfsCall& call, Result<Entry> made, SetAt
   if (rest.gid == made->attributes.st_gid) rest.gid.reset();
   if (rest.size && *rest.size == static_cast<uint64_t>(made->attributes.st_size)) rest.size.reset();
   if (is_empty(rest)) return *made;
-  const auto changed = store_.setattr(*call.caller, made->number, rest);
+  auto changed = store_.setattr(*call.caller, made->number, rest);
+  // macOS names the owner and the group that it expects of all that is new, like the directory's group. Who may not
+  // give files away has made the entry all the same, and the reply tells whose it is.
+  if (!changed && changed.error().number == EPERM && (rest.uid || rest.gid)) {
+    rest.uid.reset();
+    rest.gid.reset();
+    changed = store_.setattr(*call.caller, made->number, rest);
+  }
   const NfsResult<> outcome = changed ? sync_attributes(call, made->number, made->attributes.st_mode)
                                       : nfs_fail(nfs_status_of(changed.error().number));
   return entry_after(*made, outcome);

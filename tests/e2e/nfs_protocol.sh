@@ -470,6 +470,23 @@ def new_files_belong_to_their_maker(place):
     assert os.stat(place.at("setgid/file")).st_gid == os.stat(place.at("setgid/folder")).st_gid == 3456
     assert os.stat(place.at("setgid/folder")).st_mode & 0o7777 == 0o2700
 
+def owners_that_may_not_be_given(place):
+    """macOS names the directory's group, or what it is to root, with all that is new."""
+    client = Client(place.port, 1000, 2000, [3456])
+    wanted = dict(mode=0o640, user=1000, group=0, mtime=1_000_000_007)
+    for name, make in {
+            b"file": lambda name: client.create(place.handle, name, **wanted),
+            b"guarded": lambda name: client.create(place.handle, name, GUARDED, size=3, **wanted),
+            b"folder": lambda name: client.mkdir(place.handle, name, **wanted),
+            b"link": lambda name: client.symlink(place.handle, name, b"target", **wanted),
+            b"fifo": lambda name: client.mknod(place.handle, name, FIFO, **wanted)}.items():
+        found = expect(make(name), "OK").attributes
+        assert (found.user, found.group, found.mtime) == (1000, 2000, 1_000_000_007), (name, found)
+        same_attributes(found, place.at(name))
+    expect(client.create(place.handle, b"given away", user=0), "OK")
+    assert os.stat(place.at("given away")).st_uid == 1000
+    assert expect(client.create(place.handle, b"for members", group=3456), "OK").attributes.group == 3456
+
 def mkdir_symlink_mknod(place):
     client = place.client
     made = {
