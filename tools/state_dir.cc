@@ -9,12 +9,12 @@
 
 #include <cerrno>
 #include <cstring>
-#include <filesystem>
 #include <optional>
 #include <string_view>
 
 #include "cache/log.h"
 #include "cache/unique_fd.h"
+#include "fs/store/private_directory.h"
 #include "tools/text_file.h"
 
 namespace sluice {
@@ -98,11 +98,9 @@ std::string dirty_record_path(const std::string& state_dir, const std::string& s
 }
 
 Checked<NfsExportKey> load_nfs_key(const std::string& state_dir, const std::string& source) {
-  std::error_code error;
-  std::filesystem::create_directories(state_dir, error);
-  if (error) {
+  if (const auto made = make_private_directory(state_dir); !made) {
     return complain("--state-dir: cannot make '{}': {}; give a directory that you may write", state_dir,
-                    error_text(error.value()));
+                    error_text(made.error().number));
   }
   const std::string path = path_of(state_dir, source, "key");
   auto text = read_text_file(path);

@@ -11,6 +11,8 @@
 #include <new>
 #include <utility>
 
+#include "fs/store/private_directory.h"
+
 namespace sluice {
 
 struct DirtyRecord::Content {
@@ -20,8 +22,7 @@ struct DirtyRecord::Content {
 };
 
 Result<std::unique_ptr<DirtyRecord>> DirtyRecord::open(const std::string& path) {
-  std::error_code ignored;  // open says it
-  std::filesystem::create_directories(std::filesystem::path(path).parent_path(), ignored);
+  static_cast<void>(make_private_directory(std::filesystem::path(path).parent_path()));  // open says it
   UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!fd || ::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) return fail(errno);
   // Not sparse: a full disk must not end us by SIGBUS.

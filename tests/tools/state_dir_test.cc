@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "fs/store/dirty_record.h"
 #include "tests/support/catch.h"
 #include "tests/support/temporary_directory.h"
 
@@ -34,6 +35,24 @@ TEST_CASE("state: a key is made once for each source, for nobody else to read, a
   REQUIRE(other);
   CHECK(other->secret != first->secret);
   CHECK(load_nfs_key(state, "/srv/films\nsecret = 00")->secret == other->secret);
+}
+
+TEST_CASE("state: nobody else may change what is in a directory that was made for it", "[tools][state]") {
+  const TemporaryDirectory directory;
+  const auto mode_of = [&](const std::string& name) {
+    struct stat attributes {};
+    REQUIRE(::stat((directory.path() + name).c_str(), &attributes) == 0);
+    return attributes.st_mode & 0777;
+  };
+  const mode_t mask = ::umask(0);  // as in a gateway
+  for (const std::string name : {"/a/b", "/c/d/"}) REQUIRE(load_nfs_key(directory.path() + name, "/srv/archive"));
+  REQUIRE(DirtyRecord::open(directory.path() + "/e/f/dirty"));
+  ::umask(mask);
+  for (const std::string name : {"/a", "/c", "/e"}) CHECK(mode_of(name) == 0755);
+  for (const std::string name : {"/a/b", "/c/d", "/e/f"}) CHECK(mode_of(name) == 0700);
+  REQUIRE(::mkdir((directory.path() + "/given").c_str(), 0750) == 0);
+  REQUIRE(load_nfs_key(directory.path() + "/given", "/srv/archive"));
+  CHECK(mode_of("/given") == 0750);
 }
 
 TEST_CASE("state: a key that cannot be read is a complaint, and is left alone", "[tools][state]") {
