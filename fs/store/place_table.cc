@@ -1,5 +1,6 @@
 #include "fs/store/place_table.h"
 
+#include <fcntl.h>
 #include <sqlite3.h>
 #include <sys/random.h>
 
@@ -7,6 +8,7 @@
 #include <cstring>
 
 #include "cache/log.h"
+#include "cache/unique_fd.h"
 
 namespace sluice {
 namespace {
@@ -71,6 +73,8 @@ class PlaceTable::Statement {
 };
 
 Result<std::unique_ptr<PlaceTable>> PlaceTable::open(const std::string& path) {
+  // Names of files are not for everybody, and SQLite would let all read. Its other files get the mode of this one.
+  static_cast<void>(UniqueFd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600)));
   sqlite3* database = nullptr;
   const int opened = ::sqlite3_open_v2(
       path.c_str(), &database, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW,

@@ -1,5 +1,6 @@
 #include "fs/store/place_table.h"
 
+#include <filesystem>
 #include <fstream>
 
 #include "tests/fs/store/store_fixture.h"
@@ -32,6 +33,17 @@ TEST_CASE("place table: a number outlives the process, and another table gives o
   Table other;
   CHECK(must(other.table->id_of(place)) != id);
   CHECK(outcome(other.table->find(id)) == "ESTALE");
+}
+
+TEST_CASE("place table: nobody else reads the names, also of what is not in the table yet", "[store][places]") {
+  Table one;
+  must(one.table->id_of({.parent = PlaceTable::kRoot, .name = "a", .ino = 7, .incarnation = 5}));
+  size_t files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(one.directory.path())) {
+    CHECK((entry.status().permissions() & std::filesystem::perms(0077)) == std::filesystem::perms::none);
+    ++files;
+  }
+  CHECK(files > 0);
 }
 
 TEST_CASE("place table: a file that has an incarnation is known wherever it goes", "[store][places]") {
