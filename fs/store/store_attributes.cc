@@ -141,6 +141,8 @@ Result<void> StoreImpl::sync(InodeNumber number) {
   TRY(context_.admit(BackingUse::change));
   if (const auto data = table_.data(file.inode); data != nullptr && data->is_dirty()) TRY(data->write_back());
   const UniqueFd opened(::open(ProcPath(file.get()).c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  // Who is not root may not open all that is his: its mode may just have been taken from it.
+  if (!opened && errno == EACCES) return sync_file_system();
   if (!opened || ::fsync(opened.get()) != 0) return fail(errno);
   return {};
 }

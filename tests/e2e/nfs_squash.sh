@@ -57,3 +57,30 @@ for squash in default none root all; do
   stop_gateway
   rm -r "${WORK:?}/source"/*
 done
+
+# A gateway of an ordinary user acts as him for everybody, and what he may do is not refused because he could not read it.
+if command -v setpriv >/dev/null; then
+  chmod 777 "$WORK"
+  cp "$SLUICE" "$WORK/sluice"  # where the user may run it
+  chown 65534:65534 "$WORK/source"
+  SLUICE=$WORK/sluice
+  DAEMON_PREFIX=(setpriv --reuid 65534 --regid 65534 --clear-groups)
+  choose_nfs_port
+  start_nfs_server --state-dir "$WORK/state" "$WORK/source" "$NFS_PORT"
+  run_python - "$NFS_PORT" "$WORK/source" <<'PYTHON' || fail "a user's gateway refuses what he may do"
+import os, sys
+from lib_nfs import *
+client = Client(int(sys.argv[1]), 1000, 1000)
+root = client.mount("/").handle
+file = expect(client.create(root, b"file", mode=0o644), "OK")
+assert file.attributes.user == 65534, file.attributes
+folder = expect(client.mkdir(root, b"folder", mode=0o755), "OK").handle
+for mode in (0o200, 0o000, 0o600):
+    expect(client.setattr(file.handle, mode=mode, mtime=1_000_000_007), "OK")
+    assert os.stat(sys.argv[2] + "/file").st_mode & 0o777 == mode
+expect(client.setattr(folder, mode=0o300), "OK")
+expect(client.create(folder, b"new"), "OK")
+expect(client.remove(folder, b"new"), "OK")
+PYTHON
+  stop_gateway
+fi
