@@ -67,7 +67,10 @@ std::shared_ptr<OpenFile> NfsFileTable::opened(InodeNumber number, Use use) {
 Result<std::shared_ptr<OpenFile>> NfsFileTable::open(InodeNumber number, Use use) {
   if (auto known = opened(number, use)) return known;
   const int flags = use == Use::writing ? O_WRONLY : O_RDONLY;
-  std::shared_ptr<OpenFile> fresh = TRY(store_.open_file(Caller{}, number, flags));
+  return keep(number, use, TRY(store_.open_file(Caller{}, number, flags)));
+}
+
+std::shared_ptr<OpenFile> NfsFileTable::keep(InodeNumber number, Use use, std::shared_ptr<OpenFile> fresh) {
   std::shared_ptr<OpenFile> result;
   std::vector<InodeNumber> too_many;
   {

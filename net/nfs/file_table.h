@@ -78,6 +78,8 @@ class NfsFileTable {
   std::shared_ptr<OpenFile> opened(InodeNumber number, Use use);
   // Blocks. Errors: those of Store::open_file as the gateway.
   Result<std::shared_ptr<OpenFile>> open(InodeNumber number, Use use);
+  // As if `open` had made it; returns what is open now, which may be another.
+  std::shared_ptr<OpenFile> keep(InodeNumber number, Use use, std::shared_ptr<OpenFile> fresh);
 
   // A change of a file's content, which stays open meanwhile. Ends before the table.
   class Change {

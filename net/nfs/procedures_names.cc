@@ -201,9 +201,20 @@ void NfsService::create(NfsCall& call) {
 // What has the name may come and go between the two looks.
 NfsResult<NfsService::NewFile> NfsService::create_or_find(const NfsCall& call, const NfsFile& directory,
                                                           std::string_view name, mode_t mode) {
+  // Who is not root could not open it again for its maker, if its mode forbids that, or will: cp makes a copy that
+  // nobody may write with such a mode at once, or sets it before the first WRITE.
+  const bool stays_open = own_user_ != 0;
+  const int flags = (stays_open ? O_RDWR : O_RDONLY) | O_CREAT | O_EXCL;
   for (int attempts = 0; attempts < kCreateAttemptsMax; ++attempts) {
-    const auto created = store_.create(*call.caller, directory.number(), name, mode, O_RDONLY | O_CREAT | O_EXCL);
-    if (created) return NewFile{created->entry, true};
+    auto created = store_.create(*call.caller, directory.number(), name, mode, flags);
+    if (created) {
+      if (stays_open) {
+        const std::shared_ptr<OpenFile> file = std::move(created->file);
+        files_.keep(created->entry.number, NfsFileTable::Use::reading, file);
+        files_.keep(created->entry.number, NfsFileTable::Use::writing, file);
+      }
+      return NewFile{created->entry, true};
+    }
     if (created.error().number != EEXIST) return nfs_fail(nfs_status_of(created.error().number));
     if (const auto permitted = permit(call, directory, X_OK); !permitted) return nfs_fail(permitted.error());
     const auto existing = store_.lookup(directory.number(), name);

@@ -159,19 +159,24 @@ NfsResult<> NfsService::permit(const NfsCall& call, const NfsFile& file, int mod
   return {};
 }
 
+// Who is not root cannot act for others: what a client's user makes is the gateway's.
+bool NfsService::owns(const NfsCall& call, const struct stat& attributes) const {
+  return attributes.st_uid == (own_user_ == 0 ? call.caller->uid : own_user_);
+}
+
 // A program opens a file once and may then lose the right to it, or makes it with a mode that gives none; and to run a
 // program it need only be executable.
 NfsResult<> NfsService::permit_data(const NfsCall& call, const NfsFile& file, int mode) {
   auto permitted = permit(call, file, mode);
   if (permitted || permitted.error() != NfsStatus::acces) return permitted;
   const auto attributes = attributes_of(file);
-  if (attributes && S_ISREG(attributes->st_mode) && attributes->st_uid == call.caller->uid) return {};
+  if (attributes && S_ISREG(attributes->st_mode) && owns(call, *attributes)) return {};
   return mode == R_OK ? permit(call, file, X_OK) : permitted;
 }
 
 bool NfsService::is_known_to_permit_data(const NfsCall& call, const NfsFile& file, const struct stat& attributes,
                                          int mode) {
-  return attributes.st_uid == call.caller->uid || store_.is_known_to_permit(*call.caller, file.number(), mode);
+  return owns(call, attributes) || store_.is_known_to_permit(*call.caller, file.number(), mode);
 }
 
 NfsResult<> NfsService::sync_names(const NfsCall& call, const NfsFile& directory) {

@@ -11,6 +11,8 @@
 // Procedures block like the store's calls do, but for `try_run` and the data of READ. Thread-safe.
 #pragma once
 
+#include <unistd.h>
+
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -166,6 +168,7 @@ class NfsService {
   // Nothing is found in a directory that is no more.
   NfsStatus or_stale(NfsStatus status, const NfsFile& directory);
   NfsResult<> permit(const NfsCall& call, const NfsFile& file, int mode);
+  bool owns(const NfsCall& call, const struct stat& attributes) const;
   // As for an open file: its owner may, whatever the mode is now.
   NfsResult<> permit_data(const NfsCall& call, const NfsFile& file, int mode);
   bool is_known_to_permit_data(const NfsCall& call, const NfsFile& file, const struct stat& attributes, int mode);
@@ -188,6 +191,7 @@ class NfsService {
   Store& store_;
   const NfsHandles handles_;
   const uint64_t fsid_;
+  const uid_t own_user_ = ::geteuid();  // the gateway's
   const Clock& clock_;
   NfsFileTable files_;
   static constexpr size_t kListedEntriesMax = 65536;

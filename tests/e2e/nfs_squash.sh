@@ -68,7 +68,7 @@ if command -v setpriv >/dev/null; then
   choose_nfs_port
   start_nfs_server --state-dir "$WORK/state" "$WORK/source" "$NFS_PORT"
   run_python - "$NFS_PORT" "$WORK/source" <<'PYTHON' || fail "a user's gateway refuses what he may do"
-import os, sys
+import itertools, os, sys
 from lib_nfs import *
 client = Client(int(sys.argv[1]), 1000, 1000)
 root = client.mount("/").handle
@@ -78,6 +78,15 @@ folder = expect(client.mkdir(root, b"folder", mode=0o755), "OK").handle
 for mode in (0o200, 0o000, 0o600):
     expect(client.setattr(file.handle, mode=mode, mtime=1_000_000_007), "OK")
     assert os.stat(sys.argv[2] + "/file").st_mode & 0o777 == mode
+for mode, how in itertools.product((0o400, 0o000), (GUARDED, EXCLUSIVE)):  # as cp makes a copy that nobody may write
+    name, verifier = b"%d with %o" % (how, mode), b"verifier"
+    held = expect(client.create(root, name, how, verifier, mode=mode), "OK").handle
+    if how == EXCLUSIVE:
+        expect(client.setattr(held, mode=mode, atime=SERVER_TIME, mtime=SERVER_TIME), "OK")
+    expect(client.write(held, 0, b"content", FILE_SYNC), "OK")
+    expect(client.setattr(held, size=4), "OK")
+    assert expect(client.read(held, 0, 10), "OK").data == b"cont"
+    assert expect(client.getattr(held), "OK").attributes.mode == mode
 expect(client.setattr(folder, mode=0o300), "OK")
 expect(client.create(folder, b"new"), "OK")
 expect(client.remove(folder, b"new"), "OK")
