@@ -92,7 +92,6 @@ NfsResult<> NfsService::change_attributes(NfsCall& call, const NfsFile& file, mo
     if (const auto permitted = permit_data(call, file, W_OK); !permitted) return permitted;
     if (const auto resized = resize(call, file.number(), *changes.size); !resized) return resized;
     changes.size.reset();
-    if (is_now(changes.mtime)) changes.mtime.reset();  // a new size has done that
   }
   auto changed = store_.setattr(*call.caller, file.number(), changes);
   // Linux asks for this with every O_TRUNC. It takes no more than a write does, but by utimensat(2) only the owner may:
