@@ -307,6 +307,19 @@ def sent_again(place):
     assert sorted(os.listdir(place.path)) == sorted(
         ["created", "fifo", "guarded", "link", "linked", "made", "new name", "symlink"])
 
+def sent_again_with_another_stamp(place):
+    """The first word of an AUTH_SYS credential, in which some clients have the time."""
+    place.file("file")
+    def removal(stamp):
+        cred = credential(AUTH_SYS, u32(stamp) + opaque(b"test") + u32(0, 0, 0))
+        return place.client.message(REMOVE, where(place.handle, b"file"), xid=place.client.next_xid() if stamp == 1 else xid,
+                                    cred=cred)
+    first = removal(1)
+    xid = struct.unpack(">I", first[:4])[0]
+    assert results_of(place.client.exchange(first)).status() == "OK"
+    with Client(place.port) as again:
+        assert results_of(again.exchange(removal(2))).status() == "OK"
+
 def sent_again_and_not_the_same(place):
     client = place.client
     place.file("file")
