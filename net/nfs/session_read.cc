@@ -10,7 +10,7 @@
 namespace sluice {
 namespace {
 
-constexpr uint32_t kCopiedReadMax = 8 << 10;  // data that go with the reply's head into one buffer
+constexpr uint64_t kCopiedReadMax = 8 << 10;  // data that go with the reply's head into one buffer
 constexpr uint32_t kReadAttemptsMax = 3;      // of files that change under each of them
 
 void append_bytes(std::string& to, const FileSlice& slice) {
@@ -69,6 +69,9 @@ struct NfsSession::PendingRead {
   NfsReadTarget target;
   uint64_t length = 0;  // of the data, and of what is read of them first
   uint64_t first_length = 0;
+  // Data that leave in one piece, before they can change: small ones, and all that changed before they were sent; where
+  // somebody writes all the time they would never be.
+  uint64_t copied_max = 0;
   std::shared_ptr<const ChangeWatch> watch;
   Ticket ticket;
   // Of the loop's thread:
@@ -87,6 +90,7 @@ void NfsSession::read(ReadCall call, NfsReadTarget target) {
                                                            .target = std::move(target),
                                                            .length = length,
                                                            .first_length = 0,
+                                                           .copied_max = 0,
                                                            .watch = nullptr,
                                                            .ticket = Ticket(this, 0),
                                                            .arrived = std::nullopt});
@@ -95,9 +99,9 @@ void NfsSession::read(ReadCall call, NfsReadTarget target) {
     return send_read(*pending, FileSlice{});
   }
   OpenFile& file = *pending->target.file;
-  // Small data leave in one piece, before they can change.
-  if (length > kCopiedReadMax) pending->watch = file.data().watch();
-  pending->first_length = SendPath::first_slice(pending->target.offset, length);
+  pending->copied_max = pending->call.attempts > 0 ? kNfsTransferMax : kCopiedReadMax;
+  if (length > pending->copied_max) pending->watch = file.data().watch();
+  pending->first_length = length > pending->copied_max ? SendPath::first_slice(pending->target.offset, length) : length;
   file.read(pending->target.offset, pending->first_length, [loop = &loop(), pending](Result<FileSlice> slice) {
     if (loop->in_thread() && pending->is_asking) {
       pending->arrived = std::move(slice);
@@ -122,7 +126,7 @@ void NfsSession::send_read(PendingRead& read, Result<FileSlice> slice) {
   shared_.service.write_read_head(head, target, length);
   const size_t padding = xdr_padding(length);
   end_rpc_reply(head, length + padding);
-  if (length <= kCopiedReadMax && length == slice->length) {
+  if (length <= read.copied_max && length == slice->length) {
     std::string reply = head.take();
     reply.reserve(reply.size() + length + padding);
     if (length > 0) append_bytes(reply, *slice);

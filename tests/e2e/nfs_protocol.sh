@@ -7,7 +7,7 @@ need_root
 
 mkdir "$WORK/source"
 cat >"$WORK/checks.py" <<'PYTHON'
-import os, shutil, socket, stat, subprocess, sys, time
+import itertools, os, shutil, socket, stat, subprocess, sys, threading, time
 from lib_nfs import *
 
 def mount_protocol(place):
@@ -649,6 +649,30 @@ def reads_are_what_others_wrote(place):
     expect(place.client.setattr(handle, size=4), "OK")
     expect(place.client.setattr(handle, size=8), "OK")
     assert place.client.read(handle, 0, 10).data == b"newo\0\0\0\0"
+
+def reads_of_what_is_rewritten_all_the_time(place):
+    """Each page is one of the versions, and nobody is told to come back later."""
+    size = 1 << 20
+    handle = place.file("file", b"\0" * size)
+    ended = threading.Event()
+    def rewrite():
+        with Client(place.port) as writer:
+            for version in itertools.count(1):
+                expect(writer.write(handle, 0, bytes([version % 256]) * size), "OK")
+                if ended.is_set():
+                    return
+    thread = threading.Thread(target=rewrite)
+    thread.start()
+    try:
+        for count in [size] * 100 + [size // 16] * 100:
+            reply = expect(place.client.read(handle, 0, count), "OK")
+            assert reply.count == count
+            for start in range(0, count, 4096):
+                page = reply.data[start:start + 4096]
+                assert page == page[:1] * len(page), f"bytes of two versions in the page at {start}"
+    finally:
+        ended.set()
+        thread.join()
 
 run(dict(globals()), int(sys.argv[1]), sys.argv[2])
 PYTHON
