@@ -65,7 +65,7 @@ class LargeFiles final : public Policy {
 
   void insert(BlockId block, uint32_t charge) override {
     added_ += charge;
-    if (!options_.owner->is_large(block) || ghosts_->take(options_.owner->hash_of(block), capacity_)) {
+    if (!options_.owner->is_large(block) || ghosts_->take(options_.owner->hash_of(block), charge, capacity_)) {
       return inner_->insert(block, charge);
     }
     ASSERT(!is_streamed(block));

@@ -13,11 +13,42 @@ namespace {
 TEST_CASE("ghost table: is a queue that forgets what is farther back than the span", "[cache][ghosts]") {
   GhostTable ghosts({.ghosts_max = 1000, .span = 100});
   for (uint64_t hash = 0; hash < 200; hash++) ghosts.add(hash, 2);
-  CHECK(ghosts.take(199, 100));
-  CHECK(ghosts.take(150, 100));
-  CHECK_FALSE(ghosts.take(149, 100));
-  CHECK_FALSE(ghosts.take(199, 100));  // it was taken
-  CHECK_FALSE(ghosts.take(200, 100));
+  CHECK(ghosts.take(199, 2, 100));
+  CHECK(ghosts.take(150, 2, 100));
+  CHECK_FALSE(ghosts.take(149, 2, 100));
+  CHECK_FALSE(ghosts.take(199, 2, 100));  // it was taken
+  CHECK_FALSE(ghosts.take(200, 2, 100));
+}
+
+TEST_CASE("ghost table: those who came back make room for others where that is asked for", "[cache][ghosts]") {
+  GhostTable ghosts({.ghosts_max = 1000, .span = 100, .taken_make_room = true});
+  for (uint64_t hash = 0; hash < 100; hash++) ghosts.add(hash, 2);
+  CHECK_FALSE(ghosts.take(49, 2, 100));  // 2 x 50 are newer
+  for (uint64_t hash = 60; hash < 100; hash++) CHECK(ghosts.take(hash, 2, 100));
+  for (uint64_t hash = 100; hash < 140; hash++) ghosts.add(hash, 2);
+  CHECK(ghosts.take(50, 2, 100));
+  ghosts.add(140, 2);
+  ghosts.add(141, 2);
+  CHECK_FALSE(ghosts.take(51, 2, 100));
+  CHECK(ghosts.take(52, 2, 100));
+}
+
+TEST_CASE("ghost table: what comes back can be counted for as long as it lasts", "[cache][ghosts]") {
+  for (const uint64_t span : {1, 10, 100'000, 1 << 30}) {
+    const auto charge = static_cast<uint32_t>(span > 100'000 ? 1 << 20 : 1);
+    GhostTable ghosts({.ghosts_max = 100, .span = span, .taken_make_room = true});
+    for (uint64_t hash = 0; hash < 200'000; hash++) {
+      ghosts.add(hash, charge);
+      REQUIRE(ghosts.take(hash, charge, span));
+    }
+    // A cache of which nearly all memory is lent has a span of nearly nothing.
+    ghosts.add(0, charge);
+    ghosts.add(1, charge);
+    ghosts.take(0, charge, 0);
+    ghosts.add(2, charge);
+    CHECK(ghosts.take(2, charge, span));
+    CHECK_FALSE(ghosts.take(2, charge, span));
+  }
 }
 
 TEST_CASE("ghost table: as many ghosts as places lose few before their time", "[cache][ghosts]") {
@@ -29,18 +60,18 @@ TEST_CASE("ghost table: as many ghosts as places lose few before their time", "[
     ghosts.add(queue.front(), 1);
   }
   size_t found = 0;
-  for (size_t i = 0; i < 9000; i++) found += ghosts.take(queue[i], 9000);
+  for (size_t i = 0; i < 9000; i++) found += ghosts.take(queue[i], 1, 9000);
   CHECK(found > 7800);
-  CHECK_FALSE(ghosts.take(queue[10'000], 9000));
+  CHECK_FALSE(ghosts.take(queue[10'000], 1, 9000));
 }
 
 TEST_CASE("ghost table: charges in bytes age in the same way", "[cache][ghosts]") {
   constexpr uint64_t kGiB = uint64_t{1} << 30;
   GhostTable ghosts({.ghosts_max = 10'000, .span = kGiB});
   for (uint64_t hash = 0; hash < 100'000; hash++) ghosts.add(hash, 1 << 20);
-  CHECK(ghosts.take(99'999, kGiB));
-  CHECK(ghosts.take(99'000, kGiB));
-  CHECK_FALSE(ghosts.take(98'900, kGiB));
+  CHECK(ghosts.take(99'999, 1 << 20, kGiB));
+  CHECK(ghosts.take(99'000, 1 << 20, kGiB));
+  CHECK_FALSE(ghosts.take(98'900, 1 << 20, kGiB));
 }
 
 TEST_CASE("ghost lists: order, charges and lookups are those of plain lists", "[cache][ghosts]") {

@@ -270,6 +270,23 @@ TEST_CASE("arc: choosing the victim before the block is known costs next to noth
   }
 }
 
+TEST_CASE("s3fifo: hits as often as the simulator of its authors", "[cache][policy]") {
+  std::mt19937_64 random(test_seed());
+  // Of a set that moves on, most of what comes back are ghosts.
+  const Requests drift = drift_requests(400, 6, 40'000, random);
+  const Requests mixed = mixed_requests(random);
+  for (const Requests* requests : {&drift, &mixed}) {
+    for (const size_t capacity : {50, 100, 200, 600}) {
+      AuthorsS3Fifo authors(capacity);
+      size_t hits = 0;
+      for (const BlockId block : *requests) hits += authors.request(block);
+      const double ratio = static_cast<double>(hits) / static_cast<double>(requests->size());
+      INFO(capacity << ", drift " << (requests == &drift) << ", theirs " << ratio);
+      CHECK(std::abs(hit_ratio(kS3FifoPolicy, capacity, *requests) - ratio) < 0.005);
+    }
+  }
+}
+
 TEST_CASE("s3fifo, arc: a scan of blocks never read again leaves what is read often alone", "[cache][policy]") {
   std::mt19937_64 random(test_seed());
   const auto scan_hit_ratio = [&](const PolicyKind& kind, bool with_scan) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <list>
+#include <map>
 #include <optional>
 
 #include "cache/block.h"
@@ -159,6 +160,64 @@ class PaperArc {
   List t1_, t2_, b1_, b2_;
   double p_ = 0;
   const size_t c_;
+};
+
+// S3-FIFO with blocks of one unit, as its authors' simulator (libCacheSim) has it: ghosts are a queue that those who
+// come back leave.
+class AuthorsS3Fifo {
+ public:
+  explicit AuthorsS3Fifo(size_t capacity) : c_(capacity), main_max_(capacity - capacity / 10) {}
+
+  bool request(BlockId x) {
+    if (const auto found = hits_.find(x); found != hits_.end()) {
+      found->second = std::min(found->second + 1, 3);
+      return true;
+    }
+    const auto ghost = std::find(ghosts_.begin(), ghosts_.end(), x);
+    const bool was_here = ghost != ghosts_.end();
+    if (was_here) ghosts_.erase(ghost);
+    while (hits_.size() >= c_) evict();
+    hits_[x] = 0;
+    (was_here ? main_ : small_).push_front(x);
+    return false;
+  }
+
+ private:
+  using List = std::list<BlockId>;
+
+  static BlockId pull_oldest(List& list) {
+    const BlockId oldest = list.back();
+    list.pop_back();
+    return oldest;
+  }
+  // One of them, or none when all of the small queue went over to the main one.
+  void evict() {
+    const bool from_small = !small_.empty() && main_.size() <= main_max_;
+    while (from_small && !small_.empty()) {
+      const BlockId x = pull_oldest(small_);
+      if (hits_[x] < 2) {
+        hits_.erase(x);
+        ghosts_.push_front(x);
+        if (ghosts_.size() > main_max_) ghosts_.pop_back();
+        return;
+      }
+      hits_[x] = 0;
+      main_.push_front(x);
+    }
+    while (!from_small) {
+      const BlockId x = pull_oldest(main_);
+      if (hits_[x]-- == 0) {
+        hits_.erase(x);
+        return;
+      }
+      main_.push_front(x);
+    }
+  }
+
+  List small_, main_, ghosts_;
+  std::map<BlockId, int> hits_;  // of what is held
+  const size_t c_;
+  const size_t main_max_;
 };
 
 }  // namespace sluice

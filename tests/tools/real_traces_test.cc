@@ -64,9 +64,10 @@ TEST_CASE("real traces: P6 gives the hit ratios of the papers", "[tools][traces]
   CHECK(trace->blocks_max == 773'770);
   CHECK(std::abs(hit_percent(*trace, kLruPolicy, 32'768) - 4.24) < 0.005);
   CHECK(std::abs(hit_percent(*trace, kArcPolicy, 32'768) - 23.84) < 0.05);
+  CHECK(std::abs(hit_percent(*trace, kS3FifoPolicy, 32'768) - 25.19) < 0.2);
 }
 
-TEST_CASE("real traces: lru misses on cloudPhysicsIO as often as libCacheSim's", "[tools][traces]") {
+TEST_CASE("real traces: lru and s3fifo miss on cloudPhysicsIO as often as libCacheSim's", "[tools][traces]") {
   const std::optional<std::string> vectors_path = trace_path("reference_vectors.csv");
   const std::optional<Trace> trace = find_trace("cloudPhysicsIO.oracleGeneral.bin", "oracle");
   if (!vectors_path || !trace) return;
@@ -80,15 +81,19 @@ TEST_CASE("real traces: lru misses on cloudPhysicsIO as often as libCacheSim's",
     for (std::string* cell : {&source, &file, &unit, &size, &policy, &requests, &misses, &missed_bytes}) {
       std::getline(cells, *cell, ',');
     }
-    if (file != "cloudPhysicsIO.oracleGeneral.bin" || unit != "MiB" || policy != "LRU") continue;
+    if (file != "cloudPhysicsIO.oracleGeneral.bin" || unit != "MiB") continue;
+    if (policy != "LRU" && policy != "S3FIFO") continue;
     INFO(line);
+    const PolicyKind& kind = policy == "LRU" ? kLruPolicy : kS3FifoPolicy;
     const ReplayCounts counts =
-        replay(*trace, {.policy = &kLruPolicy, .unit = CacheUnit::bytes, .capacity = std::stoull(size) << 20});
-    CHECK(counts.requests - counts.hits == std::stoull(misses));
-    CHECK(counts.missed_bytes == std::stoull(missed_bytes));
+        replay(*trace, {.policy = &kind, .unit = CacheUnit::bytes, .capacity = std::stoull(size) << 20});
+    // A set of ghosts that is full forgets one early, now and then.
+    const double misses_off = policy == "LRU" ? 0 : 10;
+    CHECK(std::abs(static_cast<double>(counts.requests - counts.hits) - std::stod(misses)) <= misses_off);
+    CHECK(std::abs(static_cast<double>(counts.missed_bytes) / std::stod(missed_bytes) - 1) <= misses_off / 50'000);
     compared++;
   }
-  CHECK(compared == 8);
+  CHECK(compared == 16);
 }
 
 TEST_CASE("real traces: on a loop larger than the cache only lru finds nothing", "[tools][traces]") {
