@@ -241,6 +241,19 @@ void InodeTable::drop_unused_data() {
   }
 }
 
+std::vector<InodeRef> InodeTable::some_pinned(size_t inodes_max) {
+  std::vector<InodeRef> pinned;
+  MutexLock lock(&mutex_);
+  const size_t buckets = by_number_.bucket_count();
+  for (size_t left = buckets / kDataRounds + 1; left > 0 && pinned.size() < inodes_max; --left) {
+    next_pinned_bucket_ = next_pinned_bucket_ + 1 < buckets ? next_pinned_bucket_ + 1 : 0;
+    for (auto inode = by_number_.begin(next_pinned_bucket_); inode != by_number_.end(next_pinned_bucket_); ++inode) {
+      if ((*inode)->data != nullptr && (*inode)->data->is_pinned()) pinned.push_back(*inode);
+    }
+  }
+  return pinned;
+}
+
 std::vector<InodeRef> InodeTable::with_data() const {
   std::vector<InodeRef> inodes;
   MutexLock lock(&mutex_);

@@ -123,6 +123,9 @@ class InodeTable {
   static constexpr size_t kDataRounds = 30;
   void drop_unused_data();
 
+  // Some of those that are pinned, other ones each time: as long as they are, they stay.
+  std::vector<InodeRef> some_pinned(size_t inodes_max);
+
   // Inodes with data.
   std::vector<InodeRef> with_data() const;
 
@@ -189,7 +192,8 @@ class InodeTable {
   mutable Mutex mutex_;
   InodeNumber next_number_ GUARDED_BY(mutex_) = kRootInode;
   std::unordered_set<InodeRef, NumberHash, NumberEqual> by_number_ GUARDED_BY(mutex_);
-  size_t next_bucket_ GUARDED_BY(mutex_) = 0;  // of by_number_, for drop_unused_data
+  size_t next_bucket_ GUARDED_BY(mutex_) = 0;         // of by_number_, for drop_unused_data
+  size_t next_pinned_bucket_ GUARDED_BY(mutex_) = 0;  // ... and for some_pinned
   std::unordered_set<Inode*, IdentityHash, IdentityEqual> by_identity_ GUARDED_BY(mutex_);
   std::unordered_set<Inode*, HandleHash, HandleEqual> by_handle_ GUARDED_BY(mutex_);  // if it finds handles
   std::deque<InodeNumber> sweep_queue_ GUARDED_BY(mutex_);  // without references when they entered

@@ -18,7 +18,8 @@ namespace sluice {
 namespace {
 
 constexpr std::chrono::seconds kHousekeepingPeriod{1};
-constexpr size_t kSweptInodesMax = 8192;  // per round
+constexpr size_t kSweptInodesMax = 8192;   // per round
+constexpr size_t kPinnedLookedAtMax = 64;  // the same: each may be a call of the backing
 constexpr uint32_t kDescriptorsMin = 16;
 constexpr uint64_t kListingsShare = 4;  // of the memory for metadata: one in so many bytes
 // The kernel tells of stores into mapped memory only when the file is closed, so it is not relied on for longer.
@@ -133,12 +134,26 @@ void StoreImpl::housekeep() {
   descriptors_.tick(idle_ticks);
   open_files_.tick(idle_ticks + 1);  // by then FileData thinks itself idle, and gives up its descriptors when tidied
   for (const InodeRef& inode : table_.sweep(kSweptInodesMax)) let_go(inode);
+  unpin_deleted();
   table_.drop_unused_data();
   metadata_.expire();
   listings_.expire();
   if (write_back_ != nullptr) write_back_->tick();
   sync_places();
   give_back_memory();
+}
+
+// A pinned file that somebody else deleted would keep its part of the cache for ever: no path leads to it any more, by
+// which it could be unpinned. What is known by its place alone may only have been moved.
+void StoreImpl::unpin_deleted() {
+  for (const InodeRef& inode : table_.some_pinned(kPinnedLookedAtMax)) {
+    const BackingCall call(options_.health, BackingUser::fuse, BackingUse::look);
+    const auto file = subject(inode->number);
+    const auto attributes = file ? read_statx(file->get()) : tl::unexpected(file.error());
+    const bool is_deleted = attributes ? attributes->stx_nlink == 0 : !table_.is_current(inode);
+    const auto data = table_.data(inode);
+    if (is_deleted && data != nullptr) data->unpin();
+  }
 }
 
 // malloc keeps what it got. After a walk over a million files, forgotten again, that is 280 MB.

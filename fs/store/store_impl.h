@@ -116,8 +116,9 @@ class StoreImpl final : public Store, private OutsideWatch::Listener {
   void on_announcement(AnnouncementListener listener) override;
   StoreStats stats() const override;
 
-  // One round of what the store's own thread does every second: closes idle descriptors, tidies files, drops inodes
-  // that nobody needs any more. Rounds are the store's measure of time. One thread at a time.
+  // One round of what the store's own thread does every second: closes idle descriptors, tidies files, unpins what
+  // others deleted, drops inodes that nobody needs any more. Rounds are the store's measure of time. One thread at a
+  // time.
   void housekeep();
   const Root& root() const { return root_; }
 
@@ -135,6 +136,7 @@ class StoreImpl final : public Store, private OutsideWatch::Listener {
 
   StoreImpl(const StoreOptions& options, Root root, BlockCache* cache, Disk* disk, const Clock* clock);
   Result<void> add_root();
+  void unpin_deleted();
   bool wait_for_stop();  // for one period of housekeeping
   void stop_housekeeping();
   RootOptions root_options() const { return root_options(options_); }

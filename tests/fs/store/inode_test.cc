@@ -177,6 +177,33 @@ TEST_CASE("store: a file deleted behind our back is stale once its descriptor ha
   }
 }
 
+TEST_CASE("store: a pinned file deleted behind our back gives its part of the cache back", "[store]") {
+  for (const Mode& mode : kModes) {
+    if (!mode.file_handles) continue;  // there it may be anywhere
+    DYNAMIC_SECTION(mode.name) {
+      StoreFixture store(mode);
+      const uint64_t size = store.cache->stats().pinned_max_bytes * 2 / 3;
+      for (const char* name : {"a", "b"}) write_file(store / name, std::string(size, 'x'));
+      for (const char* name : {"stays", "moves"}) write_file(store / name, "x");
+      const auto pin = [&](const char* name) {
+        const Store::OpenedPath opened = must(store->open_path(kRootUser, name));
+        const std::string pinned = outcome(opened.file->data().pin());
+        must(read_all(*opened.file));
+        return pinned;
+      };
+      for (const char* name : {"stays", "moves", "a"}) CHECK(pin(name) == "OK");
+      CHECK(pin("b") == "ENOSPC");
+      ::unlink((store / "a").c_str());
+      REQUIRE(::rename((store / "moves").c_str(), (store / "moved").c_str()) == 0);
+      CHECK(store.housekeep_until([&] { return store.cache->stats().pinned_bytes == 2 * kPageSize; }));
+      CHECK(pin("b") == "OK");
+      store.housekeep(100);
+      CHECK(store.cache->stats().pinned_bytes > 2 * kPageSize);
+      CHECK(pin("b") == "OK");
+    }
+  }
+}
+
 TEST_CASE("store: a file moved behind our back keeps its number when it is found again", "[store]") {
   for (const Mode& mode : kModes) {
     DYNAMIC_SECTION(mode.name) {
