@@ -1,6 +1,7 @@
 #include "tools/warm_list.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -129,6 +130,10 @@ Checked<> save_warm_list(const std::string& path, const std::vector<CachedConten
 }
 
 Checked<std::vector<CachedContent>> load_warm_list(const std::string& path) {
+  // What is replaced in the end must be ours to replace, and a pipe would keep us waiting for who writes to it.
+  struct stat attributes {};
+  if (::stat(path.c_str(), &attributes) == 0 && !S_ISREG(attributes.st_mode))
+    return complain("--warm-restart: '{}' is no regular file; give another name", path);
   const Result<std::string> text = read_text_file(path);
   if (!text && text.error().number == ENOENT) return std::vector<CachedContent>();
   if (!text) return complain("--warm-restart: cannot read '{}': {}", path, error_text(text.error().number));

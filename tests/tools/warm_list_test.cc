@@ -1,5 +1,8 @@
 #include "tools/warm_list.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <random>
 
 #include "tests/support/catch.h"
@@ -106,6 +109,19 @@ TEST_CASE("warm list: a file is replaced whole, and one that is absent is empty"
   const std::string absent = directory / "none/list";
   CHECK(save_warm_list(absent, {}).error().line ==
         "--warm-restart: cannot write '" + absent + "': No such file or directory");
+}
+
+TEST_CASE("warm list: what is no regular file is refused and stays", "[tools][warm]") {
+  const TemporaryDirectory directory;
+  const std::string pipe = directory / "pipe";
+  const std::string link = directory / "link";
+  REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+  REQUIRE(::symlink("/dev/null", link.c_str()) == 0);
+  for (const std::string& path : {pipe, link, directory.path()}) {
+    const auto loaded = load_warm_list(path);
+    REQUIRE(!loaded);
+    CHECK(loaded.error().line == "--warm-restart: '" + path + "' is no regular file; give another name");
+  }
 }
 
 }  // namespace
