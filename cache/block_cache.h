@@ -13,6 +13,7 @@
 // list / arena. No lock is held across the disk or a callback, but for that of a resize, which readers do not take.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <memory>
 #include <optional>
@@ -84,6 +85,10 @@ struct CacheRead {
   std::shared_ptr<BlockSource> source;  // used only on a miss
 };
 inline constexpr uint64_t kReadPagesMax = 512;
+// How many pages of a cache of `frames` are evicted at least when memory is needed.
+constexpr uint64_t evicted_at_once(uint64_t frames) {
+  return std::min<uint64_t>(kFramesPerSlab, frames / 256);
+}
 // How often a read starts over because pages went bad while it held them: more often the memory is of no use.
 inline constexpr uint32_t kRepairsMax = 8;
 

@@ -40,7 +40,7 @@ PageRefs BlockCacheImpl::take_memory(uint64_t pages) {
 // test per slab, which should pay for more than one block. False when there is nothing to evict.
 bool BlockCacheImpl::make_room(uint64_t frames) {
   MutexLock lock(&replacement_mutex_);
-  frames = std::max<uint64_t>(frames, std::min<uint64_t>(kFramesPerSlab, sizes_.frames / 256));
+  frames = std::max<uint64_t>(frames, evicted_at_once(sizes_.frames));
   const uint64_t before = resident_pages_.load(std::memory_order_relaxed);
   bool evicted = false;
   while (evict_one()) {

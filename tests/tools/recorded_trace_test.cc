@@ -112,8 +112,7 @@ double ratio(uint64_t hits, uint64_t requests) {
   return static_cast<double>(hits) / static_cast<double>(requests);
 }
 
-// The replay has the live cache's policy and size. What it does otherwise: hits that the live cache thinks recent are
-// not told to its policy, and the blocks of one read are looked at together.
+// The replay has the live cache's policy and size. What it does otherwise: what is read is there at once.
 void check_same_hits(const std::string& path, const CacheStats& live, uint64_t page_bytes, const PolicyKind* policy) {
   const Trace trace = read_whole(path);
   CHECK(trace.notes.empty());

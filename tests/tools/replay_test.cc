@@ -40,6 +40,37 @@ ReplayCounts reference_lru(const Trace& trace, uint64_t capacity) {
   return counts;
 }
 
+TEST_CASE("replay: hits on a page within moments are told to the policy as in live traffic", "[tools][replay]") {
+  // Block 0 is hit twice in a row, which is one hit, then it leaves s3fifo's small queue and is no ghost any more.
+  Trace trace;
+  trace.blocks_max = 1001;
+  trace.blocks = {0, 0, 0};
+  for (BlockId block = 1; block <= 1000; block++) trace.blocks.push_back(block);
+  trace.blocks.push_back(0);
+  trace.pages.assign(trace.blocks.size(), {.mask = 1, .op = TraceOp::read});
+  trace.times_ms.assign(trace.blocks.size(), 0);
+  const ReplayOptions options{.policy = &kS3FifoPolicy, .unit = CacheUnit::bytes, .capacity = 100 * kPageSize};
+  CHECK(replay(trace, options).hits == 2);
+}
+
+TEST_CASE("replay: pages of one request do not push out each other", "[tools][replay]") {
+  // With arc, which gives what is new next to nothing when all else is used often, and readahead no more than a share.
+  Trace trace;
+  trace.blocks_max = 2000;
+  const auto ask = [&](BlockId first, BlockId end, TraceOp op) {
+    for (BlockId block = first; block < end; block++) {
+      trace.blocks.push_back(block);
+      trace.pages.push_back({.mask = 1, .op = op, .goes_on = block + 1 < end});
+      trace.times_ms.push_back(0);
+    }
+  };
+  for (int times = 0; times < 3; times++) ask(0, 1000, TraceOp::read);
+  ask(1000, 1250, TraceOp::readahead);
+  ask(1000, 1250, TraceOp::read);
+  const ReplayOptions options{.policy = &kArcPolicy, .unit = CacheUnit::bytes, .capacity = 1000 * kPageSize};
+  CHECK(replay(trace, options).hits == 2 * 1000 + 250);
+}
+
 TEST_CASE("replay: lru counts what a brute-force list counts, in blocks and in bytes", "[tools][replay]") {
   std::mt19937_64 random(test_seed());
   Trace trace = sized_trace(5000, 100'000, random);

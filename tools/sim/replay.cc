@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <bit>
 #include <chrono>
+#include <span>
 #include <vector>
 
 #include "cache/assert.h"
+#include "cache/block_cache.h"
 
 namespace sluice {
 namespace {
@@ -62,20 +64,23 @@ class PagedCache final : private BlockOwner {
   PagedCache(const ReplayOptions& options, uint32_t blocks_max, const Clock& clock)
       : in_blocks_(options.unit == CacheUnit::blocks),
         capacity_(in_blocks_ ? options.capacity : options.capacity / kPageSize),
-        evicted_at_once_(in_blocks_ ? 1 : std::min<uint64_t>(kFramesPerSlab, capacity_ / 64)),
+        evicted_at_once_(in_blocks_ ? 1 : evicted_at_once(capacity_)),
         blocks_(blocks_max),
         policy_(
             options.policy->make({.capacity = capacity_, .blocks_max = blocks_max, .owner = this, .clock = &clock})) {}
 
-  // How many of the pages were there.
-  uint32_t request(BlockId id, PagesAsked asked) {
-    Block& block = blocks_[id];
-    const uint32_t found = asked.mask & block.pages;
-    if (asked.op == TraceOp::read && found != 0 && (found & block.ahead) == 0) policy_->touch(id);
-    if (asked.op != TraceOp::readahead) block.ahead = static_cast<uint16_t>(block.ahead & ~asked.mask);
-    const uint32_t missing = asked.mask & ~block.pages;
-    if (missing != 0) add(id, missing, asked.op == TraceOp::readahead);
-    return static_cast<uint32_t>(std::popcount(found));
+  // How many of the pages of one request were there. Memory is made for all that are missing before the first of them
+  // enters: else a policy that gives new blocks little would have those read ahead push out each other.
+  uint32_t request(std::span<const BlockId> ids, std::span<const PagesAsked> asked) {
+    uint32_t hits = 0;
+    uint64_t needed = 0;
+    for (size_t i = 0; i < ids.size(); i++) {
+      hits += find(ids[i], asked[i]);
+      needed += missing_of(ids[i], asked[i]);
+    }
+    make_room(std::min(needed, capacity_));
+    for (size_t i = 0; i < ids.size(); i++) add(ids[i], asked[i]);
+    return hits;
   }
 
  private:
@@ -91,14 +96,30 @@ class PagedCache final : private BlockOwner {
     return in_blocks_ ? block.pages != 0 : static_cast<uint32_t>(std::popcount(block.pages));
   }
 
-  void add(BlockId id, uint32_t missing, bool is_readahead) {
+  uint32_t find(BlockId id, PagesAsked asked) {
     Block& block = blocks_[id];
-    const uint64_t needed = in_blocks_ ? block.pages == 0 : static_cast<uint64_t>(std::popcount(missing));
-    if (needed > capacity_) return;
+    const uint32_t found = asked.mask & block.pages;
+    const bool is_hit = asked.op == TraceOp::read && found != 0 && (found & block.ahead) == 0;
+    if (is_hit && !policy_->is_recent(id)) policy_->touch(id);
+    if (asked.op != TraceOp::readahead) block.ahead = static_cast<uint16_t>(block.ahead & ~asked.mask);
+    return static_cast<uint32_t>(std::popcount(found));
+  }
+
+  uint64_t missing_of(BlockId id, PagesAsked asked) const {
+    const uint32_t missing = asked.mask & ~blocks_[id].pages;
+    if (in_blocks_) return blocks_[id].pages == 0;
+    return static_cast<uint64_t>(std::popcount(missing));
+  }
+
+  void add(BlockId id, PagesAsked asked) {
+    Block& block = blocks_[id];
+    const uint32_t missing = asked.mask & ~block.pages;
+    const uint64_t needed = missing_of(id, asked);
+    if (missing == 0 || needed > capacity_) return;
     make_room(needed);  // the block itself may go
     const uint32_t before = charge_of(block);
     block.pages = static_cast<uint16_t>(block.pages | missing);
-    if (is_readahead) block.ahead = static_cast<uint16_t>(block.ahead | missing);
+    if (asked.op == TraceOp::readahead) block.ahead = static_cast<uint16_t>(block.ahead | missing);
     const uint32_t charge = charge_of(block);
     held_ += charge - before;
     if (before == 0) {
@@ -121,7 +142,7 @@ class PagedCache final : private BlockOwner {
 
   const bool in_blocks_;
   const uint64_t capacity_;
-  const uint64_t evicted_at_once_;  // as much as BlockCache frees before it goes on
+  const uint64_t evicted_at_once_;
   uint64_t held_ = 0;
   std::vector<Block> blocks_;
   const std::unique_ptr<Policy> policy_;
@@ -169,19 +190,20 @@ void replay_bytes(const Trace& trace, const ReplayOptions& options, ReplayClock&
 }
 
 void replay_pages(const Trace& trace, PagedCache& cache, ReplayClock& clock, ReplayCounts& counts) {
-  uint64_t missed = 0;
-  for (size_t i = 0; i < trace.blocks.size(); i++) {
-    clock.set(trace.times_ms[i]);
-    const PagesAsked asked = trace.pages[i];
-    const uint32_t hits = cache.request(trace.blocks[i], asked);
-    if (asked.op != TraceOp::read) continue;
-    const auto pages = static_cast<uint32_t>(std::popcount(asked.mask));
+  for (size_t first = 0, end = 0; first < trace.blocks.size(); first = end) {
+    uint64_t pages = 0;
+    do {
+      pages += static_cast<uint64_t>(std::popcount(trace.pages[end].mask));
+    } while (trace.pages[end++].goes_on);
+    clock.set(trace.times_ms[first]);
+    const uint32_t hits = cache.request(std::span(trace.blocks).subspan(first, end - first),
+                                        std::span(trace.pages).subspan(first, end - first));
+    if (trace.pages[first].op != TraceOp::read) continue;
     counts.requests += pages;
     counts.hits += hits;
-    missed += pages - hits;
   }
   counts.requested_bytes = counts.requests * kPageSize;
-  counts.missed_bytes = missed * kPageSize;
+  counts.missed_bytes = (counts.requests - counts.hits) * kPageSize;
 }
 
 }  // namespace

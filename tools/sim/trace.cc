@@ -282,9 +282,10 @@ class TraceReader {
       TRY(add(XXH3_64bits(key, sizeof key)));
       const uint64_t first_in_block = page % kPagesPerBlock;
       const uint64_t count = std::min(end - page, kPagesPerBlock - first_in_block);
-      trace_.pages.push_back({static_cast<uint16_t>(((1u << count) - 1) << first_in_block), record.op});
-      add_time(record.time_ns / 1'000'000);
+      const auto mask = static_cast<uint16_t>(((1u << count) - 1) << first_in_block);
       page += count;
+      trace_.pages.push_back({.mask = mask, .op = record.op, .goes_on = page < end});
+      add_time(record.time_ns / 1'000'000);
     }
     return {};
   }

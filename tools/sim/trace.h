@@ -24,6 +24,7 @@ struct TraceOptions {
 struct PagesAsked {
   uint16_t mask;  // a bit for each page of the block
   TraceOp op;
+  bool goes_on = false;  // the next is of the same request
 };
 
 struct Trace {
