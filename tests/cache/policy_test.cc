@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <random>
+#include <ranges>
 #include <set>
 #include <vector>
 
@@ -370,6 +371,30 @@ TEST_CASE("s3fifo, arc: what was read ahead in vain leaves no ghost", "[cache][p
     for (BlockId block = 1000; block < 1200; block++) cache.request(block);
     CHECK(cache.holds(4));
     CHECK_FALSE(cache.holds(5));
+  }
+}
+
+TEST_CASE("s3fifo, arc: what was read ahead has time to be asked for", "[cache][policy]") {
+  class Owner final : public BlockOwner {
+   public:
+    uint64_t hash_of(BlockId block) const override { return block; }
+    bool was_used(BlockId block) const override { return block < 1000; }
+  };
+  const Owner owner;
+  for (const PolicyKind* kind : {&kS3FifoPolicy, &kArcPolicy}) {
+    INFO(kind->name);
+    PolicyCache cache(kind->make({.capacity = 1000, .blocks_max = 10'000, .owner = &owner}), 1000);
+    // All is used often, so that ARC gives what is used once nothing at all.
+    for (int times = 0; times < 3; times++) {
+      for (BlockId block = 0; block < 1000; block++) cache.request(block);
+    }
+    for (BlockId block = 1000; block < 1060; block++) cache.request(block);
+    for (BlockId block = 1000; block < 1060; block++) CHECK(cache.holds(block));
+    // But what is read ahead does not take more and more.
+    for (BlockId block = 1060; block < 2000; block++) cache.request(block);
+    const auto is_held = [&](BlockId block) { return cache.holds(block); };
+    const auto blocks = std::views::iota(BlockId{0}, BlockId{1000});
+    CHECK(std::ranges::count_if(blocks, is_held) > 850);
   }
 }
 
