@@ -19,7 +19,7 @@ CacheSizes split_budget(uint64_t bytes, const PolicyKind& policy, const BlockCac
     const uint64_t frames = slabs * (kFramesPerSlab - 1);
     const auto blocks = static_cast<uint32_t>(frames);
     uint64_t metadata = Index::memory_bytes(blocks) + frames * (policy.bytes_per_block + policy.ghost_bytes) +
-                        slabs * kFramesPerSlab * kArenaBytesPerFrame;
+                        policy.bytes + slabs * kFramesPerSlab * kArenaBytesPerFrame;
     if (options.checksum != ChecksumMode::off) metadata += slabs * kFramesPerSlab * PageSums::kBytesPerFrame;
     if (options.large_file_bytes != 0) metadata += large_files_memory_bytes({.capacity = frames, .blocks_max = blocks});
     if (slabs * kSlabSize + metadata > bytes) continue;

@@ -77,6 +77,10 @@ class GhostTable {
   // Three of four ghosts may come back before the others are forgotten for that.
   static constexpr uint32_t kStampsLeftMax = 4 * kStampsPerSpan;
 
+ public:
+  static constexpr uint32_t kBytesOfStamps = kStampsLeftMax * sizeof(uint64_t);  // where taken_make_room
+
+ private:
   struct Place {
     uint64_t set;
     uint32_t tag;

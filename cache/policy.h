@@ -68,6 +68,7 @@ struct PolicyKind {
   std::string_view name;     // what `--cache-policy` takes
   uint32_t bytes_per_block;  // memory it may come to need for each of the cache's blocks
   uint32_t ghost_bytes;      // ... and for the ghosts that it remembers beside each of them
+  uint32_t bytes;            // ... and in all
   std::unique_ptr<Policy> (*make)(const PolicyOptions& options);
 };
 extern const PolicyKind kLruPolicy;

@@ -172,6 +172,6 @@ std::unique_ptr<Policy> make(const PolicyOptions& options) {
 
 }  // namespace
 
-const PolicyKind kArcPolicy{"arc", sizeof(BlockEntry), GhostLists::kBytesPerGhost * 17 / 16 + 1, make};
+const PolicyKind kArcPolicy{"arc", sizeof(BlockEntry), GhostLists::kBytesPerGhost * 17 / 16 + 1, 0, make};
 
 }  // namespace sluice

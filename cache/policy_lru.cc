@@ -67,6 +67,6 @@ std::unique_ptr<Policy> make(const PolicyOptions& options) {
 
 }  // namespace
 
-const PolicyKind kLruPolicy{"lru", sizeof(BlockEntry), 0, make};
+const PolicyKind kLruPolicy{"lru", sizeof(BlockEntry), 0, 0, make};
 
 }  // namespace sluice

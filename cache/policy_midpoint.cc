@@ -138,6 +138,6 @@ std::unique_ptr<Policy> make(const PolicyOptions& options) {
 
 }  // namespace
 
-const PolicyKind kMidpointPolicy{"midpoint", sizeof(BlockEntry), 0, make};
+const PolicyKind kMidpointPolicy{"midpoint", sizeof(BlockEntry), 0, 0, make};
 
 }  // namespace sluice

@@ -208,6 +208,6 @@ std::unique_ptr<Policy> make(const PolicyOptions& options) {
 
 }  // namespace
 
-const PolicyKind kS3FifoPolicy{"s3fifo", sizeof(Entry), GhostTable::kBytesPerGhost, make};
+const PolicyKind kS3FifoPolicy{"s3fifo", sizeof(Entry), GhostTable::kBytesPerGhost, GhostTable::kBytesOfStamps, make};
 
 }  // namespace sluice
