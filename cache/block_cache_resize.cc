@@ -35,13 +35,15 @@ Result<void> BlockCacheImpl::resize_to(const CacheSizes& sizes) {
     size_bytes_ = sizes.bytes;
     forget_free_ids_from(sizes.frames);
   }
-  arena_->set_limit(sizes.slabs);
   move_ids(sizes.frames);
   index_.resize(sizes.frames);
   {
     MutexLock lock(&replacement_mutex_);
     policy_->resize(sizes.frames, sizes.frames);
   }
+  // Not before the tables are made: as long as a slab is touched or returned, for a millisecond or more, the process
+  // gets no other mapping, and what waits for that here holds up the readers.
+  arena_->set_limit(sizes.slabs);
   trim();
   leave_slabs_from(sizes.slabs);
   return {};
