@@ -16,6 +16,7 @@ namespace sluice {
 
 struct OpenDirectoryParts {
   InodeRef inode;
+  uint64_t number_mask = 0;        // see ShownNumbers
   DescriptorPin pin;               // so that the directory answers on after its deletion
   UniqueFd fd;                     // open for reading; not needed with a listing
   Listing listing;                 // null: not known

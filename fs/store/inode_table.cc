@@ -4,6 +4,7 @@
 #include <cerrno>
 
 #include "cache/assert.h"
+#include "fs/store/shown_numbers.h"
 
 namespace sluice {
 namespace {
@@ -18,7 +19,7 @@ int64_t birth_ns(const Statx& attributes) {
 
 FileIdentity identity_of(const Statx& attributes, const FileHandle& handle) {
   FileIdentity identity;
-  identity.device = uint64_t{attributes.stx_dev_major} << 32 | attributes.stx_dev_minor;
+  identity.device = device_of(attributes);
   identity.ino = attributes.stx_ino;
   if (has_birth_time(attributes)) {
     identity.incarnation = static_cast<uint64_t>(birth_ns(attributes));

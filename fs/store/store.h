@@ -101,7 +101,7 @@ class OpenFile {
 
 struct DirectoryEntry {
   std::string_view name;
-  uint64_t ino = 0;          // the backing's
+  uint64_t ino = 0;          // as its attributes show it, but of what is the root of a btrfs subvolume
   uint8_t type = 0;          // DT_*
   uint64_t next_offset = 0;  // where to go on after this entry
 };

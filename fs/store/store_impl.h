@@ -33,6 +33,7 @@
 #include "fs/store/place_table.h"
 #include "fs/store/root.h"
 #include "fs/store/root_identity.h"
+#include "fs/store/shown_numbers.h"
 #include "fs/store/store.h"
 #include "fs/store/write_back.h"
 
@@ -192,6 +193,8 @@ class StoreImpl final : public Store, private OutsideWatch::Listener {
   void drop_place(const InodeRef& inode);  // it is gone
   void sync_places();
   FileHandle handle_of(int fd) const;
+  InodeRef intern(int fd, const FoundFile& file, uint64_t references);
+  struct stat to_stat(const Statx& attributes) const;  // as clients see it
   // The directory's entry if it is known already; empty also when it does not exist.
   std::optional<Subject> known_entry(const Subject& directory, const EntryName& name);
   // Attributes were read: a file whose data do not agree was changed by somebody else.
@@ -276,6 +279,7 @@ class StoreImpl final : public Store, private OutsideWatch::Listener {
   ListingCache listings_;
   std::unique_ptr<DirtyRecord> dirty_record_;
   std::unique_ptr<WriteBack> write_back_;  // none: writes are not delayed. Outlives the files
+  ShownNumbers numbers_;
   InodeTable table_;
   DescriptorCache descriptors_;
   OpenFiles open_files_;

@@ -30,7 +30,7 @@ Result<Entry> StoreImpl::look(const Subject& directory, const EntryName& name) {
   }
   UniqueFd fd = TRY(with_spare_descriptors([&] { return root_.open_entry(directory.get(), name.c_str(), O_PATH); }));
   attributes = TRY(read_statx(fd.get()));
-  const InodeRef inode = table_.intern({attributes, handle_of(fd.get()), directory.inode, name.view()}, 1);
+  const InodeRef inode = intern(fd.get(), {attributes, handle_of(fd.get()), directory.inode, name.view()}, 1);
   descriptors_.put(inode->number, std::make_shared<const UniqueFd>(std::move(fd)));
   return learn_entry(directory, name, {inode, attributes}, look);
 }
@@ -81,7 +81,7 @@ Result<Entry> StoreImpl::look_up_dots(const Subject& directory, std::string_view
   const UniqueFd fd(::openat(directory.get(), "..", O_PATH | O_CLOEXEC));
   if (!fd) return fail(errno);
   const Statx attributes = TRY(read_statx(fd.get()));
-  const InodeRef parent = table_.intern({attributes, handle_of(fd.get()), nullptr, ""}, 1);
+  const InodeRef parent = intern(fd.get(), {attributes, handle_of(fd.get()), nullptr, ""}, 1);
   return Entry{parent->number, to_stat(attributes)};
 }
 
@@ -94,6 +94,17 @@ Result<Entry> StoreImpl::entry_of(const Subject& file) {
 
 FileHandle StoreImpl::handle_of(int fd) const {
   return root_.has_handles() ? FileHandle::of(fd) : FileHandle();
+}
+
+InodeRef StoreImpl::intern(int fd, const FoundFile& file, uint64_t references) {
+  numbers_.learn(fd, file.attributes);
+  return table_.intern(file, references);
+}
+
+struct stat StoreImpl::to_stat(const Statx& attributes) const {
+  struct stat shown = sluice::to_stat(attributes);
+  shown.st_ino = numbers_.shown(attributes);
+  return shown;
 }
 
 std::optional<StoreImpl::Subject> StoreImpl::known_entry(const Subject& directory, const EntryName& name) {
@@ -150,6 +161,7 @@ Result<Statx> StoreImpl::statx(InodeNumber number) {
   const Subject file = TRY(subject(number));
   Statx attributes = TRY(read_statx(file.get()));
   note(file.inode, attributes);
+  attributes.stx_ino = numbers_.shown(attributes);
   return shown(file.inode, attributes);
 }
 

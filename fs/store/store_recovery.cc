@@ -69,6 +69,7 @@ void StoreImpl::recover_root() {
     log(LogLevel::error, "{} is back, but cannot be used: {}", options_.source, error_text(errno));
     return;
   }
+  if (const auto attributes = read_statx(root_.fd())) numbers_.learn_root(root_.fd(), *attributes);
   descriptors_.outdate();
   drop_metadata();
   root_is_gone_ = told_of_other_root_ = false;

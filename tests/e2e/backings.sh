@@ -115,7 +115,10 @@ on_image() {  # TYPE MKFS-ARGUMENT...
     return
   fi
   works_on "$1" "$WORK/$1"
-  [[ $1 != btrfs ]] || leaves_nothing_compressed "$WORK/$1"
+  if [[ $1 == btrfs ]]; then
+    leaves_nothing_compressed "$WORK/$1"
+    tells_subvolumes_apart "$WORK/$1" "$WORK/$1.image"
+  fi
   umount "$WORK/$1"
 }
 
@@ -132,6 +135,34 @@ leaves_nothing_compressed() {  # SOURCE
   equal "pages of compressed files in the page cache" "$(resident_pages "$1/compressed" "$1/inline")" 0
   stop_gateway
 }
+
+# Each subvolume numbers its files from 256 on. Files with the same number would be links of one file to those who copy.
+tells_subvolumes_apart() {  # SOURCE IMAGE
+  local name before after
+  for name in a b; do
+    btrfs subvolume create "$1/$name" >/dev/null || fail "btrfs subvolume create"
+    mkdir "$1/$name/folder"
+    echo "the file of $name" >"$1/$name/folder/file"
+    ln "$1/$name/folder/file" "$1/$name/link"
+  done
+  start_mount --cache-size 16M "$1" "$WORK/mount"
+  before=$(numbers_in "$WORK/mount")
+  equal "numbers that several directories have" "$(find "$WORK/mount" -type d -printf '%i\n' | sort | uniq -d)" ""
+  equal "complaints of find" "$(find "$WORK/mount" 2>&1 >/dev/null)" ""
+  cp -a "$WORK/mount/." "$WORK/copy" || fail "cp -a does not copy subvolumes"
+  diff -r "$1" "$WORK/copy" || fail "cp -a took files of subvolumes for one another"
+  equal "links of a file" "$(stat -c %h "$WORK/copy/b/link")" 2
+  (cd "$WORK/mount/a/folder" && equal "number in the listing" "$(find . -name file -printf '%i ')$(ls -i)" \
+    "$(stat -c '%i %i %n' file)")
+  stop_gateway
+  umount "$1"
+  mount -o loop "$2" "$1"
+  start_mount --cache-size 16M "$1" "$WORK/mount"
+  after=$(numbers_in "$WORK/mount")
+  equal "numbers after the file system was mounted anew" "$after" "$before"
+  stop_gateway
+}
+numbers_in() { (cd "$1" && find a b -printf '%p %i\n' | sort); }  # PATH
 
 mkdir "$WORK/mount" "$WORK/tmpfs" "$WORK/place" "$WORK/behind" "$WORK/fuse"
 on_image ext4 -q
