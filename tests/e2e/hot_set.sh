@@ -52,7 +52,7 @@ mkdir "$WORK/source" "$WORK/mount"
 make_files "$WORK/source"
 truncate -s 1600M "$WORK/source/film" "$WORK/source/image"
 
-for policy in lru s3fifo; do
+for policy in lru midpoint s3fifo arc; do
   start_mount --cache-size 80M --cache-policy "$policy" "$WORK/source" "$WORK/mount"
   read_files || fail "a file could not be read"
   equal "$policy: hot files there without streams, of 1000" "$(hot_hits)" 1000
