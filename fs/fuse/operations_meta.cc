@@ -6,6 +6,7 @@
 // those who bypass us; but the owner there is the gateway, so none of that would hold, and each program that waits
 // would cost a thread here.
 #include <errno.h>
+#include <linux/fs.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -178,6 +179,23 @@ void removexattr(fuse_req_t handle, fuse_ino_t number, const char* name) noexcep
   request.reply_done(request.store().removexattr(request.caller(), number, name));
 }
 
+// The kernel asks for these itself, for who calls ioctl(2) or file_getattr(2); what else programs ask goes no further.
+void ioctl(fuse_req_t handle, fuse_ino_t number, unsigned command, void*, fuse_file_info*, unsigned, const void* in,
+           size_t in_size, size_t) noexcept {
+  Request request(handle);
+  Store& store = request.store();
+  const std::string_view given(static_cast<const char*>(in), in_size);
+  switch (command) {
+    case FS_IOC_GETFLAGS: return request.reply_ioctl(store.inode_flags(number, InodeFlagsForm::flags));
+    case FS_IOC_FSGETXATTR: return request.reply_ioctl(store.inode_flags(number, InodeFlagsForm::extended));
+    case FS_IOC_SETFLAGS:
+      return request.reply_ioctl(store.set_inode_flags(request.caller(), number, InodeFlagsForm::flags, given));
+    case FS_IOC_FSSETXATTR:
+      return request.reply_ioctl(store.set_inode_flags(request.caller(), number, InodeFlagsForm::extended, given));
+    default: return request.reply_error({ENOTTY});
+  }
+}
+
 }  // namespace
 
 void add_meta_operations(fuse_lowlevel_ops& operations) {
@@ -202,6 +220,7 @@ void add_meta_operations(fuse_lowlevel_ops& operations) {
   operations.getxattr = getxattr;
   operations.listxattr = listxattr;
   operations.removexattr = removexattr;
+  operations.ioctl = ioctl;
 }
 
 }  // namespace sluice

@@ -199,6 +199,17 @@ void Request::reply_xattr(const Result<std::string>& value, size_t size) {
   finish();
 }
 
+void Request::reply_ioctl(const Result<std::string>& value) {
+  if (!value) return reply_error(value.error());
+  send([&](fuse_req_t to) { return fuse_reply_ioctl(to, 0, value->data(), value->size()); });
+  finish();
+}
+
+void Request::reply_ioctl(const Result<void>& done) {
+  if (!done) return reply_error(done.error());
+  reply_ioctl(std::string());
+}
+
 bool Request::reply_bytes(std::string_view bytes) {
   const bool is_wanted = send([&](fuse_req_t to) { return fuse_reply_buf(to, bytes.data(), bytes.size()); });
   finish();

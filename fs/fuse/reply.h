@@ -49,6 +49,8 @@ class Request {
   void reply_statfs(const Result<struct statvfs>& result);
   // Of getxattr and listxattr: `size` 0 asks for the length only.
   void reply_xattr(const Result<std::string>& value, size_t size);
+  void reply_ioctl(const Result<std::string>& value);
+  void reply_ioctl(const Result<void>& done);
   // False when the kernel no longer wants them.
   bool reply_bytes(std::string_view bytes);
 

@@ -134,6 +134,11 @@ class PathListing {
   virtual Result<bool> read(size_t entries_max, std::vector<ListedEntry>& entries) = 0;
 };
 
+enum class InodeFlagsForm : uint8_t {
+  flags,     // an unsigned
+  extended,  // struct fsxattr: also the project
+};
+
 // What an inode was before a change and after it. Nothing: not known.
 struct Observed {
   std::optional<struct stat> before, after;
@@ -285,6 +290,11 @@ class Store {
   virtual Result<void> setxattr(const Caller& caller, InodeNumber number, const char* name, std::string_view value,
                                 int flags) = 0;
   virtual Result<void> removexattr(const Caller& caller, InodeNumber number, const char* name) = 0;
+  // What ioctl(2) says by FS_IOC_GETFLAGS, or FS_IOC_FSGETXATTR, and how it is set. Errors: ENOTTY, the backing has
+  // none, or the file is neither regular nor a directory.
+  virtual Result<std::string> inode_flags(InodeNumber number, InodeFlagsForm form) = 0;
+  virtual Result<void> set_inode_flags(const Caller& caller, InodeNumber number, InodeFlagsForm form,
+                                       std::string_view value) = 0;
 
   // `listener` is told of files whose content or attributes were found changed behind our back (at open or
   // revalidation), so that a front end can drop what a kernel caches above it. Called on the thread that noticed, no

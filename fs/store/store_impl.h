@@ -110,6 +110,9 @@ class StoreImpl final : public Store, private OutsideWatch::Listener {
   Result<void> setxattr(const Caller& caller, InodeNumber number, const char* name, std::string_view value,
                         int flags) override;
   Result<void> removexattr(const Caller& caller, InodeNumber number, const char* name) override;
+  Result<std::string> inode_flags(InodeNumber number, InodeFlagsForm form) override;
+  Result<void> set_inode_flags(const Caller& caller, InodeNumber number, InodeFlagsForm form,
+                               std::string_view value) override;
 
   void on_outside_change(std::function<void(InodeNumber)> listener) override;
   void on_outside_name(std::function<void(InodeNumber, const std::string&)> listener) override;

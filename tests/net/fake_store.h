@@ -350,6 +350,10 @@ class FakeStore : public Store {
     return fail(ENOSYS);
   }
   Result<void> removexattr(const Caller&, InodeNumber, const char*) override { return fail(ENOSYS); }
+  Result<std::string> inode_flags(InodeNumber, InodeFlagsForm) override { return fail(ENOSYS); }
+  Result<void> set_inode_flags(const Caller&, InodeNumber, InodeFlagsForm, std::string_view) override {
+    return fail(ENOSYS);
+  }
   void on_outside_change(std::function<void(InodeNumber)>) override {}
   void sync_open_files() override {}
   void finish_delayed() override {}
