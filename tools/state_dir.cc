@@ -78,6 +78,14 @@ Result<void> write_new(const std::string& directory, const std::string& path, st
   return sync_directory(directory);
 }
 
+// It was brought back from a copy, perhaps.
+void warn_of_readers(const std::string& path) {
+  struct stat attributes {};
+  if (::stat(path.c_str(), &attributes) != 0 || (attributes.st_mode & 077) == 0) return;
+  log(LogLevel::warning, "--state-dir: others may read '{}', and who has the key can name any file: chmod 600 '{}'",
+      path, path);
+}
+
 }  // namespace
 
 std::string state_dir_of(const Options& options) {
@@ -118,11 +126,11 @@ Checked<NfsExportKey> load_nfs_key(const std::string& state_dir, const std::stri
     return complain("--state-dir: cannot read '{}': {}; it holds the key of the NFS handles", path,
                     error_text(text.error().number));
   }
+  warn_of_readers(path);
   if (const auto key = parse_key(*text)) return *key;
   return complain(
       "--state-dir: '{}' is no key of NFS handles; bring it back from a copy, or remove it: then NFS clients must "
-      "mount "
-      "again",
+      "mount again",
       path);
 }
 

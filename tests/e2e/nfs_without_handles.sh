@@ -130,3 +130,11 @@ with open(sys.argv[2] + "/handles") as file:
         expect(client.getattr(bytes.fromhex(handle)), "STALE")
 PYTHON
 stop_gateway
+
+# A key that came back from a copy.
+empty "what the log says of the key" "$(grep "others may read" "$WORK"/log.* || true)"
+chmod 644 "$WORK/state/"*.key
+serve
+grep -q "others may read '$WORK/state/.*chmod 600" "${LOG_OF[$GATEWAY]}" ||
+  fail "a key that others may read is used without a word"
+stop_gateway
