@@ -44,6 +44,21 @@ uint64_t NfsJob::reply_room(const RpcCall& call) {
   return lists ? kNfsTransferMax : 0;
 }
 
+NfsCall NfsJob::Client::prepare(std::string_view arguments) const {
+  NfsCall call(arguments, options);
+  call.caller = caller;
+  call.peer = peer;
+  return call;
+}
+
+std::optional<std::string> NfsJob::answer_known(NfsShared& shared, const RpcCall& call, const Client& client) {
+  NfsCall known = client.prepare(call.arguments);
+  begin_rpc_reply(known.reply, call.xid);
+  if (!shared.service.try_run(static_cast<NfsProcedure>(call.procedure), known)) return std::nullopt;
+  end_rpc_reply(known.reply);
+  return known.reply.take();
+}
+
 NfsJob::NfsJob(NfsShared* shared, const RpcCall& call, const Client& client)
     : shared_(*shared),
       program_(call.program),
@@ -67,9 +82,7 @@ std::shared_ptr<NfsJob> NfsJob::begin(NfsShared* shared, const RpcCall& call, co
 void NfsJob::run() {
   // What changes something says so when it does: a call that only looked must not pass for a change that came back.
   const BackingCall backing(shared_.options.health, BackingUser::nfs, BackingUse::look);
-  NfsCall call(arguments_, client_.options);
-  call.caller = client_.caller;
-  call.peer = client_.peer;
+  NfsCall call = client_.prepare(arguments_);
   call.data = std::move(data_);
   begin_rpc_reply(call.reply, xid_);
   std::string reply;

@@ -24,7 +24,11 @@ class NfsJob : public std::enable_shared_from_this<NfsJob> {
     std::shared_ptr<const Caller> caller;
     PeerAddress peer;
     const NfsClientOptions* options;  // outlive the job
+
+    NfsCall prepare(std::string_view arguments) const;  // outlived by both
   };
+  // The reply of a call that needs no thread that may block. Never blocks. Nothing: it does, or is refused there.
+  static std::optional<std::string> answer_known(NfsShared& shared, const RpcCall& call, const Client& client);
   // `data`: see NfsCall. Null: there is nothing to run, the call came before. `send` is called with the first one's
   // reply, now or later.
   static std::shared_ptr<NfsJob> begin(NfsShared* shared, const RpcCall& call, const Client& client,

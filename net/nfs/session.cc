@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "cache/assert.h"
-#include "net/nfs/job.h"
 #include "net/nfs/session_direct.h"
 #include "net/nfs/session_ticket.h"
 
@@ -168,27 +167,15 @@ bool NfsSession::identify(const RpcCall& call) {
   return true;
 }
 
-NfsCall NfsSession::prepare(std::string_view arguments, std::shared_ptr<const Caller> caller) const {
-  NfsCall call(arguments, &options_);
-  call.caller = std::move(caller);
-  call.peer = peer_;
-  return call;
+NfsJob::Client NfsSession::client() const {
+  return {.caller = caller_, .peer = peer_, .options = &options_};
 }
 
 void NfsSession::handle_nfs(const RpcCall& call, std::unique_ptr<PreparedWrite> data) {
-  const auto procedure = static_cast<NfsProcedure>(call.procedure);
-  if (procedure == NfsProcedure::read)
-    return begin_read({.xid = call.xid, .arguments = std::string(call.arguments), .caller = caller_});
-  if (!try_known(procedure, call)) run_elsewhere(call, std::move(data));
-}
-
-bool NfsSession::try_known(NfsProcedure procedure, const RpcCall& call) {
-  NfsCall known = prepare(call.arguments, caller_);
-  begin_rpc_reply(known.reply, call.xid);
-  if (!shared_.service.try_run(procedure, known)) return false;
-  end_rpc_reply(known.reply);
-  answer(known.reply.take());
-  return true;
+  if (static_cast<NfsProcedure>(call.procedure) == NfsProcedure::read)
+    return begin_read({.xid = call.xid, .arguments = std::string(call.arguments), .client = client()});
+  if (auto reply = NfsJob::answer_known(shared_, call, client())) return answer(std::move(*reply));
+  run_elsewhere(call, std::move(data));
 }
 
 void NfsSession::run_elsewhere(const RpcCall& call, std::unique_ptr<PreparedWrite> data) {
@@ -197,7 +184,7 @@ void NfsSession::run_elsewhere(const RpcCall& call, std::unique_ptr<PreparedWrit
     if (const auto direct = DirectCalls::begin(this, held_bytes)) return give_away_input(direct, call, std::move(data));
   }
   auto send = [ticket = Ticket(this, held_bytes)](std::string reply) mutable { ticket.answer(std::move(reply)); };
-  const auto job = NfsJob::begin(&shared_, call, {caller_, peer_, &options_}, std::move(send), std::move(data));
+  const auto job = NfsJob::begin(&shared_, call, client(), std::move(send), std::move(data));
   if (job != nullptr && !shared_.pool->submit([job] { job->run(); })) job->refuse();
 }
 

@@ -18,6 +18,7 @@
 
 #include "net/connection.h"
 #include "net/nfs/direct_socket.h"
+#include "net/nfs/job.h"
 #include "net/nfs/service.h"
 #include "net/nfs/worker.h"
 #include "net/peer_address.h"
@@ -40,7 +41,7 @@ class NfsSession final : public Connection {
   struct ReadCall {
     uint32_t xid = 0;
     std::string arguments;
-    std::shared_ptr<const Caller> caller;
+    NfsJob::Client client;
     uint32_t attempts = 0;
   };
   // One reply under way: of so many calls, or of a READ.
@@ -78,8 +79,8 @@ class NfsSession final : public Connection {
   void refuse(uint32_t xid, RpcError error, uint32_t version = 0);
   // False: refused.
   bool identify(const RpcCall& call);
+  NfsJob::Client client() const;
   void handle_nfs(const RpcCall& call, std::unique_ptr<PreparedWrite> data);
-  bool try_known(NfsProcedure procedure, const RpcCall& call);
   void run_elsewhere(const RpcCall& call, std::unique_ptr<PreparedWrite> data = nullptr);
   void answer_null(const RpcCall& call);
 
@@ -104,7 +105,6 @@ class NfsSession final : public Connection {
   void send_read(PendingRead& read, Result<FileSlice> slice);
   void read_again(ReadCall call, int error, const std::optional<struct stat>& attributes);
   void fail_read(const ReadCall& call, const NfsReadFailure& failure);
-  NfsCall prepare(std::string_view arguments, std::shared_ptr<const Caller> caller) const;
 
   void answer(std::string reply);  // of one call
   void flush();

@@ -2,8 +2,6 @@
 
 #include <utility>
 
-#include "net/nfs/job.h"
-
 namespace sluice {
 namespace {
 
@@ -23,7 +21,7 @@ std::shared_ptr<NfsSession::DirectCalls> NfsSession::DirectCalls::begin(NfsSessi
 NfsSession::DirectCalls::DirectCalls(NfsSession* session, uint64_t held_bytes)
     : shared_(session->shared_),
       credential_(session->credential_),
-      client_{.caller = session->caller_, .peer = session->peer_, .options = &session->options_},
+      client_(session->client()),
       ticket_(session, held_bytes) {}
 
 NfsSession::DirectCalls::~DirectCalls() {
@@ -76,7 +74,10 @@ bool NfsSession::DirectCalls::run_next() {
   NfsCounters::count(shared_.counters.direct_calls);
   uint32_t xid = 0;
   const RpcCall call = *parse_rpc_call(*record, &xid);
-  if (run_known(call)) return true;
+  if (auto reply = NfsJob::answer_known(shared_, call, client_)) {
+    answer(std::move(*reply));
+    return true;
+  }
   const auto job = NfsJob::begin(&shared_, call, client_,
                                  [self = shared_from_this()](std::string reply) { self->answer(std::move(reply)); });
   if (job != nullptr) job->run();
@@ -89,17 +90,6 @@ bool NfsSession::DirectCalls::may_run(const RpcCall& call) const {
   return call.program == kNfsProgram && call.version == kNfsVersion && call.procedure < kNfsProcedures &&
          call.procedure != 0 && call.procedure != static_cast<uint32_t>(NfsProcedure::read) &&
          call.flavor == static_cast<uint32_t>(flavor) && call.credential_body == credential_;
-}
-
-bool NfsSession::DirectCalls::run_known(const RpcCall& call) {
-  NfsCall known(call.arguments, client_.options);
-  known.caller = client_.caller;
-  known.peer = client_.peer;
-  begin_rpc_reply(known.reply, call.xid);
-  if (!shared_.service.try_run(static_cast<NfsProcedure>(call.procedure), known)) return false;
-  end_rpc_reply(known.reply);
-  answer(known.reply.take());
-  return true;
 }
 
 // ---- on the loop's thread ----
@@ -127,7 +117,7 @@ bool NfsSession::comes_alone(uint64_t size) {
 void NfsSession::give_away_input(const std::shared_ptr<DirectCalls>& direct, const RpcCall& call,
                                  std::unique_ptr<PreparedWrite> data) {
   auto send = [direct](std::string reply) { direct->answer(std::move(reply)); };
-  const auto job = NfsJob::begin(&shared_, call, {caller_, peer_, &options_}, std::move(send), std::move(data));
+  const auto job = NfsJob::begin(&shared_, call, client(), std::move(send), std::move(data));
   if (job == nullptr) return;
   start_direct_ = [pool = shared_.pool.get(), direct, job] {
     if (!pool->submit([direct, job] { direct->run(*job); })) job->refuse();

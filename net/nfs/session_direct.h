@@ -33,7 +33,6 @@ class NfsSession::DirectCalls : public std::enable_shared_from_this<DirectCalls>
   bool is_answered();
   bool run_next();
   bool may_run(const RpcCall& call) const;
-  bool run_known(const RpcCall& call);
 
   NfsShared& shared_;
   const std::string credential_;

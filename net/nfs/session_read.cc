@@ -13,6 +13,12 @@ namespace {
 constexpr uint64_t kCopiedReadMax = 8 << 10;  // data that go with the reply's head into one buffer
 constexpr uint32_t kReadAttemptsMax = 3;      // of files that change under each of them
 
+// Data that leave in one piece, before they can change: small ones, and all that changed before they were sent; where
+// somebody writes all the time they would never be.
+uint64_t copied_max(uint32_t attempts) {
+  return attempts > 0 ? kNfsTransferMax : kCopiedReadMax;
+}
+
 void append_bytes(std::string& to, const FileSlice& slice) {
   uint64_t skip = slice.skip, left = slice.length;
   const Arena& arena = *slice.pages.arena();
@@ -33,7 +39,7 @@ void append_bytes(std::string& to, const FileSlice& slice) {
 
 void NfsSession::begin_read(ReadCall call) {
   lone_calls_ = 0;
-  NfsCall prepared = prepare(call.arguments, call.caller);
+  NfsCall prepared = call.client.prepare(call.arguments);
   const auto target = shared_.service.begin_read(prepared, NfsService::Wait::no);
   if (!target) return refuse(call.xid, RpcError::garbage_arguments);
   if (*target) return read(std::move(call), **target);
@@ -42,10 +48,9 @@ void NfsSession::begin_read(ReadCall call) {
 
 void NfsSession::begin_read_elsewhere(ReadCall call) {
   auto ticket = std::make_shared<Ticket>(this, call.arguments.size());
-  auto task = [shared = &shared_, options = &options_, ticket, call]() mutable {
+  auto task = [shared = &shared_, ticket, call]() mutable {
     const BackingCall backing(shared->options.health, BackingUser::nfs, BackingUse::look);
-    NfsCall prepared(call.arguments, options);
-    prepared.caller = call.caller;
+    NfsCall prepared = call.client.prepare(call.arguments);
     auto target = shared->service.begin_read(prepared, NfsService::Wait::yes);
     ticket->back([call = std::move(call), target = std::move(target)](NfsSession& session) mutable {
       if (!*target) return session.fail_read(call, target->error());
@@ -69,9 +74,6 @@ struct NfsSession::PendingRead {
   NfsReadTarget target;
   uint64_t length = 0;  // of the data, and of what is read of them first
   uint64_t first_length = 0;
-  // Data that leave in one piece, before they can change: small ones, and all that changed before they were sent; where
-  // somebody writes all the time they would never be.
-  uint64_t copied_max = 0;
   std::shared_ptr<const ChangeWatch> watch;
   Ticket ticket;
   // Of the loop's thread:
@@ -90,7 +92,6 @@ void NfsSession::read(ReadCall call, NfsReadTarget target) {
                                                            .target = std::move(target),
                                                            .length = length,
                                                            .first_length = 0,
-                                                           .copied_max = 0,
                                                            .watch = nullptr,
                                                            .ticket = Ticket(this, 0),
                                                            .arrived = std::nullopt});
@@ -99,9 +100,9 @@ void NfsSession::read(ReadCall call, NfsReadTarget target) {
     return send_read(*pending, FileSlice{});
   }
   OpenFile& file = *pending->target.file;
-  pending->copied_max = pending->call.attempts > 0 ? kNfsTransferMax : kCopiedReadMax;
-  if (length > pending->copied_max) pending->watch = file.data().watch();
-  pending->first_length = length > pending->copied_max ? SendPath::first_slice(pending->target.offset, length) : length;
+  const bool is_copied = length <= copied_max(pending->call.attempts);
+  if (!is_copied) pending->watch = file.data().watch();
+  pending->first_length = is_copied ? length : SendPath::first_slice(pending->target.offset, length);
   file.read(pending->target.offset, pending->first_length, [loop = &loop(), pending](Result<FileSlice> slice) {
     if (loop->in_thread() && pending->is_asking) {
       pending->arrived = std::move(slice);
@@ -126,7 +127,7 @@ void NfsSession::send_read(PendingRead& read, Result<FileSlice> slice) {
   shared_.service.write_read_head(head, target, length);
   const size_t padding = xdr_padding(length);
   end_rpc_reply(head, length + padding);
-  if (length <= read.copied_max && length == slice->length) {
+  if (length <= copied_max(read.call.attempts) && length == slice->length) {
     std::string reply = head.take();
     reply.reserve(reply.size() + length + padding);
     if (length > 0) append_bytes(reply, *slice);
