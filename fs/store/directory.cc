@@ -27,7 +27,8 @@ class StoreOpenDirectory final : public OpenDirectory {
     while (TRY(fill())) {
       // dirent64 as the kernel writes it, 8-byte aligned in the buffer.
       const auto* raw = reinterpret_cast<const struct dirent64*>(entries_.data());
-      const DirectoryEntry entry{raw->d_name, raw->d_ino ^ parts_.number_mask, raw->d_type, static_cast<uint64_t>(raw->d_off)};
+      const DirectoryEntry entry{raw->d_name, raw->d_ino ^ parts_.number_mask, raw->d_type,
+                                 static_cast<uint64_t>(raw->d_off)};
       if (!visit(entry)) return {};
       entries_.remove_prefix(raw->d_reclen);
       position_ = entry.next_offset;

@@ -124,7 +124,7 @@ Result<void> StoreImpl::add_root() {
   if (!*root_fd_) return fail(EMFILE);
   const Statx attributes = TRY(read_statx(root_.fd()));
   numbers_.learn_root(root_.fd(), attributes);
-  const InodeRef root = intern(root_.fd(), {attributes, handle_of(root_.fd()), nullptr, ""}, 1);
+  const InodeRef root = intern(root_.fd(), attributes, 1);
   ASSERT(root->number == kRootInode);
   return {};
 }

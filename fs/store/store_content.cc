@@ -37,7 +37,7 @@ Result<std::unique_ptr<OpenFile>> StoreImpl::open_content(const CachedContent& c
   }));
   const Statx attributes = TRY(read_statx(fd.get()));
   if (!S_ISREG(attributes.stx_mode) || stamp_of(attributes) != content.stamp) return fail(ESTALE);
-  const InodeRef inode = intern(fd.get(), {attributes, handle_of(fd.get()), nullptr, ""}, 0);
+  const InodeRef inode = intern(fd.get(), attributes, 0);
   OpenedData data = TRY(open_data(inode, fd.get(), O_RDONLY));
   return make_open_file({inode, std::move(data), O_RDONLY, {}}, readahead());
 }

@@ -46,7 +46,8 @@ Result<Entry> StoreImpl::find_persistent(const std::string& handle) {
   TRY(context_.admit(BackingUse::look));
   UniqueFd fd = TRY(with_spare_descriptors([&] { return root_.open_handle(wanted); }));
   const Statx attributes = TRY(read_statx(fd.get()));
-  const InodeRef inode = intern(fd.get(), {attributes, wanted, nullptr, ""}, 1);
+  numbers_.learn(fd.get(), attributes);
+  const InodeRef inode = table_.intern({attributes, wanted, nullptr, ""}, 1);
   descriptors_.put(inode->number, std::make_shared<const UniqueFd>(std::move(fd)));
   note(inode, attributes);
   return Entry{inode->number, to_stat(shown(inode, attributes))};

@@ -196,7 +196,9 @@ class StoreImpl final : public Store, private OutsideWatch::Listener {
   void drop_place(const InodeRef& inode);  // it is gone
   void sync_places();
   FileHandle handle_of(int fd) const;
-  InodeRef intern(int fd, const FoundFile& file, uint64_t references);
+  // Of a file that was found, as the entry of that name or in a way that tells of none.
+  InodeRef intern(int fd, const Statx& attributes, uint64_t references, const InodeRef& parent = nullptr,
+                  std::string_view name = "");
   struct stat to_stat(const Statx& attributes) const;  // as clients see it
   // The directory's entry if it is known already; empty also when it does not exist.
   std::optional<Subject> known_entry(const Subject& directory, const EntryName& name);

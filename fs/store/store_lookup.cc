@@ -30,7 +30,7 @@ Result<Entry> StoreImpl::look(const Subject& directory, const EntryName& name) {
   }
   UniqueFd fd = TRY(with_spare_descriptors([&] { return root_.open_entry(directory.get(), name.c_str(), O_PATH); }));
   attributes = TRY(read_statx(fd.get()));
-  const InodeRef inode = intern(fd.get(), {attributes, handle_of(fd.get()), directory.inode, name.view()}, 1);
+  const InodeRef inode = intern(fd.get(), attributes, 1, directory.inode, name.view());
   descriptors_.put(inode->number, std::make_shared<const UniqueFd>(std::move(fd)));
   return learn_entry(directory, name, {inode, attributes}, look);
 }
@@ -81,7 +81,7 @@ Result<Entry> StoreImpl::look_up_dots(const Subject& directory, std::string_view
   const UniqueFd fd(::openat(directory.get(), "..", O_PATH | O_CLOEXEC));
   if (!fd) return fail(errno);
   const Statx attributes = TRY(read_statx(fd.get()));
-  const InodeRef parent = intern(fd.get(), {attributes, handle_of(fd.get()), nullptr, ""}, 1);
+  const InodeRef parent = intern(fd.get(), attributes, 1);
   return Entry{parent->number, to_stat(attributes)};
 }
 
@@ -96,9 +96,10 @@ FileHandle StoreImpl::handle_of(int fd) const {
   return root_.has_handles() ? FileHandle::of(fd) : FileHandle();
 }
 
-InodeRef StoreImpl::intern(int fd, const FoundFile& file, uint64_t references) {
-  numbers_.learn(fd, file.attributes);
-  return table_.intern(file, references);
+InodeRef StoreImpl::intern(int fd, const Statx& attributes, uint64_t references, const InodeRef& parent,
+                           std::string_view name) {
+  numbers_.learn(fd, attributes);
+  return table_.intern({attributes, handle_of(fd), parent, name}, references);
 }
 
 struct stat StoreImpl::to_stat(const Statx& attributes) const {

@@ -137,7 +137,7 @@ Result<Store::Created> StoreImpl::create_new(const Caller& caller, const Subject
                                              mode_t mode, int flags) {
   UniqueFd fd = TRY(make_file(caller, directory, {name.c_str(), O_RDONLY | O_CREAT | O_EXCL, mode}));
   const Statx attributes = TRY(read_statx(fd.get()));
-  const InodeRef inode = intern(fd.get(), {attributes, handle_of(fd.get()), directory.inode, name.view()}, 1);
+  const InodeRef inode = intern(fd.get(), attributes, 1, directory.inode, name.view());
   return open_new({inode, std::make_shared<const UniqueFd>(std::move(fd))}, attributes, mode, flags);
 }
 
@@ -148,7 +148,7 @@ Result<Store::Created> StoreImpl::create_nameless(const Caller& caller, InodeNum
   // O_TMPFILE takes a descriptor for writing. One that is kept would forbid to execute the file when it has a name.
   PathFd fd = TRY(reopen(made.get(), O_RDONLY));
   const Statx attributes = TRY(read_statx(fd->get()));
-  const InodeRef inode = intern(fd->get(), {attributes, handle_of(fd->get()), nullptr, ""}, 1);
+  const InodeRef inode = intern(fd->get(), attributes, 1);
   table_.set_nameless(inode);
   return open_new({inode, std::move(fd)}, attributes, mode, flags);
 }
@@ -269,7 +269,7 @@ Result<Store::OpenedPath> StoreImpl::open_path_fd(const UniqueFd& fd, const Stat
   if (::syscall(SYS_faccessat2, fd.get(), "", R_OK, AT_EACCESS | AT_EMPTY_PATH) != 0) return fail(errno);
   InodeRef inode;
   if (has_birth_time(attributes) || !root_.has_handles()) inode = table_.find_proven({attributes, {}, nullptr, ""}, 0);
-  if (inode == nullptr) inode = intern(fd.get(), {attributes, handle_of(fd.get()), nullptr, ""}, 0);
+  if (inode == nullptr) inode = intern(fd.get(), attributes, 0);
   opened.attributes = to_stat(shown(inode, attributes));
   if (!open_files_.has_room(inode->number, options_.path_files_max)) return fail(EMFILE);
   if (reads == PathReads::resident) {
