@@ -27,6 +27,11 @@ struct GhostTableOptions {
 };
 
 class GhostTable {
+  // Fine enough to tell a span by, coarse enough for a million spans to pass before a stamp comes again.
+  static constexpr uint64_t kStampsPerSpan = 4096;
+  // Three of four ghosts may come back before the others are forgotten for that.
+  static constexpr uint32_t kStampsLeftMax = 4 * kStampsPerSpan;
+
  public:
   explicit GhostTable(const GhostTableOptions& options)
       : sets_count_(options.ghosts_max / kWays + 1),
@@ -36,6 +41,7 @@ class GhostTable {
         left_(options.taken_make_room ? kStampsLeftMax : 0) {}
 
   static constexpr uint32_t kBytesPerGhost = 8;
+  static constexpr uint32_t kBytesOfStamps = kStampsLeftMax * sizeof(uint64_t);  // where taken_make_room
 
   void add(uint64_t hash, uint32_t charge) {
     const Place place = place_of(hash);
@@ -72,15 +78,7 @@ class GhostTable {
   };
   static_assert(sizeof(Ghost) == kBytesPerGhost);
   static constexpr uint32_t kWays = 8;
-  // Fine enough to tell a span by, coarse enough for a million spans to pass before a stamp comes again.
-  static constexpr uint64_t kStampsPerSpan = 4096;
-  // Three of four ghosts may come back before the others are forgotten for that.
-  static constexpr uint32_t kStampsLeftMax = 4 * kStampsPerSpan;
 
- public:
-  static constexpr uint32_t kBytesOfStamps = kStampsLeftMax * sizeof(uint64_t);  // where taken_make_room
-
- private:
   struct Place {
     uint64_t set;
     uint32_t tag;
