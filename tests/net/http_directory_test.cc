@@ -7,17 +7,13 @@
 #include "net/http/server.h"
 #include "tests/net/fake_store.h"
 #include "tests/net/http_client.h"
+#include "tests/net/http_sample.h"
 #include "tests/support/catch.h"
 
 namespace sluice {
 namespace {
 
-std::unique_ptr<HttpServer> start(Store* store, HttpOptions options = {}) {
-  options.address = "127.0.0.1:0";
-  return std::move(*HttpServer::start(store, options));
-}
-
-FakeStore& sample_store(FakeStore& store) {
+FakeStore& tree_store(FakeStore& store) {
   store.add("top", {.size = 1});
   store.add_directory("d");
   store.add("d/a", {.size = 3000});
@@ -46,7 +42,7 @@ using Links = std::vector<std::string>;
 
 TEST_CASE("http directory: without its slash it is a redirect", "[net][http]") {
   FakeStore store;
-  sample_store(store);
+  tree_store(store);
   auto server = start(&store);
   Client client(server->port());
   const std::pair<const char*, const char*> rows[] = {{"/d", "/d/"},
@@ -65,7 +61,7 @@ TEST_CASE("http directory: without its slash it is a redirect", "[net][http]") {
 
 TEST_CASE("http directory: its page has everything in it, sorted as asked", "[net][http]") {
   FakeStore store;
-  sample_store(store);
+  tree_store(store);
   auto server = start(&store);
   Client client(server->port());
   Response response = client.get("/d/");
@@ -91,7 +87,7 @@ TEST_CASE("http directory: its page has everything in it, sorted as asked", "[ne
 
 TEST_CASE("http directory: the heading leads up, relative", "[net][http]") {
   FakeStore store;
-  sample_store(store);
+  tree_store(store);
   auto server = start(&store);
   Client client(server->port());
   const std::string page = client.get("/d/sub%20dir/").body;
@@ -104,7 +100,7 @@ TEST_CASE("http directory: the heading leads up, relative", "[net][http]") {
 
 TEST_CASE("http directory: below a prefix nothing leads out of it", "[net][http]") {
   FakeStore store;
-  sample_store(store);
+  tree_store(store);
   auto server = start(&store, {.urls = {.prefix = "p q/r/"}});
   Client client(server->port());
   CHECK(client.get("/p%20q/r").fields["Location"] == "/p%20q/r/");
@@ -140,7 +136,7 @@ TEST_CASE("http directory: hidden dot files are neither served nor listed", "[ne
 
 TEST_CASE("http directory: programs get JSON", "[net][http]") {
   FakeStore store;
-  sample_store(store);
+  tree_store(store);
   auto server = start(&store);
   Client client(server->port());
   Response response = client.get("/d/", "Accept: application/json\r\n");
@@ -162,7 +158,7 @@ TEST_CASE("http directory: programs get JSON", "[net][http]") {
 
 TEST_CASE("http directory: an index stands for it", "[net][http]") {
   FakeStore store;
-  sample_store(store);
+  tree_store(store);
   for (const bool blocking : {false, true}) {
     store.blocking_opens = blocking;
     auto server = start(&store, {.index_names = {"odd", "none.html", "index.html"}});
@@ -185,7 +181,7 @@ TEST_CASE("http directory: an index stands for it", "[net][http]") {
 
 TEST_CASE("http directory: without listings there are only indexes", "[net][http]") {
   FakeStore store;
-  sample_store(store);
+  tree_store(store);
   auto server = start(&store, {.index_names = {"index.html"}, .listing = false});
   Client client(server->port());
   CHECK(client.get("/d/").status == 403);
@@ -196,7 +192,7 @@ TEST_CASE("http directory: without listings there are only indexes", "[net][http
 
 TEST_CASE("http directory: HEAD has the header, HTTP/1.0 has no chunks", "[net][http]") {
   FakeStore store;
-  sample_store(store);
+  tree_store(store);
   auto server = start(&store);
   Client client(server->port());
   Response got = client.get("/d/");
@@ -271,7 +267,7 @@ TEST_CASE("http directory: a page is read no faster than its client takes it", "
 
 TEST_CASE("http directory: errors are told by the status, or by a page without an end", "[net][http]") {
   FakeStore store;
-  sample_store(store);
+  tree_store(store);
   store.add_many("fails", kSortedMax * 10);
   store.list_errors = {{"d/", EACCES}, {"d/sub dir/", EIO}, {"i/odd/", EMFILE}};
   store.listing_fails_after = kSortedMax * 5;
