@@ -6,7 +6,11 @@
 //   miss        a page that was never asked for, every time
 //   p99-still   the 99th percentile of hit-zipf's hits, each timed by itself, the clock's own 20 to 40 ns included
 //   p99-resize  ... while the cache goes to half its size and back all the time. Both for Sluice and one reader
-//   compute     no cache: a multiplication that waits for the one before, to see what two threads can be on this machine
+//   compute     no cache: a multiplication that waits for the one before, to see what two threads can be on this
+//   machine
+//
+// All run in a process of several threads, as a server is one: alone, a mutex of the C library needs no atomic
+// operation.
 //
 // A row is the median of 15 repetitions, which take turns with those of all other rows in a random order: what else
 // the machine does hits all alike.
