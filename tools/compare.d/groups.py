@@ -3,7 +3,7 @@
 import contextlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mount_peers import Backing
 from rows import measure, measure_together, not_measured, prove, wanted
@@ -21,6 +21,7 @@ class Group:
 
 def measure_group(suite, group, plan, paper):
     rows = wanted(group.rows, plan)
+    group = replace(group, peers=[peer for peer in group.peers if plan.wants_peer(peer)])
     if not rows:
         return
     if group.impossible:

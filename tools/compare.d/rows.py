@@ -22,9 +22,13 @@ class Plan:
     pairs: int
     sluice: str
     rows: re.Pattern  # which, by their keys
+    peers: re.Pattern  # who is beside Sluice, by their names
 
     def wants(self, row):
         return self.rows.search(row.key) is not None
+
+    def wants_peer(self, peer):
+        return peer.name == SLUICE or self.peers.search(peer.name) is not None
 
     @property
     def large_size(self):

@@ -2,7 +2,9 @@
 
 A write is over when the daemon says so: Sluice's when the backing has the bytes, the backing's own (by O_DIRECT) when the
 disk has them, those of bindfs, mergerfs and the page cache when they are in memory, rclone's in its own cache, those of
-"sluice back" in Sluice's, until half of --dirty-max is full. Before each the disk is idle.
+"sluice back" in Sluice's, until half of --dirty-max is full. Before each the disk is idle, and the same was done once just
+before: a virtual machine may have to ask its host for memory that was not used lately, which takes seconds per GiB, and a
+server that is at work has that behind it.
 
 Beyond the dirty limit all write many times as much as --dirty-max allows to be delayed, and the time is that until an fsync
 after the last write has returned: what is delayed is not won, and the measure is the rate of the disk. rclone's fsync is
@@ -80,8 +82,11 @@ def beyond_row(workspace, size):
 
 
 def write_row(key, title, unit, workspace, size, ask):
-    return Row(key, title, unit, None, ask, lambda peer: sync(written(workspace, peer, size).path),
-               lambda peer: (written(workspace, peer, size),))
+    def prepare(peer):
+        ask(peer)
+        sync(written(workspace, peer, size).path)
+
+    return Row(key, title, unit, None, ask, prepare, lambda peer: (written(workspace, peer, size),))
 
 
 def written(workspace, peer, size):
