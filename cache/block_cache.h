@@ -119,8 +119,10 @@ class BlockCache {
   virtual void publish(CachedFile& file, uint32_t generation, PageRange range, const PageRefs& pages) = 0;
   // The pages are no longer known (error, truncate, punch). A range that covers the file drops every generation's.
   virtual void drop(CachedFile& file, uint32_t generation, PageRange range) = 0;
-  // This file is to be kept although it is large: what is read from now on goes to the policy like any other file's.
-  virtual void want(CachedFile& file) = 0;
+  // From now on what is read of this file goes to the policy like any other's, however large the file is, and so does
+  // what there is of these pages; until `want_no_more` was called as often. Later streams through it hold their share.
+  virtual void want(CachedFile& file, uint32_t generation, PageRange range) = 0;
+  virtual void want_no_more(CachedFile& file) = 0;
   // From now on the file's pages are not evicted, those present and those that will be; `bytes` are promised it, that
   // is its size. Errors: ENOSPC when that would be more than half of the cache for all pinned files. What a pinned file
   // grows to beyond that half is kept like any other file's. Pinning again changes the promise.

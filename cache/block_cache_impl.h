@@ -87,7 +87,8 @@ class BlockCacheImpl final : public BlockCache, private BlockOwner {
   void drop(CachedFile& file, uint32_t generation, PageRange range) override;
   PageRefs peek(CachedFile& file, uint32_t generation, uint64_t page) override;
 
-  void want(CachedFile& file) override { static_cast<FileBlocks&>(file).want(); }
+  void want(CachedFile& file, uint32_t generation, PageRange range) override;
+  void want_no_more(CachedFile& file) override { static_cast<FileBlocks&>(file).wanted.fetch_sub(1); }
   Result<void> pin(CachedFile& file, uint64_t bytes) override;
   void unpin(CachedFile& file) override;
   std::vector<PageRange> used_pages(CachedFile& file, uint32_t generation) override;

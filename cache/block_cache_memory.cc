@@ -74,7 +74,7 @@ bool BlockCacheImpl::was_used(BlockId id) const {
 bool BlockCacheImpl::is_large(BlockId id) const {
   const FileBlocks& file = *const_cast<Index&>(index_).block(id).file;
   const uint64_t least = options_.large_file_bytes.value_or(size_bytes_.load(std::memory_order_relaxed));
-  return file.size() >= least && !file.wanted();
+  return file.size() >= least && file.wanted.load() == 0 && file.pinned_frames == 0;
 }
 
 void BlockCacheImpl::reserve_ids(uint64_t count) {
@@ -113,6 +113,20 @@ void BlockCacheImpl::forget_free_ids_from(BlockId end) {
   }
 }
 
+void BlockCacheImpl::want(CachedFile& cached, uint32_t generation, PageRange range) {
+  auto& file = static_cast<FileBlocks&>(cached);
+  file.wanted.fetch_add(1);
+  if (!has_large_files()) return;
+  MutexLock lock(&replacement_mutex_);
+  for_each_group(range, [&](PageRange part) {
+    MutexLock shard(&index_.shard_of(file, generation, part.first / kPagesPerBlock).mutex);
+    for (uint64_t number = part.first / kPagesPerBlock; number * kPagesPerBlock < part.end(); number++) {
+      const BlockId id = index_.find(file, generation, number);
+      if (id != kNoBlock) policy_->keep(id);
+    }
+  });
+}
+
 // ---- pins ----
 
 void BlockCacheImpl::set_pinned(Block& block, bool pinned) {
@@ -140,7 +154,6 @@ Result<void> BlockCacheImpl::pin(CachedFile& cached, uint64_t bytes) {
   if (promised > pinned_frames_max()) return fail(ENOSPC);
   pinned_promised_ = promised;
   file.pinned_frames = frames;
-  file.want();
   for_each_block(file, [&](BlockId id, Block& block) {
     if (block.pinned() || block.number() * kPagesPerBlock >= frames) return;
     policy_->remove(id);
@@ -161,12 +174,12 @@ void BlockCacheImpl::unpin(CachedFile& cached) {
   auto& file = static_cast<FileBlocks&>(cached);
   MutexLock lock(&replacement_mutex_);
   if (file.pinned_frames == 0) return;
-  pinned_promised_ -= std::exchange(file.pinned_frames, 0);
   for_each_block(file, [&](BlockId id, Block& block) {
     if (!block.pinned()) return;
     set_pinned(block, false);
     policy_->insert(id, block.pages());
   });
+  pinned_promised_ -= std::exchange(file.pinned_frames, 0);  // not before: what was pinned is no stream's
 }
 
 std::vector<PageRange> BlockCacheImpl::used_pages(CachedFile& cached, uint32_t generation) {

@@ -35,9 +35,8 @@ class FileBlocks final : public CachedFile {
   uint64_t hash() const { return hash_; }
   uint64_t blocks() const override { return count_.load(std::memory_order_relaxed); }
 
-  // Its blocks do not pass by the policy however large it is.
-  bool wanted() const { return wanted_.load(std::memory_order_relaxed); }
-  void want() { wanted_.store(true, std::memory_order_relaxed); }
+  // By how many. While there are any its blocks do not pass by the policy, however large it is.
+  std::atomic<uint32_t> wanted{0};
 
   // Frames that a pin promised it, the first of the file; 0: not pinned. Under the cache's replacement mutex.
   uint64_t pinned_frames = 0;
@@ -59,7 +58,6 @@ class FileBlocks final : public CachedFile {
   Callback<void(FileBlocks&)> drop_all_;
   std::atomic<uint64_t> count_{0};
   std::atomic<uint64_t> size_{0};
-  std::atomic<bool> wanted_{false};
   mutable Mutex mutex_;  // leaf
   BlockId head_ GUARDED_BY(mutex_) = kNoBlock;
 };

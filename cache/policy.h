@@ -53,6 +53,8 @@ class Policy {
   virtual void remove(BlockId block) = 0;
   // Chooses a victim and forgets it; kNoBlock when empty.
   virtual BlockId evict() = 0;
+  // The block is to stay like those of other files, although it is of a large one. Ignores unknown ids.
+  virtual void keep(BlockId) {}
   // The block has another id from now on, one that is in no use. Ignores unknown ids.
   virtual void move(BlockId from, BlockId to) = 0;
   // The cache holds `capacity` from now on, and no block has an id of `blocks_max` or more. Ghosts may be forgotten.

@@ -14,6 +14,7 @@
 //   insert     of a large file and no ghost: to the back of the streams' queue. Otherwise the policy's
 //   touch      nothing for a block in the queue: two readers a moment apart, or one that reads in odd pieces, are one
 //              stream. Only coming back after it had gone is a sign of use
+//   keep       from the queue to the policy: somebody wants the block itself, as the one who warms the cache
 //   overfull   the queue holds more than its share. The cache then evicts at once, free memory or not
 //   evict      the front of the queue if it is overfull, or if as much as the share was read from anywhere since that
 //              block came: what a finished stream left behind goes before anything else. Otherwise the policy's
@@ -89,6 +90,13 @@ class LargeFiles final : public Policy {
     if (!is_streamed(block)) return inner_->remove(block);
     take_out(entry_of(block));
     if (queue_.size() > kHolesMin + 2 * blocks_) close_holes();
+  }
+
+  void keep(BlockId block) override {
+    if (!is_streamed(block)) return;
+    const uint32_t charge = entry_of(block).charge;
+    remove(block);
+    inner_->insert(block, charge);
   }
 
   void move(BlockId from, BlockId to) override {

@@ -187,7 +187,6 @@ class Worker {
   }
 
   Result<void> read_all(FileData& data) {
-    data.want();
     const uint64_t size = data.version().stamp.size;
     for (uint64_t offset = 0; offset < size && go_on(); offset += Pieces::kBytes) {
       pieces_.read(data, offset, Pieces::kBytes);

@@ -181,9 +181,8 @@ class FileData {
   virtual uint64_t drop_dirty() = 0;
 
   // What an administrator does to the cache. Needs an open.
-  // However large the file is, its pages are kept like any other's from now on.
-  virtual void want() = 0;
-  // As `read`, but after everybody else's. `done` gets how many bytes there were.
+  // As `read`, but after everybody else's, and the pages are kept like any other file's, however large this one is.
+  // `done` gets how many bytes there were.
   virtual void warm(uint64_t offset, uint64_t length, Callback<void(Result<uint64_t>)> done) = 0;
   // See BlockCache::pin. The promise is the file's size now.
   virtual Result<void> pin() = 0;

@@ -8,10 +8,15 @@
 namespace sluice {
 
 void FileDataImpl::warm(uint64_t offset, uint64_t length, Callback<void(Result<uint64_t>)> done) {
-  read_attempt({offset, length, IoClass::readahead}, [done = std::move(done)](Result<FileSlice> slice) mutable {
-    if (!slice) return done(tl::unexpected(slice.error()));
-    done(slice->length);
-  });
+  const auto wanted = slice_of(offset, length);
+  if (!wanted) return done(0);
+  context_.cache->want(*cached_, wanted->read.generation, wanted->read.pages);
+  read_attempt({offset, length, IoClass::readahead},
+               [self = shared_from_this(), done = std::move(done)](Result<FileSlice> slice) mutable {
+                 self->context_.cache->want_no_more(*self->cached_);
+                 if (!slice) return done(tl::unexpected(slice.error()));
+                 done(slice->length);
+               });
 }
 
 Result<void> FileDataImpl::pin() {

@@ -80,7 +80,6 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   void removed() override;
   bool writing_fails() const override;
   uint64_t drop_dirty() override;
-  void want() override { context_.cache->want(*cached_); }
   void warm(uint64_t offset, uint64_t length, Callback<void(Result<uint64_t>)> done) override;
   Result<void> pin() override;
   void unpin() override;

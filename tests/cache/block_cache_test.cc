@@ -346,6 +346,34 @@ TEST_CASE("block cache: a file that is written until it is large keeps a small s
   CHECK(f.cache->stats().resident_bytes <= 6 << 20);  // what was written while the file was small, and the share
 }
 
+TEST_CASE("block cache: what is wanted of a large file stays, and streams through it pass by as before", "[cache]") {
+  Fixture f(uint64_t{64} << 20, uint64_t{16} << 20, "s3fifo", 1 << 20);
+  const auto stream = [&](uint64_t first, uint64_t end) {
+    for (uint64_t page = first; page < end; page += 64) f.read({page, 64});
+  };
+  const PageRange wanted{0, 1024};  // twice the share, of which the end is in the queue already
+  stream(256, wanted.end());
+  for (uint64_t page = wanted.first; page < wanted.end(); page += 256) {
+    f.cache->want(*f.file, 1, {page, 256});
+    f.read({page, 256});
+    f.cache->want_no_more(*f.file);
+  }
+  stream(wanted.end(), (uint64_t{64} << 20) / kPageSize);
+  for (uint64_t page = wanted.first; page < wanted.end(); page++) CHECK(f.cache->peek(*f.file, 1, page).pages() == 1);
+  CHECK(f.cache->stats().resident_bytes <= wanted.count * kPageSize + (2 << 20));
+}
+
+TEST_CASE("block cache: a large file that was pinned is the policy's to keep, and later streams are not",
+          "[cache][pin]") {
+  Fixture f(uint64_t{64} << 20, uint64_t{16} << 20, "s3fifo", 1 << 20);
+  REQUIRE(f.cache->pin(*f.file, 4 << 20));
+  for (uint64_t page = 0; page < 1024; page += 256) f.read({page, 256});
+  f.cache->unpin(*f.file);
+  for (uint64_t page = 1024; page < (uint64_t{64} << 20) / kPageSize; page += 64) f.read({page, 64});
+  CHECK(f.cache->stats().resident_bytes >= 4 << 20);
+  CHECK(f.cache->stats().resident_bytes <= 6 << 20);
+}
+
 TEST_CASE("block cache: a pinned file stays, whatever else is read", "[cache][pin]") {
   const char* policy = GENERATE("lru", "midpoint", "s3fifo", "arc");
   const uint64_t large = GENERATE(uint64_t{0}, uint64_t{1} << 20);

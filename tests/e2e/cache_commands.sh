@@ -74,6 +74,16 @@ equal "resident at last" "$(status cache.resident_bytes)" 0
 rm "$WORK/mount/one"
 wait_until 10 eval '(($(status cache.pinned_bytes) == 0))' || fail "a deleted file is still pinned"
 
+# That a large file was warmed once does not give all of the cache to who reads it from end to end later.
+truncate -s 40M "$WORK/source/reel"
+stop_gateway
+start_mount --cache-size 64M --large-file 20M "$WORK/source" "$WORK/mount"
+"$SLUICE" cache warm "$WORK/mount/reel" >/dev/null
+equal "resident of a large file after warming" "$(status cache.resident_bytes)" $((40 << 20))
+"$SLUICE" cache evict "$WORK/mount/reel" >/dev/null
+cat "$WORK/mount/reel" >/dev/null
+at_most "resident of a stream after that" "$(status cache.resident_bytes)" $((9 << 20))
+
 refused "no such file" "No such file" "$SLUICE" cache warm "$WORK/mount/none"
 refused "a file of nobody" "is in no mount and no source" "$SLUICE" cache warm /etc/passwd
 refused "no such action" "did you mean 'warm'" "$SLUICE" cache warn "$WORK/mount"

@@ -53,6 +53,17 @@ stop_gateway
 begin
 stop_gateway
 
+# Of a large file what was read again and stayed comes back whole, though a stream would get a sixteenth of the cache.
+rm "$LIST"
+begin_large() { start_mount --cache-size 128M --large-file 20M --warm-restart "$LIST" "$WORK/source" "$WORK/mount"; }
+begin_large
+for _ in 1 2; do dd if="$WORK/mount/part" of=/dev/null bs=1M count=24 status=none; done
+at_least "resident of what was read again" "$(status cache.resident_bytes)" $((24 << 20))
+stop_gateway
+begin_large
+wait_until 20 is_restored $((24 << 20)) || fail "restored of a large file: $(status cache.resident_bytes)"
+stop_gateway
+
 echo nonsense >"$LIST"
 if output=$("$SLUICE" mount --warm-restart "$LIST" "$WORK/source" "$WORK/mount" 2>&1); then fail "took a list that is none"; fi
 [[ $output == *"$LIST"*"not a warm list"*"remove it"* ]] || fail "the complaint: $output"

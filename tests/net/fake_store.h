@@ -207,7 +207,6 @@ class FakeStore : public Store {
     void removed() override {}
     bool writing_fails() const override { return false; }
     uint64_t drop_dirty() override { return 0; }
-    void want() override {}
     std::vector<PageRange> used_pages() const override { return {}; }
     void warm(uint64_t, uint64_t, Callback<void(Result<uint64_t>)> done) override { done(0); }
     Result<void> pin() override { return {}; }
