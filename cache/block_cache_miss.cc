@@ -27,8 +27,10 @@ uint64_t BlockCacheImpl::start(std::shared_ptr<ParkedRead> parked, bool is_retry
             parked->read.pages);
     }
     asked = launch(collection);
-    count_hits(*parked, asked);
-    if (is_demand) add(misses_, asked);
+    if (is_demand) {
+      count_hits(*parked, asked);
+      add(misses_, asked);
+    }
   }
   arrive(parked, 0);
   return asked;

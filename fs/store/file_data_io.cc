@@ -86,9 +86,11 @@ uint64_t FileDataImpl::read_attempt(const Attempt& attempt, Callback<void(Result
     done(FileSlice{});
     return 0;
   }
-  if (auto pages = context_.cache->read_resident(slice->read)) {
-    done(FileSlice{std::move(*pages), slice->skip, slice->length});
-    return 0;
+  if (attempt.io_class == IoClass::demand) {
+    if (auto pages = context_.cache->read_resident(slice->read)) {
+      done(FileSlice{std::move(*pages), slice->skip, slice->length});
+      return 0;
+    }
   }
   auto self = shared_from_this();
   slice->read.source = self;

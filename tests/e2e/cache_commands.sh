@@ -38,6 +38,9 @@ equal "resident after warming" "$(status cache.resident_bytes)" $((kHotPages * 4
 equal "misses after warming" "$(status cache.misses)" 0
 read_hot
 equal "misses of warm files" "$(status cache.misses)" 0
+hits=$(status cache.hits)
+"$SLUICE" cache warm "$WORK/mount/hot" >/dev/null
+equal "hits after warming what is cached" "$(status cache.hits)" "$hits"
 says "warm in the source" "warm: 1 file, 3000000 bytes" "$SLUICE" cache warm "$WORK/source/one"
 says "a file without room" "warm: 0 files, 0 bytes; 1 file of 314572800 bytes left out, the cache has no room for them" \
   "$SLUICE" cache warm "$WORK/mount/film"
