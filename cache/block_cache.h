@@ -118,7 +118,8 @@ class BlockCache {
   // The change succeeded: `pages` (as many as the range) are the new content. Their bytes are not written again.
   virtual void publish(CachedFile& file, uint32_t generation, PageRange range, const PageRefs& pages) = 0;
   // The pages are no longer known (error, truncate, punch). A range that covers the file drops every generation's.
-  virtual void drop(CachedFile& file, uint32_t generation, PageRange range) = 0;
+  // Returns how many were there.
+  virtual uint64_t drop(CachedFile& file, uint32_t generation, PageRange range) = 0;
   // From now on what is read of this file goes to the policy like any other's, however large the file is, and so does
   // what there is of these pages; until `want_no_more` was called as often. Later streams through it hold their share.
   virtual void want(CachedFile& file, uint32_t generation, PageRange range) = 0;

@@ -90,21 +90,23 @@ void BlockCacheImpl::begin_change(CachedFile& cached, PageRange range) {
   }
 }
 
-void BlockCacheImpl::drop(CachedFile& cached, uint32_t generation, PageRange range) {
+uint64_t BlockCacheImpl::drop(CachedFile& cached, uint32_t generation, PageRange range) {
   auto& file = static_cast<FileBlocks&>(cached);
   begin_change(file, range);
-  uint64_t moves;
+  uint64_t moves, dropped = 0;
   do {
     moves = id_moves_.load();
-    drop_blocks(file, generation, range);
+    dropped += drop_blocks(file, generation, range);
   } while (id_moves_.load() != moves);  // a block may have been passed over that got another id meanwhile
+  return dropped;
 }
 
-void BlockCacheImpl::drop_blocks(FileBlocks& file, uint32_t generation, PageRange range) {
+uint64_t BlockCacheImpl::drop_blocks(FileBlocks& file, uint32_t generation, PageRange range) {
   const uint64_t blocks = range.count / kPagesPerBlock + 2;
+  uint64_t dropped = 0;
   if (blocks >= file.blocks()) {
-    for (const BlockId id : file.ids(index_.blocks())) drop_pages_of(id, file, range);
-    return;
+    for (const BlockId id : file.ids(index_.blocks())) dropped += drop_pages_of(id, file, range);
+    return dropped;
   }
   const uint64_t first = range.first / kPagesPerBlock;
   for (uint64_t number = first; number * kPagesPerBlock < range.end(); number++) {
@@ -113,8 +115,9 @@ void BlockCacheImpl::drop_blocks(FileBlocks& file, uint32_t generation, PageRang
       MutexLock lock(&index_.shard_of(file, generation, number).mutex);
       id = index_.find(file, generation, number);
     }
-    if (id != kNoBlock) drop_pages_of(id, file, range);
+    if (id != kNoBlock) dropped += drop_pages_of(id, file, range);
   }
+  return dropped;
 }
 
 void BlockCacheImpl::drop_all(FileBlocks& file) {
@@ -122,21 +125,25 @@ void BlockCacheImpl::drop_all(FileBlocks& file) {
   drop(file, 0, {0, UINT64_MAX});
 }
 
-void BlockCacheImpl::drop_pages_of(BlockId id, const FileBlocks& file, PageRange range) {
+uint64_t BlockCacheImpl::drop_pages_of(BlockId id, const FileBlocks& file, PageRange range) {
   MutexLock replacement(&replacement_mutex_);
   Block& block = index_.block(id);
-  if (block.file != &file) return;  // evicted meanwhile, the id perhaps in use again
+  if (block.file != &file) return 0;  // evicted meanwhile, the id perhaps in use again
   ShardChange change(&index_.shard_of(block));
-  shrink(id, range);
+  return shrink(id, range);
 }
 
 // The block loses its pages in the range, and goes with the last of them. In a ShardChange.
-void BlockCacheImpl::shrink(BlockId id, PageRange range) {
+uint64_t BlockCacheImpl::shrink(BlockId id, PageRange range) {
   Block& block = index_.block(id);
-  drop_frames(block, range);
-  if (block.pages() > 0) return policy_->charge(id, block.pages());
+  const uint64_t dropped = drop_frames(block, range);
+  if (block.pages() > 0) {
+    policy_->charge(id, block.pages());
+    return dropped;
+  }
   policy_->remove(id);
   free_block(id);
+  return dropped;
 }
 
 // Empty, and the policy knows it no more. Under the mutexes of replacement and of its shard.
@@ -146,8 +153,8 @@ void BlockCacheImpl::free_block(BlockId id) {
   blocks_.fetch_sub(1, std::memory_order_relaxed);
 }
 
-// Those of the block's pages that are in the range. In a ShardChange.
-void BlockCacheImpl::drop_frames(Block& block, PageRange range) {
+// Those of the block's pages that are in the range; returns how many. In a ShardChange.
+uint64_t BlockCacheImpl::drop_frames(Block& block, PageRange range) {
   std::array<FrameNumber, kPagesPerBlock> frames;
   size_t count = 0;
   uint32_t dropped = 0;  // a bit per page
@@ -163,6 +170,7 @@ void BlockCacheImpl::drop_frames(Block& block, PageRange range) {
   resident_pages_.fetch_sub(count, std::memory_order_relaxed);
   add(readahead_wasted_, static_cast<uint64_t>(std::popcount(block.readahead() & dropped)));
   block.set_readahead(block.readahead() & ~dropped);
+  return count;
 }
 
 }  // namespace sluice

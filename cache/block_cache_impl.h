@@ -84,7 +84,7 @@ class BlockCacheImpl final : public BlockCache, private BlockOwner {
   PageRefs allocate(uint64_t pages) override;
   void begin_change(CachedFile& file, PageRange range) override;
   void publish(CachedFile& file, uint32_t generation, PageRange range, const PageRefs& pages) override;
-  void drop(CachedFile& file, uint32_t generation, PageRange range) override;
+  uint64_t drop(CachedFile& file, uint32_t generation, PageRange range) override;
   PageRefs peek(CachedFile& file, uint32_t generation, uint64_t page) override;
 
   void want(CachedFile& file, uint32_t generation, PageRange range) override;
@@ -176,11 +176,11 @@ class BlockCacheImpl final : public BlockCache, private BlockOwner {
   bool put_part(FileBlocks& file, uint32_t generation, PageRange part, const PageRefs& pages, uint64_t first_page,
                 const Flight* flight);
   void detach_flights_of(Shard& shard, const FileBlocks& file, PageRange range) REQUIRES(shard.mutex);
-  void drop_blocks(FileBlocks& file, uint32_t generation, PageRange range);
-  void drop_pages_of(BlockId id, const FileBlocks& file, PageRange range);
-  void shrink(BlockId id, PageRange range) REQUIRES(replacement_mutex_);
+  uint64_t drop_blocks(FileBlocks& file, uint32_t generation, PageRange range);
+  uint64_t drop_pages_of(BlockId id, const FileBlocks& file, PageRange range);
+  uint64_t shrink(BlockId id, PageRange range) REQUIRES(replacement_mutex_);
   void free_block(BlockId id) REQUIRES(replacement_mutex_);
-  void drop_frames(Block& block, PageRange pages);
+  uint64_t drop_frames(Block& block, PageRange pages);
   void drop_all(FileBlocks& file);
 
   // Checksums.

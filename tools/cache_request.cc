@@ -20,8 +20,9 @@ std::string files(uint64_t count) {
 }
 
 std::string summary(CacheVerb verb, const CacheProgress& progress) {
-  std::string text = fmt::format("{}: {}, {} bytes", cache_verb_name(verb),
-                                 files(progress.files - progress.files_failed), progress.bytes);
+  std::string text =
+      fmt::format("{}: {}, {} bytes", cache_verb_name(verb),
+                  files(progress.files - progress.files_failed - progress.files_unchanged), progress.bytes);
   if (progress.files_left_out > 0) {
     text += fmt::format("; {} of {} bytes left out, the cache has no room for them", files(progress.files_left_out),
                         progress.bytes_left_out);

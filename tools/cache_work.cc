@@ -179,10 +179,26 @@ class Worker {
     switch (work_.verb) {
       case CacheVerb::warm:
       case CacheVerb::pin: return read_all(data);
-      case CacheVerb::unpin: data.unpin(); break;
-      case CacheVerb::evict: data.evict(); break;
+      case CacheVerb::unpin: return unpin(file, data);
+      case CacheVerb::evict: return evict(data);
     }
+    return {};
+  }
+
+  Result<void> unpin(const File& file, FileData& data) {
+    if (!data.is_pinned()) {
+      progress_.files_unchanged++;
+      return {};
+    }
+    data.unpin();
     bytes_ += file.known.size();
+    return {};
+  }
+
+  Result<void> evict(FileData& data) {
+    const uint64_t evicted = data.evict();
+    if (evicted == 0) progress_.files_unchanged++;
+    bytes_ += evicted;
     return {};
   }
 

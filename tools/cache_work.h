@@ -32,6 +32,7 @@ struct CacheProgress {
   uint64_t bytes_max = 0;
   uint64_t files_left_out = 0;  // warm: for which there is no room
   uint64_t bytes_left_out = 0;
+  uint64_t files_unchanged = 0;  // unpin: not pinned; evict: of which nothing was cached
   uint64_t files_failed = 0;
   std::string first_failure;  // "PATH: error"
 };

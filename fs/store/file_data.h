@@ -188,7 +188,8 @@ class FileData {
   virtual Result<void> pin() = 0;
   virtual void unpin() = 0;
   virtual bool is_pinned() const = 0;
-  virtual void evict() = 0;  // everything that is cached of it, pinned or not
+  // Everything that is cached of it, pinned or not. Returns how many bytes that was, in whole pages.
+  virtual uint64_t evict() = 0;
   // What is cached and was asked for.
   virtual std::vector<PageRange> used_pages() const = 0;
   // Where on the disk the file begins, for who reads many; nothing where the file system does not tell.

@@ -19,6 +19,10 @@ void FileDataImpl::warm(uint64_t offset, uint64_t length, Callback<void(Result<u
                });
 }
 
+uint64_t FileDataImpl::evict() {
+  return context_.cache->drop(*cached_, generation(), kWholeFile) * kPageSize;
+}
+
 Result<void> FileDataImpl::pin() {
   TRY(context_.cache->pin(*cached_, size()));
   pinned_.store(true, std::memory_order_relaxed);

@@ -84,7 +84,7 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   Result<void> pin() override;
   void unpin() override;
   bool is_pinned() const override { return pinned_.load(std::memory_order_relaxed); }
-  void evict() override { drop(kWholeFile); }
+  uint64_t evict() override;
   std::vector<PageRange> used_pages() const override { return context_.cache->used_pages(*cached_, generation()); }
   std::optional<uint64_t> disk_position() const override;
   uint64_t cached_blocks() const override { return cached_->blocks(); }

@@ -66,9 +66,11 @@ printf x >>"$WORK/source/hot/below/file 1"  # from outside
 read_hot
 equal "pinned after a change from outside" "$(status cache.pinned_bytes)" $((kHotPages * 4096))
 
-says "evict" "evict: 1 file, 500000 bytes" "$SLUICE" cache evict "$WORK/mount/hot/below/file 2"
+says "evict" "evict: 1 file, 503808 bytes" "$SLUICE" cache evict "$WORK/mount/hot/below/file 2"
+says "evict what is not cached" "evict: 0 files, 0 bytes" "$SLUICE" cache evict "$WORK/mount/hot/below/file 2"
 equal "pinned after evicting one" "$(status cache.pinned_bytes)" $(((kHotPages - 123) * 4096))
-"$SLUICE" cache unpin "$WORK/mount" >/dev/null
+says "unpin" "unpin: 8 files, 4000001 bytes" "$SLUICE" cache unpin "$WORK/mount"
+says "unpin what is not pinned" "unpin: 0 files, 0 bytes" "$SLUICE" cache unpin "$WORK/mount"
 equal "pinned after unpinning" "$(status cache.pinned_bytes)" 0
 "$SLUICE" cache drop "$WORK/mount" >/dev/null
 equal "resident at last" "$(status cache.resident_bytes)" 0

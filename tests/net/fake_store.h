@@ -212,7 +212,7 @@ class FakeStore : public Store {
     Result<void> pin() override { return {}; }
     void unpin() override {}
     bool is_pinned() const override { return false; }
-    void evict() override {}
+    uint64_t evict() override { return 0; }
     std::optional<uint64_t> disk_position() const override { return std::nullopt; }
     uint64_t cached_blocks() const override { return 0; }
     bool is_open() const override { return true; }
