@@ -15,12 +15,6 @@
 namespace sluice {
 namespace {
 
-uint64_t bytes_of(const CachedContent& content) {
-  uint64_t pages = 0;
-  for (const PageRange& range : content.pages) pages += range.count;
-  return pages * kPageSize;
-}
-
 class WarmRestartImpl final : public WarmRestart {
  public:
   WarmRestartImpl(Store* store, const WarmRestartOptions& options, std::vector<CachedContent> contents)
@@ -47,8 +41,7 @@ class WarmRestartImpl final : public WarmRestart {
     uint64_t files = 0, bytes = 0;
     for (const CachedContent& content : contents) {
       if (stopping()) return;
-      if (bytes + bytes_of(content) > options_.room_bytes) continue;  // a smaller one may have room
-      const uint64_t read = read_back(content);
+      const uint64_t read = read_back(content, options_.room_bytes - bytes);
       files += read > 0;
       bytes += read;
     }
@@ -59,13 +52,16 @@ class WarmRestartImpl final : public WarmRestart {
     }
   }
 
-  // Files that changed since are left alone, and what cannot be read is for who asks for it.
-  uint64_t read_back(const CachedContent& content) {
+  // Files that changed since are left alone, and what cannot be read is for who asks for it. Of one that `room` is too
+  // small for, its beginning.
+  uint64_t read_back(const CachedContent& content, uint64_t room) {
     const auto opened = store_.open_content(content);
     if (!opened) return 0;
     Pieces pieces;
     for (const PageRange& range : content.pages) {
-      const uint64_t end = range.end() * kPageSize;
+      const uint64_t length = std::min(range.count * kPageSize, room);
+      const uint64_t end = range.first * kPageSize + length;
+      room -= length;
       for (uint64_t at = range.first * kPageSize; at < end && !stopping(); at += Pieces::kBytes) {
         pieces.read((*opened)->data(), at, std::min(Pieces::kBytes, end - at));
       }

@@ -64,6 +64,11 @@ begin_large
 wait_until 20 is_restored $((24 << 20)) || fail "restored of a large file: $(status cache.resident_bytes)"
 stop_gateway
 
+# In a smaller cache what there is room for comes back, also when it is less than a file.
+start_mount --cache-size 16M --large-file 0 --warm-restart "$LIST" "$WORK/source" "$WORK/mount"
+wait_until 20 is_restored $((8 << 20)) || fail "restored in a smaller cache: $(status cache.resident_bytes)"
+stop_gateway
+
 echo nonsense >"$LIST"
 if output=$("$SLUICE" mount --warm-restart "$LIST" "$WORK/source" "$WORK/mount" 2>&1); then fail "took a list that is none"; fi
 [[ $output == *"$LIST"*"not a warm list"*"remove it"* ]] || fail "the complaint: $output"
