@@ -32,7 +32,9 @@ class PageConnection final : public Connection {
  private:
   size_t on_input(std::string_view bytes) override {
     size_t consumed = 0;
-    while (!closed() && !is_answering_ && consumed < bytes.size()) {
+    while (!closed() && !is_answering_) {
+      if (scanned_ == 0) consumed += empty_lines_before(bytes.substr(consumed));
+      if (consumed == bytes.size()) break;
       const std::string_view rest = bytes.substr(consumed);
       const HttpResult<HeadScan> scan = scan_head(rest, scanned_);
       if (!scan) {

@@ -161,6 +161,12 @@ HttpMethod method_of(uint8_t number) {
 
 }  // namespace
 
+size_t empty_lines_before(std::string_view input) {
+  size_t length = 0;
+  while (input.substr(length).starts_with("\r\n")) length += 2;
+  return length;
+}
+
 HttpResult<HeadScan> scan_head(std::string_view input, size_t scanned) {
   size_t line = scanned;
   while (true) {

@@ -17,6 +17,8 @@ struct HeadScan {
   size_t length = 0;   // of the complete head, its empty line included; 0: incomplete
   size_t scanned = 0;  // start from here when more bytes came
 };
+// The bytes of empty lines before a request: tolerated, as RFC 9112 section 2.2 asks.
+size_t empty_lines_before(std::string_view input);
 // Looks for the end of the head that starts `input`. Refuses bare CR or LF, NUL, folded lines (400), more than kHeadMax
 // bytes (414 while in the request line, 431 later).
 HttpResult<HeadScan> scan_head(std::string_view input, size_t scanned);

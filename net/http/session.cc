@@ -33,8 +33,7 @@ size_t HttpSession::on_input(std::string_view bytes) {
       consumed += skip_body(bytes.substr(consumed));
       continue;
     }
-    // Empty lines before a request are tolerated, as RFC 9112 asks.
-    while (scanned_ == 0 && bytes.substr(consumed).starts_with("\r\n")) consumed += 2;
+    if (scanned_ == 0) consumed += empty_lines_before(bytes.substr(consumed));
     const std::string_view rest = bytes.substr(consumed);
     if (rest.empty()) break;
     if (state_ == State::idle) enter(State::reading);

@@ -25,9 +25,11 @@ TEST_CASE("page server: makes its page for each request, and nothing else", "[ne
   CHECK(client.read().status == 405);
   client.write("HEAD /metrics HTTP/1.1\r\nHost: h\r\n\r\n");
   CHECK(client.read(false).fields["Content-Length"] == "7");
-  client.write("GET /metrics HTTP/1.1\r\nHost: h\r\n\r\nGET /metrics HTTP/1.0\r\n\r\n");  // pipelined
+  client.write("\r\n\r\nGET /metrics HTTP/1.1\r\nHost: h\r\n\r\n");  // after empty lines
   CHECK(client.read().body == "page 4\n");
+  client.write("GET /metrics HTTP/1.1\r\nHost: h\r\n\r\nGET /metrics HTTP/1.0\r\n\r\n");  // pipelined
   CHECK(client.read().body == "page 5\n");
+  CHECK(client.read().body == "page 6\n");
   CHECK(client.ended());
   Client broken(server->port());
   broken.write("GET /metrics HTTP/1.1\nHost: h\n\n");
