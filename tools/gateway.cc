@@ -27,6 +27,7 @@
 #include "fs/store/identity.h"
 #include "fs/store/store.h"
 #include "fs/store/watched_disk.h"
+#include "net/http/text.h"
 #include "tools/cache_request.h"
 #include "tools/control.h"
 #include "tools/exports.h"
@@ -320,7 +321,7 @@ class Gateway {
     const char* joint = " is";
     const auto add = [&](const std::string& what) { text += fmt::format("{} {}", std::exchange(joint, " and"), what); };
     if (fuse_) add(fmt::format("mounted at {}", plan_.mountpoint));
-    if (http_) add(fmt::format("exported at http://{}/{}", http_address(), plan_.options.http_prefix));
+    if (http_) add("exported at " + http_url());
     if (nfs_) add(fmt::format("exported by NFS at {}", nfs_address()));
     return text;
   }
@@ -414,6 +415,11 @@ class Gateway {
 
   std::string nfs_address() const { return bound_address(*plan_.options.nfs, nfs_->port()); }
   std::string http_address() const { return bound_address(*plan_.options.http, http_->port()); }
+  std::string http_url() const {
+    std::string url = fmt::format("http://{}/", http_address());
+    append_percent_encoded(plan_.options.http_prefix, true, url);
+    return url;
+  }
 
   const GatewayPlan plan_;
   const std::chrono::nanoseconds started_;

@@ -168,9 +168,11 @@ start_serve --http-allow 192.0.2.0/24,2001:db8::/32 "$WORK/source"
 code 403 "$HTTP/letters"
 equal "connections that were denied" "$(status http.connections_denied)" 1
 stop_gateway
-start_serve --http-allow 192.0.2.0/24,127.0.0.0/8 --http-prefix /pre/fix --http-cache-control 'max-age=60' "$WORK/source"
-code 200 "$HTTP/pre/fix/letters"
+start_serve --http-allow 192.0.2.0/24,127.0.0.0/8 --http-prefix '/pre fix/%' --http-cache-control 'max-age=60' "$WORK/source"
+shown=$HTTP/pre%20fix/%25/
+wait_until 5 grep -q " is exported at $shown\$" "${LOG_OF[$GATEWAY]}" || fail "no URL in: $(cat "${LOG_OF[$GATEWAY]}")"
+code 200 "${shown}letters"
 code 404 "$HTTP/letters"
-header Cache-Control max-age=60 "$HTTP/pre/fix/letters"
-header Location /pre/fix/directory/ "$HTTP/pre/fix/directory"
+header Cache-Control max-age=60 "${shown}letters"
+header Location /pre%20fix/%25/directory/ "${shown}directory"
 stop_gateway
