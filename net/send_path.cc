@@ -149,6 +149,7 @@ bool SendPath::step() {
   // Many small replies to one client are large, too.
   if (turn_bytes_ >= SendTurns::kTurnBytes) return yield();
   if (body_left() && !slice_) return is_bulk() && context_->turns_->used_up() ? yield() : ask_slice();
+  if (position_ == 0) owner_->on_reply_starts();
   switch (choose()) {
     case SendMethod::vmsplice: return in_head() ? push_head() : push_vmsplice();
     case SendMethod::zerocopy: return in_head() ? push_head() : push_zerocopy();

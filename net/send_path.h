@@ -132,6 +132,8 @@ class SendContext {
 
 class SendOwner {
  public:
+  // The first bytes of a reply are there, and go to the socket now. Again when that was full.
+  virtual void on_reply_starts() {}
   virtual void on_reply_sent() = 0;            // in order, once per reply: handed to the socket in full
   virtual void on_send_failed(int error) = 0;  // the socket's error; the path is dead
   // The file of the first reply failed, or changed (ESTALE). `begun`: some of it was sent, and the path is dead. Else

@@ -46,6 +46,7 @@ class HttpSession final : public Connection {
 
   size_t on_input(std::string_view bytes) override;
   void on_input_end() override;
+  void on_reply_starts() override;
   void on_reply_sent() override;
   void on_reply_lost(int error, bool begun) override;
   void on_progress() override;
@@ -103,7 +104,8 @@ class HttpSession final : public Connection {
   uint32_t attempts_ = 0;        // to answer it
   bool has_status_ = false;      // an answer was decided on
   uint64_t head_end_bytes_ = 0;  // of sent_bytes(), when its head is sent
-  bool has_begun_ = false;       // some of the answer was handed to the socket
+  bool is_counted_ = false;
+  bool has_begun_ = false;  // some of the answer was handed to the socket
   std::chrono::nanoseconds progress_at_{};
   // What the client takes of the answer, while the socket is full: since it was looked at first, and when it last took
   // any.

@@ -235,7 +235,7 @@ void HttpSession::refuse_for(int error) {
 
 // HTTP/1.0 may have no other sign of it than a reset.
 void HttpSession::break_off() {
-  worker_->count_lost(status_, true);
+  worker_->count_broken_off();
   close(request_->version_1_0);
 }
 
@@ -243,9 +243,14 @@ void HttpSession::start_sending(HttpStatus status, Reply reply) {
   status_ = status;
   has_status_ = true;
   head_end_bytes_ = sent_bytes() + reply.head.find("\r\n\r\n") + 4;
-  worker_->count(status);
   on_progress();
   send(std::move(reply));
+}
+
+// Counted no sooner, because until then another answer may take its place, and counters never fall; and no later: who
+// has the answer finds it counted.
+void HttpSession::on_reply_starts() {
+  if (!std::exchange(is_counted_, true)) worker_->count(status_);
 }
 
 void HttpSession::on_reply_sent() {
@@ -264,6 +269,7 @@ void HttpSession::finish_answer() {
   multipart_.reset();
   page_.reset();
   request_.reset();
+  is_counted_ = false;
   has_begun_ = false;
   watched_since_ = kNever;
   if (!keep_alive_) {
@@ -278,7 +284,6 @@ void HttpSession::finish_answer() {
 
 void HttpSession::on_reply_lost(int error, bool begun) {
   if (begun || has_begun_) return break_off();
-  worker_->count_lost(status_, false);
   has_status_ = false;
   multipart_.reset();
   if (error == ESTALE && attempts_++ < kAttemptsMax) return open_elsewhere();

@@ -149,13 +149,8 @@ void HttpWorker::count(HttpStatus status) {
   by_class_[static_cast<size_t>(status) / 100].fetch_add(1, std::memory_order_relaxed);
 }
 
-void HttpWorker::count_lost(HttpStatus status, bool begun) {
-  if (begun) {
-    broken_off_.fetch_add(1, std::memory_order_relaxed);
-  } else {
-    requests_.fetch_sub(1, std::memory_order_relaxed);
-    by_class_[static_cast<size_t>(status) / 100].fetch_sub(1, std::memory_order_relaxed);
-  }
+void HttpWorker::count_broken_off() {
+  broken_off_.fetch_add(1, std::memory_order_relaxed);
 }
 
 void HttpWorker::add_stats(HttpStats* stats) const {

@@ -49,8 +49,7 @@ class HttpWorker {
   int64_t date_s() const { return dates_.seconds(); }  // of the last date
   bool draining() const { return draining_; }
   void count(HttpStatus status);
-  // A reply that was counted is broken off, or, when nothing of it was sent, does not count.
-  void count_lost(HttpStatus status, bool begun);
+  void count_broken_off();
   void went_idle(HttpSession& session);
   void went_busy(HttpSession& session);
   void went_away(HttpSession& session);
