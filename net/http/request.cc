@@ -219,6 +219,7 @@ HttpResult<HttpRequest> parse_request(std::string_view head) {
   if (!path) return refuse_with(path.error());
   request.path = std::move(*path);
   const size_t query = line->target.find('?');
+  request.lacks_slash = request.path.ends_with('/') && !line->target.substr(0, query).ends_with('/');
   if (query != std::string_view::npos) request.query = line->target.substr(query + 1);
   return std::move(request);
 }

@@ -33,8 +33,9 @@ struct HttpRequest {
   bool keep_alive = false;
   bool chunked = false;
   bool has_range_twice = false;
-  uint64_t body_bytes = 0;  // Content-Length
-  std::string path;         // see path_of_target; empty for "OPTIONS *"
+  uint64_t body_bytes = 0;   // Content-Length
+  std::string path;          // see path_of_target; empty for "OPTIONS *"
+  bool lacks_slash = false;  // the target, whose path has one at its end, as of "/a%2F", "/a/." and "/a/b/.."
   std::string_view range;
   std::string_view if_range;
   std::string_view if_modified_since;

@@ -31,6 +31,11 @@ bool names_directory(std::string_view path) {
   return path.empty() || path.ends_with('/');
 }
 
+// Of a directory: what links relative to its URL need.
+bool lacks_slash(const HttpRequest& request) {
+  return request.lacks_slash || !names_directory(request.path);
+}
+
 std::string chunk_of(std::string_view piece, bool is_last) {
   return fmt::format("{:x}\r\n{}\r\n{}", piece.size(), piece, is_last ? "0\r\n\r\n" : "");
 }
@@ -111,7 +116,11 @@ void HttpSession::open_elsewhere() {
 void HttpSession::answer(Result<HttpTarget> target) {
   if (!target) return refuse_for(target.error().number);
   auto& [opened, path] = *target;
-  if (S_ISDIR(opened.attributes.st_mode)) return answer_directory();
+  const bool is_directory = S_ISDIR(opened.attributes.st_mode);
+  const bool is_index = path != request_->path;
+  if ((is_directory || is_index) && lacks_slash(*request_))
+    return add_slash(worker_->shared().options.urls.prefix + request_->path);
+  if (is_directory) return answer_directory();
   if (!opened.file) return refuse(HttpStatus::forbidden);  // something that is no file
   if (path.ends_with('/')) return refuse(HttpStatus::not_found);
   answer_file(path, std::move(opened.file));
@@ -120,7 +129,6 @@ void HttpSession::answer(Result<HttpTarget> target) {
 void HttpSession::answer_directory() {
   const HttpShared& shared = worker_->shared();
   const std::string& path = request_->path;
-  if (!names_directory(path)) return add_slash(shared.options.urls.prefix + path);
   if (!shared.options.listing) return refuse(HttpStatus::forbidden);
   page_ = std::make_shared<DirectoryPage>(PageOptions{.store = shared.store,
                                                       .caller = shared.options.caller,
@@ -136,7 +144,7 @@ void HttpSession::answer_directory() {
 void HttpSession::add_slash(std::string_view path) {
   std::string location = "/";
   append_percent_encoded(path, true, location);
-  location += '/';
+  if (!location.ends_with('/')) location += '/';
   if (!request_->query.empty()) location.append("?").append(request_->query);
   refuse({.status = HttpStatus::moved_permanently, .location = location});
 }

@@ -49,7 +49,13 @@ TEST_CASE("http directory: without its slash it is a redirect", "[net][http]") {
                                                       {"/d?sort=size", "/d/?sort=size"},
                                                       {"/d/sub%20dir", "/d/sub%20dir/"},
                                                       {"//d//sub%20dir", "/d/sub%20dir/"},
-                                                      {"/x/../d", "/d/"}};
+                                                      {"/x/../d", "/d/"},
+                                                      {"/d%2f", "/d/"},
+                                                      {"/d%2F?sort=size", "/d/?sort=size"},
+                                                      {"/d/.", "/d/"},
+                                                      {"/d/sub%20dir/..", "/d/"},
+                                                      {"/d/sub%20dir%2f%2e%2e", "/d/"},
+                                                      {"/i%2f", "/i/"}};
   for (const auto& [target, location] : rows) {
     INFO(target);
     Response response = client.get(target);
@@ -57,6 +63,8 @@ TEST_CASE("http directory: without its slash it is a redirect", "[net][http]") {
     CHECK(response.whole);
     CHECK(response.fields["Location"] == location);
   }
+  CHECK(client.get("/%2f").status == 200);  // relative to it is relative to the root
+  CHECK(client.get("/top%2f").status == 404);
 }
 
 TEST_CASE("http directory: its page has everything in it, sorted as asked", "[net][http]") {
@@ -104,6 +112,7 @@ TEST_CASE("http directory: below a prefix nothing leads out of it", "[net][http]
   auto server = start(&store, {.urls = {.prefix = "p q/r/"}});
   Client client(server->port());
   CHECK(client.get("/p%20q/r").fields["Location"] == "/p%20q/r/");
+  CHECK(client.get("/p%20q/r%2f").fields["Location"] == "/p%20q/r/");
   CHECK(client.get("/p%20q/r/d?x").fields["Location"] == "/p%20q/r/d/?x");
   CHECK(links_of(client.get("/p%20q/r/").body) == Links{"d/", "i/", "top"});
   const std::string page = client.get("/p%20q/r/d/").body;
@@ -169,6 +178,7 @@ TEST_CASE("http directory: an index stands for it", "[net][http]") {
     CHECK(response.body == store.content("i/index.html"));
     CHECK(client.get("/i/", "Range: bytes=1-2\r\n").status == 206);
     CHECK(client.get("/i").status == 301);
+    CHECK(client.get("/i%2f").fields["Location"] == "/i/");
     CHECK(links_of(client.get("/d/").body).size() == 5);
   }
   store.blocking_opens = false;
