@@ -23,7 +23,8 @@ HttpWorker::HttpWorker(HttpShared* shared, std::unique_ptr<EventLoop> loop, Uniq
     : shared_(shared),
       loop_(std::move(loop)),
       send_context_(loop_.get(), send),
-      listener_(loop_.get(), std::move(listening), [this](UniqueFd socket) { accept(std::move(socket)); }) {
+      listener_(loop_.get(), std::move(listening), [this](UniqueFd socket) { accept(std::move(socket)); }),
+      admission_(&shared->connections, loop_.get(), &listener_, this) {
   loop_->post([this] { start(); });
 }
 
@@ -50,13 +51,15 @@ void HttpWorker::accept(UniqueFd socket) {
     refused_.fetch_add(1, std::memory_order_relaxed);
     return turn_away(std::move(socket), peer, HttpStatus::unavailable);
   }
-  make_room();
+  admission_.admit([this, socket = std::move(socket), peer]() mutable { serve(std::move(socket), peer); });
+}
+
+void HttpWorker::serve(UniqueFd socket, const PeerAddress& peer) {
   auto session = std::make_shared<HttpSession>(this, std::move(socket), peer);
   session->place = busy_.insert(busy_.end(), session);
   accepted_.fetch_add(1, std::memory_order_relaxed);
   open_.store(open_count(), std::memory_order_relaxed);
   session->start();
-  balance_accepting();
 }
 
 // At once, without reading what it asks: a connection that is refused must cost nothing. The answer fits any socket's
@@ -72,32 +75,17 @@ void HttpWorker::turn_away(UniqueFd socket, const PeerAddress& peer, HttpStatus 
                                       .body_bytes = answer.size() - (answer.find("\r\n\r\n") + 4)});
 }
 
-size_t HttpWorker::open_max() const {
-  return std::max<size_t>(1, shared_->options.connections_max / shared_->options.threads);
-}
-
-// For one that was accepted.
-void HttpWorker::make_room() {
-  if (open_count() < open_max() || idle_.empty()) return;
-  displaced_.fetch_add(1, std::memory_order_relaxed);
-  idle_.front()->close();
-}
-
-// Full, and none idle that could give way: clients wait in the backlog.
-void HttpWorker::balance_accepting() {
-  const bool has_room = open_count() < open_max() || !idle_.empty();
-  if (draining_ || std::exchange(accepting_, has_room) == has_room) return;
-  has_room ? listener_.resume() : listener_.pause();
+std::shared_ptr<Connection> HttpWorker::longest_idle() {
+  return idle_.empty() ? nullptr : idle_.front();
 }
 
 void HttpWorker::went_idle(HttpSession& session) {
   idle_.splice(idle_.end(), busy_, session.place);
-  balance_accepting();
+  admission_.went_idle();
 }
 
 void HttpWorker::went_busy(HttpSession& session) {
   busy_.splice(busy_.end(), idle_, session.place);
-  balance_accepting();
 }
 
 void HttpWorker::went_away(HttpSession& session) {
@@ -106,7 +94,7 @@ void HttpWorker::went_away(HttpSession& session) {
   leaving_.splice(leaving_.end(), session.idle() ? idle_ : busy_, session.place);
   open_.store(open_count(), std::memory_order_relaxed);
   if (draining_ && open_count() == 0) loop_->stop();
-  balance_accepting();
+  admission_.went_away();
 }
 
 void HttpWorker::sweep() {
@@ -127,6 +115,7 @@ void HttpWorker::drain(std::chrono::nanoseconds timeout) {
 void HttpWorker::begin_drain(std::chrono::nanoseconds timeout) {
   if (std::exchange(draining_, true)) return;
   listener_.close();
+  admission_.close();
   if (timeout.count() <= 0) return close_all();
   while (!idle_.empty()) idle_.front()->close();
   for (auto next = busy_.begin(); next != busy_.end();) (*next++)->drain();
@@ -157,7 +146,7 @@ void HttpWorker::add_stats(HttpStats* stats) const {
   const auto value = [](const std::atomic<uint64_t>& counter) { return counter.load(std::memory_order_relaxed); };
   stats->connections_open += value(open_);
   stats->connections_accepted += value(accepted_);
-  stats->connections_displaced += value(displaced_);
+  stats->connections_displaced += admission_.displaced();
   stats->connections_refused += value(refused_);
   stats->connections_denied += value(denied_);
   stats->requests += value(requests_);

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "net/admission.h"
 #include "net/event_loop.h"
 #include "net/http/content_type.h"
 #include "net/http/response.h"
@@ -25,11 +26,12 @@ struct HttpShared {
   const HttpOptions options;
   ContentTypes types;
   PageBudget page_budget{options.sorted_pages_bytes};
+  ConnectionLimit connections{options.connections_max};
   AddressCounts addresses{options.connections_per_address_max};
   std::unique_ptr<WorkerPool> pool;  // for opens that may block
 };
 
-class HttpWorker {
+class HttpWorker final : private AdmissionOwner {
  public:
   static Result<std::unique_ptr<HttpWorker>> create(HttpShared* shared, UniqueFd listening, const SendOptions& send);
   ~HttpWorker();
@@ -60,9 +62,8 @@ class HttpWorker {
   void start();
   void accept(UniqueFd socket);
   void turn_away(UniqueFd socket, const PeerAddress& peer, HttpStatus status);
-  size_t open_max() const;
-  void make_room();
-  void balance_accepting();
+  void serve(UniqueFd socket, const PeerAddress& peer);
+  std::shared_ptr<Connection> longest_idle() override;
   void sweep();
   void begin_drain(std::chrono::nanoseconds timeout);
   void close_all();
@@ -72,16 +73,15 @@ class HttpWorker {
   const std::unique_ptr<EventLoop> loop_;
   SendContext send_context_;
   Listener listener_;
+  Admission admission_;
   DateCache dates_;
   HttpSession::List busy_;
   HttpSession::List idle_;     // the one that is idle longest comes first
   HttpSession::List leaving_;  // closed; destroyed in the next turn, when nothing of theirs is on the stack
-  bool accepting_ = true;
   bool draining_ = false;
 
   std::atomic<uint64_t> accepted_{0};
   std::atomic<uint64_t> open_{0};
-  std::atomic<uint64_t> displaced_{0};
   std::atomic<uint64_t> refused_{0};
   std::atomic<uint64_t> denied_{0};
   std::atomic<uint64_t> requests_{0};

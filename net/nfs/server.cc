@@ -62,7 +62,6 @@ class Server final : public NfsServer {
     const auto value = [](const std::atomic<uint64_t>& counter) { return counter.load(std::memory_order_relaxed); };
     const NfsCounters& counters = shared_.counters;
     NfsStats stats{.connections_accepted = value(counters.accepted),
-                   .connections_displaced = value(counters.displaced),
                    .connections_refused = value(counters.refused),
                    .calls = value(counters.calls),
                    .direct_calls = value(counters.direct_calls),
@@ -78,6 +77,7 @@ class Server final : public NfsServer {
                    .sent = {}};
     for (const auto& worker : workers_) {
       stats.connections_open += worker->open_count();
+      stats.connections_displaced += worker->displaced();
       const SendStats sent = worker->send_context().stats();
       stats.sent.copy_bytes += sent.copy_bytes;
       stats.sent.vmsplice_bytes += sent.vmsplice_bytes;

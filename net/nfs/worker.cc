@@ -23,7 +23,8 @@ NfsWorker::NfsWorker(NfsShared* shared, std::unique_ptr<EventLoop> loop, UniqueF
     : shared_(shared),
       loop_(std::move(loop)),
       send_context_(loop_.get(), send),
-      listener_(loop_.get(), std::move(listening), [this](UniqueFd socket) { accept(std::move(socket)); }) {
+      listener_(loop_.get(), std::move(listening), [this](UniqueFd socket) { accept(std::move(socket)); }),
+      admission_(&shared->connections, loop_.get(), &listener_, this) {
   loop_->post([this] { start(); });
 }
 
@@ -47,39 +48,27 @@ void NfsWorker::accept(UniqueFd socket) {
   if (options == nullptr) return NfsCounters::count(shared_->counters.denied);
   if (!shared_->addresses.enter(peer)) return NfsCounters::count(shared_->counters.refused);
   NfsCounters::count(shared_->counters.accepted);
-  waiting_ = std::make_shared<NfsSession>(this, std::move(socket), peer, *options);
-  admit();
+  admission_.admit(
+      [this, socket = std::move(socket), peer, options]() mutable { serve(std::move(socket), peer, *options); });
 }
 
-// Full: the connection that is idle longest gives way, whose client connects again when it has something to ask; while
-// none is idle the new one waits, and others in the backlog.
-void NfsWorker::admit() {
-  if (waiting_ == nullptr) return;
-  const size_t sessions_max = std::max<size_t>(1, shared_->options.connections_max / shared_->options.threads);
-  if (sessions_.size() >= sessions_max && !displace()) {
-    if (std::exchange(accepting_, false)) listener_.pause();
-    return;
-  }
-  const std::shared_ptr<NfsSession> session = std::exchange(waiting_, nullptr);
+void NfsWorker::serve(UniqueFd socket, const PeerAddress& peer, const NfsClientOptions& options) {
+  const auto session = std::make_shared<NfsSession>(this, std::move(socket), peer, options);
   sessions_.insert(session);
   open_.store(sessions_.size(), std::memory_order_relaxed);
   session->start();
-  if (!std::exchange(accepting_, true)) listener_.resume();
 }
 
-bool NfsWorker::displace() {
+std::shared_ptr<Connection> NfsWorker::longest_idle() {
   std::shared_ptr<NfsSession> oldest;
   for (const auto& session : sessions_) {
     if (session->idle() && (oldest == nullptr || session->idle_since() < oldest->idle_since())) oldest = session;
   }
-  if (oldest == nullptr) return false;
-  NfsCounters::count(shared_->counters.displaced);
-  oldest->close();
-  return true;
+  return oldest;
 }
 
 void NfsWorker::went_idle() {
-  if (waiting_ != nullptr) loop_->post([this] { admit(); });
+  admission_.went_idle();
 }
 
 void NfsWorker::went_away(const std::shared_ptr<NfsSession>& session) {
@@ -88,7 +77,7 @@ void NfsWorker::went_away(const std::shared_ptr<NfsSession>& session) {
   shared_->addresses.leave(session->peer());
   sessions_.erase(session);
   open_.store(sessions_.size(), std::memory_order_relaxed);
-  went_idle();
+  admission_.went_away();
   if (draining_ && sessions_.empty()) loop_->stop();
 }
 
@@ -117,7 +106,7 @@ void NfsWorker::drain(std::chrono::nanoseconds timeout) {
 void NfsWorker::begin_drain(std::chrono::nanoseconds timeout) {
   if (std::exchange(draining_, true)) return;
   listener_.close();
-  if (waiting_ != nullptr) std::exchange(waiting_, nullptr)->close();
+  admission_.close();
   if (timeout.count() <= 0) return close_all();
   const std::vector<std::shared_ptr<NfsSession>> sessions(sessions_.begin(), sessions_.end());
   for (const auto& session : sessions) session->drain();

@@ -7,6 +7,7 @@
 #include <memory>
 #include <unordered_set>
 
+#include "net/admission.h"
 #include "net/event_loop.h"
 #include "net/listener.h"
 #include "net/nfs/reply_cache.h"
@@ -21,7 +22,6 @@ class NfsSession;
 
 struct NfsCounters {
   std::atomic<uint64_t> accepted{0};
-  std::atomic<uint64_t> displaced{0};
   std::atomic<uint64_t> refused{0};
   std::atomic<uint64_t> calls{0};
   std::atomic<uint64_t> direct_calls{0};
@@ -51,13 +51,14 @@ struct NfsShared {
   NfsService service;
   ReplyCache replies;
   NfsCounters counters;
+  ConnectionLimit connections{options.connections_max};
   AddressCounts addresses{options.connections_per_address_max};
   std::atomic<bool> is_closing_idle{false};
   std::atomic<uint32_t> direct_callers{0};  // threads that may wait for the next call of a client
   std::unique_ptr<WorkerPool> pool;         // for what may block; ends before the rest
 };
 
-class NfsWorker {
+class NfsWorker final : private AdmissionOwner {
  public:
   static Result<std::unique_ptr<NfsWorker>> create(NfsShared* shared, UniqueFd listening, const SendOptions& send);
   ~NfsWorker();
@@ -70,6 +71,7 @@ class NfsWorker {
   SendContext& send_context() { return send_context_; }
   NfsShared& shared() { return *shared_; }
   uint64_t open_count() const { return open_.load(std::memory_order_relaxed); }
+  uint64_t displaced() const { return admission_.displaced(); }
 
   // For its sessions, on the loop's thread.
   void went_idle();
@@ -80,8 +82,8 @@ class NfsWorker {
 
   void start();
   void accept(UniqueFd socket);
-  void admit();
-  bool displace();
+  void serve(UniqueFd socket, const PeerAddress& peer, const NfsClientOptions& options);
+  std::shared_ptr<Connection> longest_idle() override;
   void sweep();
   void close_idle_files();
   void begin_drain(std::chrono::nanoseconds timeout);
@@ -91,10 +93,9 @@ class NfsWorker {
   const std::unique_ptr<EventLoop> loop_;
   SendContext send_context_;
   Listener listener_;
+  Admission admission_;
   std::unordered_set<std::shared_ptr<NfsSession>> sessions_;
   std::vector<std::shared_ptr<NfsSession>> leaving_;  // closed; destroyed when nothing of theirs is on the stack
-  std::shared_ptr<NfsSession> waiting_;               // accepted, and not served before there is room
-  bool accepting_ = true;
   bool draining_ = false;
   std::atomic<uint64_t> open_{0};
 };

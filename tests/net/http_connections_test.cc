@@ -1,6 +1,7 @@
 // Who has a connection, for how long, and how it ends: deadlines and least rates, limits, draining.
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "net/http/server.h"
 #include "tests/net/fake_store.h"
@@ -147,6 +148,39 @@ TEST_CASE("http server: who waits while all are busy is let in when one becomes 
     CHECK(first.read().status == 200);
     CHECK(server->stats().connections_open == 2);
     CHECK(server->stats().connections_displaced == 1);
+  }
+}
+
+TEST_CASE("http server: the limit is one for all threads, and an idle connection of any gives way", "[net][http]") {
+  for (const LoopBackend backend : {LoopBackend::ring, LoopBackend::epoll}) {
+    FakeStore store;
+    sample_store(store);
+    auto server = start(&store, {.threads = 3, .connections_max = 1, .backend = backend});
+    std::vector<Client> clients;
+    for (int i = 0; i < 20; ++i) {
+      clients.emplace_back(server->port());
+      CHECK(clients.back().get("/a.txt").status == 200);
+    }
+    CHECK(server->stats().connections_open == 1);
+    CHECK(server->stats().connections_displaced == 19);
+    Client busy(server->port());
+    busy.write("GET /a.txt HTTP/1.1\r\n");
+    while (server->stats().connections_accepted < 21) std::this_thread::yield();
+    for (Client& client : clients) {
+      client = Client(server->port());
+      client.write("GET /a.txt HTTP/1.1\r\nHost: h\r\n\r\n");
+    }
+    busy.write("Host: h\r\n\r\n");
+    CHECK(busy.read().status == 200);
+    for (Client& client : clients) CHECK(client.read().status == 200);
+    CHECK(server->stats().connections_open == 1);
+    CHECK(server->stats().connections_displaced == 40);
+    Client busy_again(server->port());
+    busy_again.write("GET /a.txt HTTP/1.1\r\n");
+    while (server->stats().connections_accepted < 42) std::this_thread::yield();
+    Client waiting(server->port());
+    server->stop(std::chrono::nanoseconds(0));
+    CHECK(waiting.ended());
   }
 }
 

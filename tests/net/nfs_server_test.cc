@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <deque>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -118,6 +119,19 @@ TEST_CASE("nfs server: a connection with a part of a call does not give way, oth
   third.take_reply(&xid);
   CHECK(first.ended());
   CHECK(server->stats().connections_displaced == 1);
+  server->stop(std::chrono::seconds(0));
+}
+
+TEST_CASE("nfs server: the limit is one for all threads", "[net][nfs]") {
+  Export exported;
+  NfsOptions options;
+  options.threads = 3;
+  options.connections_max = 1;
+  const auto server = exported.start(std::move(options));
+  std::deque<NfsClient> clients;
+  for (int i = 0; i < 20; ++i) clients.emplace_back(server->port()).call(NfsProcedure::null, {});
+  CHECK(server->stats().connections_open == 1);
+  CHECK(server->stats().connections_displaced == 19);
   server->stop(std::chrono::seconds(0));
 }
 
