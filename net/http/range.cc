@@ -38,7 +38,6 @@ RangeAnswer resolve_one(std::string_view range, uint64_t size) {
     const std::optional<uint64_t> suffix = parse_position(last_text);
     if (!suffix) return malformed;
     if (*suffix == 0) return unsatisfiable;
-    if (size == 0) return malformed;  // all of nothing, which no Content-Range can say
     const uint64_t length = std::min(*suffix, size);
     return {RangeKind::part, size - length, length, {}};
   }
@@ -86,6 +85,7 @@ std::vector<BytePart> merge(std::vector<AskedPart> asked) {
 RangeAnswer resolve_range(std::string_view field, uint64_t size) {
   const RangeAnswer whole{RangeKind::whole, 0, size, {}};
   const RangeAnswer unsatisfiable{RangeKind::unsatisfiable, 0, 0, {}};
+  if (size == 0) return whole;  // no range has a part of it, and no Content-Range could say so
   if (field.size() < 6 || ::strncasecmp(field.data(), "bytes=", 6) != 0) return whole;
   std::vector<AskedPart> asked;
   size_t count = 0;

@@ -42,9 +42,13 @@ TEST_CASE("http range: every form of one range", "[net][http]") {
       {"bytes=18446744073709551615-", 100, RangeKind::unsatisfiable, 0, 0},
       {"bytes=99999999999999999999999-", 100, RangeKind::unsatisfiable, 0, 0},
       {"bytes=-0", 100, RangeKind::unsatisfiable, 0, 0},
-      {"bytes=0-0", 0, RangeKind::unsatisfiable, 0, 0},
-      {"bytes=0-", 0, RangeKind::unsatisfiable, 0, 0},
+      // Nothing of nothing: ignored
+      {"bytes=0-0", 0, RangeKind::whole, 0, 0},
+      {"bytes=0-", 0, RangeKind::whole, 0, 0},
+      {"bytes=100-", 0, RangeKind::whole, 0, 0},
+      {"bytes=-0", 0, RangeKind::whole, 0, 0},
       {"bytes=-5", 0, RangeKind::whole, 0, 0},
+      {"bytes=0-0,2-3", 0, RangeKind::whole, 0, 0},
       // Malformed or not known: ignored
       {"", 100, RangeKind::whole, 0, 100},
       {"bytes", 100, RangeKind::whole, 0, 100},
