@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <ctime>
@@ -84,23 +85,29 @@ bool is_possible(const tm& time) {
   return time.tm_mday >= 1 && time.tm_mday <= 31 && time.tm_hour <= 23 && time.tm_min <= 59 && time.tm_sec <= 60;
 }
 
+// Of the years 1 to 9999, which is what four digits can say. File systems hold others, by mistake.
+tm utc_of(int64_t seconds) {
+  static constexpr int64_t kFirst = -62'135'596'800;
+  static constexpr int64_t kLast = 253'402'300'799;
+  const time_t when = std::clamp(seconds, kFirst, kLast);
+  tm time{};
+  ::gmtime_r(&when, &time);
+  return time;
+}
+
 }  // namespace
 
 std::string format_http_date(int64_t seconds) {
-  tm time{};
-  const time_t when = seconds;
-  ::gmtime_r(&when, &time);
+  const tm time = utc_of(seconds);
   return fmt::format("{}, {:02} {} {:04} {:02}:{:02}:{:02} GMT", kDays[static_cast<size_t>(time.tm_wday)], time.tm_mday,
-                     kMonths[static_cast<size_t>(time.tm_mon)], int64_t{time.tm_year} + 1900, time.tm_hour, time.tm_min,
+                     kMonths[static_cast<size_t>(time.tm_mon)], time.tm_year + 1900, time.tm_hour, time.tm_min,
                      time.tm_sec);
 }
 
 std::string format_iso_date(int64_t seconds, char between, std::string_view end) {
-  tm time{};
-  const time_t when = seconds;
-  ::gmtime_r(&when, &time);
-  return fmt::format("{:04}-{:02}-{:02}{}{:02}:{:02}:{:02}{}", int64_t{time.tm_year} + 1900, time.tm_mon + 1,
-                     time.tm_mday, between, time.tm_hour, time.tm_min, time.tm_sec, end);
+  const tm time = utc_of(seconds);
+  return fmt::format("{:04}-{:02}-{:02}{}{:02}:{:02}:{:02}{}", time.tm_year + 1900, time.tm_mon + 1, time.tm_mday,
+                     between, time.tm_hour, time.tm_min, time.tm_sec, end);
 }
 
 std::optional<int64_t> parse_http_date(std::string_view text) {

@@ -8,8 +8,8 @@
 
 namespace sluice {
 
-std::string format_http_date(int64_t seconds);  // since 1970
-
+// Of seconds since 1970; what is beyond the years 1 to 9999 becomes the first or last second of them.
+std::string format_http_date(int64_t seconds);
 // "1994-11-06T08:49:37Z", in UTC, with what stands between date and time, and at the end.
 std::string format_iso_date(int64_t seconds, char between, std::string_view end);
 

@@ -34,6 +34,19 @@ TEST_CASE("http date: all three forms are read, one is written", "[net][http]") 
   }
 }
 
+TEST_CASE("http date: years have four digits, whatever a file system says", "[net][http]") {
+  CHECK(format_iso_date(kModified, 'T', "Z") == "1994-11-06T08:49:37Z");
+  CHECK(format_iso_date(-1, ' ', "") == "1969-12-31 23:59:59");
+  for (const int64_t late : {int64_t{253'402'300'799}, int64_t{253'402'300'800}, int64_t{1} << 62, INT64_MAX}) {
+    CHECK(format_iso_date(late, 'T', "Z") == "9999-12-31T23:59:59Z");
+    CHECK(format_http_date(late) == "Fri, 31 Dec 9999 23:59:59 GMT");
+  }
+  for (const int64_t early : {-62'135'596'800, -62'135'596'801, INT64_MIN}) {
+    CHECK(format_iso_date(early, 'T', "Z") == "0001-01-01T00:00:00Z");
+    CHECK(format_http_date(early) == "Mon, 01 Jan 0001 00:00:00 GMT");
+  }
+}
+
 TEST_CASE("http validators: a version has one strong tag, and a doubtful one a weak tag of its own", "[net][http]") {
   const Validators strong = validators_of(version_of(true));
   CHECK(strong.etag.starts_with('"'));
