@@ -10,7 +10,7 @@ from pathlib import Path
 
 from files import MIB, drop_pages
 from install import find_program
-from peers import TRUSTING, Peer, check_sha256, free_port
+from peers import TRUSTING, Evicting, Peer, check_sha256, free_port
 from processes import Failed, read_text
 from rows import SLUICE
 
@@ -71,7 +71,7 @@ class HttpPeer(Peer):
             digest.update(piece)
 
 
-class SluiceServe(HttpPeer):
+class SluiceServe(Evicting, HttpPeer):
     """nginx relies on what it knows of a file for 10 minutes (open_file_cache_valid); so does Sluice where it may watch."""
 
     name = SLUICE

@@ -7,7 +7,7 @@ from pathlib import Path
 import memory
 from files import SmallFiles, detach, drop_pages, mounted_paths, touch_memory
 from install import find_program
-from peers import Peer, check_sha256
+from peers import Evicting, Peer, check_sha256
 from processes import PATIENCE_SECONDS, run_client
 from rows import SLUICE
 
@@ -112,7 +112,7 @@ class Buffered(Backing):
     name = "page cache"
 
 
-class SluiceMount(MountPeer):
+class SluiceMount(Evicting, MountPeer):
     name = SLUICE
     on_page_cache = False
 

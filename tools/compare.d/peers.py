@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import machine
 import memory
 from cgroup import DiskCgroup, MemoryCgroup
+from files import drop_pages
 from install import find_program
-from processes import Failed, Server, clients_join
+from processes import PATIENCE_SECONDS, Failed, Server, clients_join, run_client
 
 TRUSTING = ["--watch", "--attr-timeout", "10m", "--entry-timeout", "10m"]  # as nginx's open_file_cache_valid, but safely
 
@@ -81,6 +82,14 @@ class Peer:
             cgroup.remove()
         self.memory = self._disk = None
 
+    def make_cold(self, file):
+        """As if it had never been asked for: its bytes, its name, all else."""
+        raise NotImplementedError
+
+    def forget(self, file):
+        """The bytes of the file go from its memory and the kernel's. It need not be started again for that."""
+        self.make_cold(file)
+
     def make_cgroups(self):
         if self._confinement is None:
             self.memory = memory.make_or_none(self.name)
@@ -130,6 +139,17 @@ class Peer:
 
     def log_path(self):
         return self.workspace.root / f"{self.name}.log"
+
+
+class Evicting:
+    """What Sluice forgets it is told to, and goes on with memory that it has used before, as a server does."""
+
+    def forget(self, file):
+        self.ensure_started()
+        paths = [str(path) for path in file.files()]
+        run_client([self._binary, "cache", "evict", *paths], PATIENCE_SECONDS)
+        for path in paths:
+            drop_pages(path)
 
 
 def check_sha256(sha256, file):

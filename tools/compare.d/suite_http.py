@@ -109,7 +109,7 @@ def get(file, ask, key=None):
 
 def cold_rows(file):
     return [Row("get-cold", f"GET {size_text(file.size)}, cold", "MB/s", False,
-                lambda peer: clients.curl(peer.url(file), file.size, 1), lambda peer: peer.make_cold(file), (file,))]
+                lambda peer: clients.curl(peer.url(file), file.size, 1), lambda peer: peer.forget(file), (file,))]
 
 
 def wrk_seconds(plan):

@@ -120,7 +120,7 @@ def cold(key, title, unit, file, run, engine):
             raise Failed("the file system refuses O_DIRECT; choose another --dir")
         return clients.fio(replace(run, path=peer.path(file), direct=bare or run.depth > 1), engine)
 
-    return Row(key, title, unit, False, ask, lambda peer: peer.make_cold(file), (file,))
+    return Row(key, title, unit, False, ask, lambda peer: peer.forget(file), (file,))
 
 
 def warm(key, title, unit, file, run, engine=None):

@@ -87,5 +87,5 @@ def slow_disk_rows(file):
     def ask(peer):
         return clients.fio(FioRun(peer.path(file), "read", MIB, file.size), None)
 
-    return [Row("slow-disk-first", "sequential, 1 MiB, first", "MB/s", False, ask, lambda peer: peer.make_cold(file), (file,)),
+    return [Row("slow-disk-first", "sequential, 1 MiB, first", "MB/s", False, ask, lambda peer: peer.forget(file), (file,)),
             Row("slow-disk-again", "the same, again", "MB/s", None, ask, lambda peer: None, (file,))]
