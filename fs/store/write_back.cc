@@ -192,13 +192,13 @@ bool WriteBack::is_pressed() const {
          dirty_.size() > options_.files_max / 2;
 }
 
-bool WriteBack::is_due(const DirtyFile& file) const {
-  return file.due <= clock_.monotonic() || (file.failures == 0 && is_pressed());
+WriteBack::DirtyFiles::iterator WriteBack::find_due() {
+  if (!dirty_.empty() && dirty_.front().due <= clock_.monotonic()) return dirty_.begin();
+  return is_pressed() ? std::ranges::find(dirty_, 0u, &DirtyFile::failures) : dirty_.end();
 }
 
 std::optional<WriteBack::DirtyFile> WriteBack::take_due() {
-  const auto found =
-      std::ranges::find_if(dirty_, [this](const DirtyFile& file) NO_THREAD_SAFETY_ANALYSIS { return is_due(file); });
+  const auto found = find_due();
   if (found == dirty_.end()) return std::nullopt;
   DirtyFile taken = std::move(*found);
   dirty_places_.erase(taken.file.get());
@@ -290,9 +290,7 @@ void WriteBack::run_writer() {
     }
     MutexLock lock(&mutex_);
     if (stop_) return;
-    const bool has_due =
-        std::ranges::any_of(dirty_, [this](const DirtyFile& file) NO_THREAD_SAFETY_ANALYSIS { return is_due(file); });
-    if (has_due) continue;
+    if (find_due() != dirty_.end()) continue;
     const Time sleep = dirty_.empty() ? kLongestSleep : dirty_.front().due - clock_.monotonic();
     writer_wakes_.wait_for(mutex_, std::clamp<Time>(sleep, 1ms, kLongestSleep));
   }

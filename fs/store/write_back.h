@@ -110,7 +110,7 @@ class WriteBack {
 
   uint64_t kept_bytes() const { return totals_.kept() * kPageSize; }
   bool is_pressed() const REQUIRES(mutex_);
-  bool is_due(const DirtyFile& file) const REQUIRES(mutex_);
+  DirtyFiles::iterator find_due() REQUIRES(mutex_);  // what is to be written now; its end: nothing
   std::vector<Waiter> take_ready() REQUIRES(mutex_);
   void let_waiters_go();
   void refuse_waiters(int error, Time since_before);
