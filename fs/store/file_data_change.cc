@@ -71,20 +71,31 @@ Result<void> FileDataImpl::truncate(uint64_t size, SetIdBits set_id) {
   TRY(context_.admit(BackingUse::change));
   const uint64_t first = std::min(size, this->size());
   const HeldRange held(range_lock_, from_byte(first));
-  // What is cut off need not have found room before.
-  if (const auto settled = settle(from_byte(first)); !settled) {
+  // What is cut off need not have found room before; the page that is cut through must. It is given up only when the
+  // file is cut: until then nobody else has it.
+  const PageRange cut = from_byte(first + kPageSize - 1);
+  const auto settled = settle(from_byte(first));
+  if (!settled) {
     if (size >= this->size()) return settled;
-    dirty_->discard(from_byte(first));
-    dirty_->await_idle(from_byte(first));
+    if (cut.first != first / kPageSize) TRY(settle({first / kPageSize, 1}));
   }
-  return change({first, UINT64_MAX}, set_id,
-                [this, size, empties = size == 0 && this->size() > 0](int fd) -> Result<void> {
-                  if (::ftruncate(fd, static_cast<off_t>(size)) != 0) return fail(errno);
-                  set_delayed_size(size);
-                  MutexLock lock(&mutex_);
-                  was_emptied_ = was_emptied_ || empties;
-                  return {};
-                });
+  return change({first, UINT64_MAX}, set_id, [&, empties = size == 0 && this->size() > 0](int fd) -> Result<void> {
+    std::vector<DirtyPages::Run> kept;
+    if (!settled) {
+      kept = dirty_->peek(cut);
+      dirty_->discard(cut);
+      dirty_->await_idle(cut);
+    }
+    if (::ftruncate(fd, static_cast<off_t>(size)) != 0) {
+      const int error = errno;
+      for (const auto& run : kept) dirty_->put(run.range, run.pages, context_.clock->monotonic());
+      return fail(error);
+    }
+    set_delayed_size(size);
+    MutexLock lock(&mutex_);
+    was_emptied_ = was_emptied_ || empties;
+    return {};
+  });
 }
 
 Result<void> FileDataImpl::allocate(const Allocation& allocation) {

@@ -71,6 +71,18 @@ PYTHON
 equal "dirty after all that" "$(status write_back.files)" 0
 at_least "errors counted" "$(status write_back.errors)" 0
 
+# A file that the backing neither writes nor cuts stays as it is.
+head -c 50000 /dev/urandom >"$WORK/data"
+exec 5<>"$WORK/mount/uncut"
+cat "$WORK/data" >&5
+fail_all "WRITE CHANGE" EIO
+truncate -s 0 "$WORK/mount/uncut" 2>/dev/null && fail "a file that the backing does not cut is cut"
+fail_none
+sync "$WORK/mount/uncut"
+exec 5>&-
+same_bytes "$WORK/data" "$WORK/mount/uncut"
+same_bytes "$WORK/data" "$WORK/behind/uncut"
+
 # Given up by who says so: that file's, not another's.
 echo "other" >"$WORK/mount/other"
 sync "$WORK/mount/other"

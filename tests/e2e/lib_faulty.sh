@@ -3,7 +3,7 @@
 #
 #   start_backing                       # $WORK/behind is shown at $WORK/backing
 #   freeze_backing; thaw_backing; kill_backing; stop_backing
-#   fail_all SYNC ENOSPC                # every such call from now on: LOOK CHANGE READ WRITE SYNC FLUSH
+#   fail_all SYNC ENOSPC                # every such call from now on: LOOK CHANGE READ WRITE SYNC FLUSH, or several
 #   fail_none
 : "${FAULTY_FS:?the path of tests/support/faulty_fs}"
 BACKING=  # its process
@@ -27,11 +27,11 @@ stop_backing() {
   umount "$WORK/backing"
   wait "$BACKING" || true
 }
-fail_all() {  # KIND ERROR
+fail_all() {  # "KIND..." ERROR
   run_python -c '
 import errno, sys, lib_faults
-path, kind, error = sys.argv[1:]
-lib_faults.Control(path).set(1, getattr(errno, error), 1, getattr(lib_faults, kind))' "$WORK/faults" "$1" "$2"
+path, kinds, error = sys.argv[1:]
+lib_faults.Control(path).set(1, getattr(errno, error), 1, sum(getattr(lib_faults, kind) for kind in kinds.split()))' "$WORK/faults" "$1" "$2"
 }
 fail_none() { run_python -c 'import sys, lib_faults; lib_faults.Control(sys.argv[1]).set()' "$WORK/faults"; }
 # Reads the file at descriptor 7, 200 pages that are cached, for two seconds. Prints the longest that one read took, in

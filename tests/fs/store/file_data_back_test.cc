@@ -351,6 +351,22 @@ TEST_CASE("delayed writes: fsync never says that all is well while bytes are mis
   CHECK(same(f.on_disk(), pattern(9000, 4)));
 }
 
+TEST_CASE("delayed writes: what is cut off need not have been written, the page that is cut through must",
+          "[store][back]") {
+  Fixture f;
+  const std::string content = pattern(20'000, 10);
+  CHECK(f.write(0, content));
+  f.disk.error = ENOSPC;
+  CHECK(f.data->truncate(5000, SetIdBits::keep).error().number == ENOSPC);
+  CHECK(same(f.read_all(), content));
+  CHECK(f.data->truncate(2 * kPageSize, SetIdBits::keep));
+  CHECK(same(f.read_all(), content.substr(0, 2 * kPageSize)));
+  f.disk.error = 0;
+  static_cast<void>(f.fsync());  // tells of the error
+  CHECK(f.fsync());
+  CHECK(same(f.on_disk(), content.substr(0, 2 * kPageSize)));
+}
+
 TEST_CASE("delayed writes: above the bound a write waits for the disk, and hears when it fails", "[store][back]") {
   Fixture f;
   const std::string chunk = pattern(uint64_t{1} << 20, 5);
