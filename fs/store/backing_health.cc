@@ -123,6 +123,11 @@ void BackingHealth::end_call() {
   mine.store(mine.word & ~kInside);
 }
 
+void BackingHealth::begin_next_call() {
+  Holder& mine = holder;
+  if (mine.slot != nullptr && (mine.word & kInside) != 0) mine.store(mine.word + (uint64_t{1} << kSerialShift));
+}
+
 void BackingHealth::will_use(BackingUse use) {
   Holder& mine = holder;
   if (mine.slot == nullptr || (mine.word & kInside) == 0) return;  // a thread that answers for no call of its own

@@ -67,6 +67,8 @@ class BackingHealth {
   // This thread begins something that may call the backing, and is through. Not nested.
   void begin_call(BackingUser user);
   static void end_call();
+  // What this thread is inside consists of many calls, of which one has come back. For others it does nothing.
+  static void begin_next_call();
   // While it lives, this thread is not to wait: calls are not admitted, with EWOULDBLOCK.
   class NoCalls {
    public:

@@ -26,7 +26,9 @@ namespace {
 
 constexpr int64_t kSecond = 1'000'000'000;
 constexpr uint64_t kRunPagesMax = 512;  // one write of the backing
-constexpr uint32_t kRunsMax = 32;       // on their way, of one file
+// On their way, of one file. A server that takes them side by side answers none before it has nearly all.
+constexpr uint32_t kRunsMax = 32;
+constexpr uint64_t kPagesOnWayMax = 4 * kRunPagesMax;
 // Extending writes of less go through the PageCache: that is faster, and file systems allocate better.
 constexpr uint64_t kDirectExtendMin = uint64_t{256} << 10;
 constexpr uint64_t kReserveAligned = uint64_t{1} << 20;
@@ -406,19 +408,23 @@ Result<void> FileDataImpl::write_round(PageRange range, uint64_t put_until) {
   DirtyPages::Wanted wanted{range, kRunPagesMax, put_until};
   Result<void> outcome;
   uint32_t on_way = 0;
+  uint64_t pages_on_way = 0;
   bool any = false;
   for (;;) {
-    while (on_way < kRunsMax) {
+    while (on_way < kRunsMax && pages_on_way < kPagesOnWayMax) {
       auto run = dirty_->take(wanted);
       if (!run) break;
       wanted.range = {run->range.end(), range.end() - run->range.end()};
       ++on_way;
+      pages_on_way += run->range.count;
       submit(fds, write_of(std::move(*run)), landing);
     }
     if (on_way == 0) break;
     Landing::Landed landed = landing->take();
+    BackingHealth::begin_next_call();  // a large file takes long on a slow disk that does not hang
     --on_way;
     const DirtyPages::Run& run = landed.write.run;
+    pages_on_way -= run.range.count;
     if (landed.outcome) landed.outcome = write_end(fds, landed.write);
     if (landed.outcome) {
       any = true;

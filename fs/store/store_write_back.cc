@@ -61,7 +61,8 @@ Result<void> StoreImpl::start_write_back() {
   WriteBackOptions options{.dirty_max_bytes = options_.dirty_max_bytes,
                            .expire = options_.dirty_expire,
                            .files_max = std::max(kFilesMin, static_cast<uint32_t>(std::min<uint64_t>(files, 16384))),
-                           .patience = options_.dirty_patience};
+                           .patience = options_.dirty_patience,
+                           .health = options_.health};
   if (!options_.dirty_record.empty()) dirty_record_ = open_dirty_record(options_);
   if (dirty_record_ != nullptr) options.totals = &dirty_record_->totals();
   const auto sync_all = [directory]() -> Result<void> {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "cache/log.h"
+#include "fs/store/backing_health.h"
 #include "fs/store/file_data.h"
 
 namespace sluice {
@@ -214,7 +215,11 @@ bool WriteBack::write_once() {
     taken = take_due();
   }
   if (!taken) return false;
-  const Result<void> outcome = taken->file->write_back();
+  Result<void> outcome;
+  {
+    const BackingCall call(options_.health, BackingUser::fuse, BackingUse::change);
+    outcome = taken->file->write_back();
+  }
   after_writing(std::move(*taken), outcome);
   return true;
 }
@@ -261,7 +266,10 @@ bool WriteBack::sync_once() {
     files_ = dirty_.size() + unsynced_.size();
     sync_due_ = {};
   }
-  sync_together(files);
+  {
+    const BackingCall call(options_.health, BackingUser::fuse, BackingUse::change);
+    sync_together(files);
+  }
   let_waiters_go();
   return true;
 }

@@ -31,6 +31,7 @@
 
 namespace sluice {
 
+class BackingHealth;
 class FileData;
 
 struct WriteBackOptions {
@@ -39,6 +40,7 @@ struct WriteBackOptions {
   uint32_t files_max = 1024;            // dirty or unsynced: each keeps descriptors
   std::chrono::nanoseconds patience{};  // how long a write waits for room; 0: for ever
   DirtyTotals* totals = nullptr;        // where to count; outlives it. None: in itself
+  BackingHealth* health = nullptr;      // is told what waits for the backing. May be null
 };
 
 struct WriteBackStats {

@@ -121,6 +121,18 @@ TEST_CASE("backing health: one call that hangs beside others that return refuses
   CHECK_FALSE(fixture.health.stats().hung);
 }
 
+TEST_CASE("backing health: a long work of calls that come back does not hang", "[store][health]") {
+  Fixture fixture;
+  const BackingCall work(&fixture.health, BackingUser::fuse, BackingUse::change);
+  for (int i = 0; i < 60; ++i) {
+    BackingHealth::begin_next_call();
+    fixture.tick(1s);
+    CHECK_FALSE(fixture.health.stats().hung);
+  }
+  fixture.pass(BackingHealth::kSilence + 1s);
+  CHECK(fixture.health.stats().hung);
+}
+
 TEST_CASE("backing health: while it hangs one call in a while may try", "[store][health]") {
   Fixture fixture;
   Caller caller(fixture.health, BackingUse::look);
