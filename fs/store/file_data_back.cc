@@ -254,6 +254,7 @@ void FileDataImpl::begin_delayed(uint64_t end) {
     const Stamp& stamp = state_.stamp;
     delayed_ = {true, stamp.size, stamp.size, stamp.mtime_ns, stamp.ctime_ns};
   }
+  if (dirty_->counts().kept() == 0) sync_error_ = 0;  // it was that of others
   delayed_.end = std::max(delayed_.end, end);
 }
 
@@ -638,7 +639,7 @@ void FileDataImpl::removed() {
 
 bool FileDataImpl::writing_fails() const {
   MutexLock lock(&mutex_);
-  return writing_fails_;
+  return writing_fails_ || sync_error_ != 0;
 }
 
 uint64_t FileDataImpl::drop_dirty() {
@@ -654,6 +655,7 @@ uint64_t FileDataImpl::drop_dirty() {
     }
     delayed_.any = false;
     writing_fails_ = false;
+    sync_error_ = 0;
     state_.generation++;
     if (watches_) watches_->touch_all();
   }

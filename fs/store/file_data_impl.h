@@ -234,6 +234,7 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   Result<void> sync_changes(bool data_only);
   int sync_round(bool data_only);
   int sync_now();
+  void note_sync_error(int error);
   bool needs_flush() const;
   void flush_changes();
   void note_residue(const ByteRange& bytes, bool may_wait);
@@ -269,11 +270,14 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   std::unique_ptr<SetAside> set_aside_ GUARDED_BY(mutex_);
   std::vector<ByteRange> reserved_ GUARDED_BY(mutex_);  // apart
   bool removed_ GUARDED_BY(mutex_) = false;
-  bool was_emptied_ GUARDED_BY(mutex_) = false;    // truncated to nothing, and not closed since
-  bool writing_fails_ GUARDED_BY(mutex_) = false;  // of delayed writes, the last time
-  SharedFd read_fd_ GUARDED_BY(mutex_);            // O_DIRECT where possible
-  SharedFd direct_fd_ GUARDED_BY(mutex_);          // writing, O_DIRECT; empty where refused, and until it is needed
-  SharedFd buffered_fd_ GUARDED_BY(mutex_);        // writing exact bytes
+  bool was_emptied_ GUARDED_BY(mutex_) = false;  // truncated to nothing, and not closed since
+  // Of delayed writes: whether the last write failed; what the last fsync said; how many of these failed in a row.
+  bool writing_fails_ GUARDED_BY(mutex_) = false;
+  int sync_error_ GUARDED_BY(mutex_) = 0;
+  uint32_t sync_failures_ GUARDED_BY(mutex_) = 0;
+  SharedFd read_fd_ GUARDED_BY(mutex_);      // O_DIRECT where possible
+  SharedFd direct_fd_ GUARDED_BY(mutex_);    // writing, O_DIRECT; empty where refused, and until it is needed
+  SharedFd buffered_fd_ GUARDED_BY(mutex_);  // writing exact bytes
   uint32_t opens_ GUARDED_BY(mutex_) = 0;
   uint32_t writers_ GUARDED_BY(mutex_) = 0;
   Residue residue_ GUARDED_BY(mutex_);

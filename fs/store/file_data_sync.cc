@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "cache/log.h"
 #include "fs/store/file_data_impl.h"
 
 namespace sluice {
@@ -49,7 +50,16 @@ std::vector<SharedFd> FileDataImpl::fds_to_sync() const {
 Result<void> FileDataImpl::sync_changes(bool data_only) {
   if (!any_fd()) return fail(EBADF);
   TRY(context_.admit(BackingUse::change));
-  sync_rounds_.together(data_only, [this](bool only) { sync_round(only); });
+  sync_rounds_.together(data_only, [this](bool only) {
+    const int error = sync_round(only);
+    if (error == 0 || !has_dirty_pages()) return;
+    uint32_t failures = 0;
+    {
+      MutexLock lock(&mutex_);
+      failures = sync_failures_;
+    }
+    context_.write_back->add_failed(shared_from_this(), failures, error);
+  });
   return {};
 }
 
@@ -68,19 +78,37 @@ int FileDataImpl::sync_round(bool data_only) {
   for (const SharedFd& fd : fds) {
     if ((data_only ? ::fdatasync(fd->get()) : ::fsync(fd->get())) == 0) continue;
     error = errno;
-    note_write_error(error);
   }
-  if (dirty_ != nullptr) {
-    if (error == 0) {
-      synced(written);
-    } else if (has_dirty_pages()) {
-      dirty_->sync_failed();
-      context_.write_back->add_dirty(shared_from_this());
-    }
+  if (error != 0) {
+    note_sync_error(error);
+    return error;
   }
+  if (dirty_ != nullptr) synced(written);
   MutexLock lock(&mutex_);
-  if (error == 0) synced_changes_ = changes;
-  return error;
+  synced_changes_ = changes;
+  sync_error_ = 0;
+  sync_failures_ = 0;
+  return 0;
+}
+
+// What was delayed is kept and written again: of that those who have the file open are told once for each time that it
+// begins to fail, as of writes.
+void FileDataImpl::note_sync_error(int error) {
+  const bool keeps = has_dirty_pages();
+  bool begins = false;
+  {
+    MutexLock lock(&mutex_);
+    begins = !keeps || sync_error_ == 0;
+    if (begins) write_errors_.note(error);
+    sync_error_ = keeps ? error : 0;
+    ++sync_failures_;
+  }
+  if (!keeps) return;
+  dirty_->sync_failed();
+  context_.write_back->add_dirty(shared_from_this());
+  if (!begins) return;
+  log(LogLevel::warning, "inode {}: {} delayed bytes cannot be made durable: {}; they are kept, and written again",
+      backing_stamp().ino, dirty_->counts().dirty * kPageSize, error_text(error));
 }
 
 Result<void> FileDataImpl::tell_write_error(WriteErrors::Told* told) {
@@ -102,6 +130,8 @@ Result<void> FileDataImpl::fsync(bool data_only, WriteErrors::Told* told) {
   }
   if (written) TRY(sync_changes(data_only));
   TRY(tell_write_error(told));
+  MutexLock lock(&mutex_);
+  if (written && sync_error_ != 0) return fail(sync_error_);  // still, though it was told of that before
   return written;
 }
 

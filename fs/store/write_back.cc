@@ -225,24 +225,27 @@ bool WriteBack::write_once() {
 }
 
 void WriteBack::after_writing(DirtyFile written, const Result<void>& outcome) {
+  if (!outcome) return add_failed(written.file, written.failures + 1, outcome.error().number);
+  MutexLock lock(&mutex_);
+  if (dirty_places_.contains(written.file.get())) return;
+  files_ = dirty_.size() + unsynced_.size();
+  if (!written.file->dirty_since()) return;
+  insert({std::move(written.file), clock_.monotonic() + options_.expire});
+}
+
+void WriteBack::add_failed(const std::shared_ptr<FileData>& file, uint32_t failures, int error) {
   bool all_fail = false;
   {
     MutexLock lock(&mutex_);
-    if (const auto again = dirty_places_.find(written.file.get()); again != dirty_places_.end()) {
-      if (outcome) return;
-      dirty_.erase(again->second);
-      dirty_places_.erase(again);
+    if (const auto place = dirty_places_.find(file.get()); place != dirty_places_.end()) {
+      dirty_.erase(place->second);
+      dirty_places_.erase(place);
     }
-    files_ = dirty_.size() + unsynced_.size();
-    if (outcome && !written.file->dirty_since()) return;
-    written.failures = outcome ? 0 : written.failures + 1;
-    written.due = clock_.monotonic() + (outcome ? options_.expire : backoff(written.failures));
-    insert(std::move(written));
-    all_fail = std::ranges::all_of(dirty_, [](const DirtyFile& file) { return file.failures > 0; });
+    insert({file, clock_.monotonic() + backoff(failures), failures});
+    all_fail = std::ranges::all_of(dirty_, [](const DirtyFile& one) { return one.failures > 0; });
   }
-  if (outcome) return;
   errors_.fetch_add(1);
-  if (all_fail) refuse_waiters(outcome.error().number, Time::max());
+  if (all_fail) refuse_waiters(error, Time::max());
 }
 
 // ---- what was accepted becomes durable ----
@@ -284,7 +287,12 @@ void WriteBack::sync_together(const Files& files) {
     }
   }
   bool failed = false;
-  for (const auto& file : files) failed = !file->sync_written() || failed;
+  for (const auto& file : files) {
+    BackingHealth::begin_next_call();
+    if (file->sync_written() || !file->is_dirty()) continue;
+    add_unsynced(file);  // the backing hangs: nobody was asked
+    failed = true;
+  }
   if (!failed) return;
   MutexLock lock(&mutex_);
   sync_due_ = clock_.monotonic() + options_.expire * 2;

@@ -74,6 +74,8 @@ class WriteBack {
   // The file has pages that are dirty, or unsynced: it is seen to, for as long as it has.
   void add_dirty(const std::shared_ptr<FileData>& file);
   void add_unsynced(const std::shared_ptr<FileData>& file);
+  // It cannot be written, or not be made durable, so many times in a row: it is tried again after a while.
+  void add_failed(const std::shared_ptr<FileData>& file, uint32_t failures, int error);
   void accepted(uint64_t pages);      // by the backing
   void let_go();                      // of some pages
   void hurry(const FileData* file);   // to write it

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -16,6 +17,23 @@
 #include "tests/support/manual_clock.h"
 #include "tests/support/seed.h"
 #include "tests/support/temporary_directory.h"
+
+namespace {
+std::atomic<int> sync_error{0};
+int sync_or_fail(long call, int fd) {
+  if (sync_error == 0) return static_cast<int>(::syscall(call, fd));
+  errno = sync_error;
+  return -1;
+}
+}  // namespace
+
+// In place of the C library's, for this program.
+extern "C" int fsync(int fd) {
+  return sync_or_fail(SYS_fsync, fd);
+}
+extern "C" int fdatasync(int fd) {
+  return sync_or_fail(SYS_fdatasync, fd);
+}
 
 namespace sluice {
 namespace {
@@ -349,6 +367,37 @@ TEST_CASE("delayed writes: fsync never says that all is well while bytes are mis
   f.disk.error = 0;
   CHECK(f.fsync());
   CHECK(same(f.on_disk(), pattern(9000, 4)));
+}
+
+TEST_CASE("delayed writes: what fsync cannot keep is told once, and tried again ever later", "[store][back]") {
+  Fixture f;
+  WriteErrors::Told other = f.data->known_write_errors();
+  const std::string content = pattern(uint64_t{2} << 20, 12);  // much of the bound, so it is written at once
+  CHECK(f.write(0, content));
+  sync_error = EIO;
+  for (int i = 0; i < 100; ++i) {
+    f.back.write_once();
+    f.back.sync_once();
+  }
+  const int writes_once = f.disk.writes;
+  CHECK(f.data->writing_fails());
+  f.clock.advance(2s);
+  CHECK(f.back.write_once());
+  CHECK(f.back.sync_once());
+  CHECK(f.disk.writes == 2 * writes_once);
+  CHECK(f.back.stats().errors == 2);
+  for (int i = 0; i < 3; ++i) CHECK(f.fsync().error().number == EIO);  // it is still so
+  sync_error = 0;
+  f.clock.advance(60s);
+  CHECK(f.back.write_once());
+  f.clock.advance(60s);
+  f.back.sync_once();
+  CHECK_FALSE(f.data->is_dirty());
+  CHECK_FALSE(f.data->writing_fails());
+  CHECK(f.fsync());
+  CHECK(f.data->fsync(false, &other).error().number == EIO);
+  CHECK(f.data->fsync(false, &other));
+  CHECK(same(f.on_disk(), content));
 }
 
 TEST_CASE("delayed writes: what is cut off need not have been written, the page that is cut through must",
