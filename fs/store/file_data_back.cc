@@ -532,15 +532,17 @@ Result<void> FileDataImpl::write_back() {
 void FileDataImpl::note_writing(const Result<void>& outcome) {
   const int error = outcome ? 0 : outcome.error().number;
   bool begins = false;
+  uint64_t pages = dirty_->counts().dirty;
   {
     MutexLock lock(&mutex_);
     begins = error != 0 && !writing_fails_;
     writing_fails_ = error != 0;
     if (begins) write_errors_.note(error);
+    if (set_aside_ != nullptr) pages += set_aside_->pages.counts().dirty;
   }
   if (begins) {
     log(LogLevel::warning, "inode {}: {} delayed bytes cannot be written: {}; they are kept, and tried again",
-        backing_stamp().ino, dirty_->counts().dirty * kPageSize, error_text(error));
+        backing_stamp().ino, pages * kPageSize, error_text(error));
   }
 }
 
@@ -579,9 +581,8 @@ void FileDataImpl::set_dirty_aside() {
   delayed_.any = false;
   reserved_.clear();
   if (runs.empty()) return;
-  if (set_aside_ == nullptr) set_aside_ = std::make_unique<SetAside>();
-  set_aside_->size = std::max(set_aside_->size, size);
-  for (DirtyPages::Run& run : runs) set_aside_->runs.push_back(std::move(run));
+  if (set_aside_ == nullptr) set_aside_.reset(new SetAside{{&context_.cache->arena(), &context_.write_back->totals()}});
+  set_aside_->add(std::move(runs), size);
   write_errors_.note(ESTALE);
 }
 
@@ -593,7 +594,7 @@ Result<void> FileDataImpl::keep_set_aside() {
   }
   if (aside == nullptr) return {};
   const auto fill = [&](int fd) -> Result<void> {
-    for (const DirtyPages::Run& run : aside->runs) {
+    for (const DirtyPages::Run& run : aside->pages.peek(kWholeFile)) {
       DiskRequest request{.fd = fd, .offset = run.range.first * kPageSize};
       run.pages.append_iovecs(0, run.range.count * kPageSize, request.buffers);
       TRY(context_.disk->write_now(std::move(request)));
@@ -603,15 +604,14 @@ Result<void> FileDataImpl::keep_set_aside() {
   };
   Result<void> kept = context_.keep_conflict ? context_.keep_conflict(number_, fill) : fail(ENOTSUP);
   if (kept) {
+    aside.reset();
     context_.write_back->note_conflict();
+    context_.write_back->let_go();
     return {};
   }
   MutexLock lock(&mutex_);
-  if (set_aside_ == nullptr) {
-    set_aside_ = std::move(aside);
-  } else {  // another one meanwhile
-    for (DirtyPages::Run& run : aside->runs) set_aside_->runs.insert(set_aside_->runs.begin(), std::move(run));
-  }
+  if (set_aside_ != nullptr) aside->add(set_aside_->pages.take_all(), set_aside_->size);  // another one meanwhile
+  set_aside_ = std::move(aside);
   return kept;
 }
 
@@ -650,7 +650,7 @@ uint64_t FileDataImpl::drop_dirty() {
   {
     MutexLock lock(&mutex_);
     if (set_aside_ != nullptr) {
-      for (const DirtyPages::Run& run : set_aside_->runs) pages += run.range.count;
+      pages += set_aside_->pages.counts().dirty;
       set_aside_.reset();
     }
     delayed_.any = false;

@@ -3,6 +3,7 @@
 // backing says of them later.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <string>
@@ -120,9 +121,15 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
     int64_t mtime_ns = 0;
     int64_t ctime_ns = 0;
   };
-  struct SetAside {  // dirty pages of a file that somebody else changed
-    std::vector<DirtyPages::Run> runs;
+  struct SetAside {  // dirty pages of a file that somebody else changed; they count as dirty until they are kept
+    DirtyPages pages;
     uint64_t size = 0;
+
+    // What is newer than these.
+    void add(std::vector<DirtyPages::Run> runs, uint64_t size_then) {
+      for (const DirtyPages::Run& run : runs) pages.put(run.range, run.pages, {});
+      size = std::max(size, size_then);
+    }
   };
   struct Residue {     // what changes left in the PageCache
     bool any = false;  // tidy() sees to it

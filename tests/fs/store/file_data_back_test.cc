@@ -463,6 +463,26 @@ TEST_CASE("delayed writes: a file that somebody else changed keeps that, ours go
   CHECK_FALSE(f.data->is_dirty());
 }
 
+TEST_CASE(
+    "delayed writes: what finds no place beside a file that was changed counts as dirty, and the newest of it is kept",
+    "[store][back]") {
+  Fixture f(pattern(20'000, 6));
+  const auto keep = std::exchange(f.context.keep_conflict, [](auto...) -> Result<void> { return fail(ENOSPC); });
+  for (const char ours : {'a', 'b'}) {
+    CHECK(f.write(0, std::string(ours == 'a' ? 30'000 : 5000, ours)));
+    REQUIRE(::ftruncate(f.outside.get(), 100 + ours) == 0);
+    CHECK(f.data->write_back().error().number == ENOSPC);
+    CHECK(f.back.stats().dirty_bytes == 8 * kPageSize);
+  }
+  f.context.keep_conflict = keep;
+  CHECK(f.data->write_back());
+  CHECK(f.back.stats().dirty_bytes == 0);
+  REQUIRE(f.conflicts.size() == 1);
+  CHECK(f.conflicts[0].size() == 30'000);
+  CHECK(f.conflicts[0].starts_with(std::string(5000, 'b')));
+  CHECK(f.conflicts[0].ends_with(std::string(30'000 - 2 * kPageSize, 'a')));
+}
+
 TEST_CASE("delayed writes: other rights or another name are no conflict", "[store][back]") {
   Fixture f(pattern(20'000, 6));
   CHECK(f.write(0, std::string(kPageSize, 'o')));
