@@ -34,6 +34,7 @@ constexpr uint64_t kDirectExtendMin = uint64_t{256} << 10;
 constexpr uint64_t kReserveAligned = uint64_t{1} << 20;
 constexpr uint64_t kReserveAheadMax = uint64_t{8} << 20;
 constexpr size_t kReservedRangesMax = 256;
+constexpr uint64_t kFileSizeMax = INT64_MAX;
 
 // Times before 1970 count backwards, and their nanoseconds forwards.
 timespec timespec_of(int64_t ns) {
@@ -306,7 +307,7 @@ void FileDataImpl::add_reserved(ByteRange bytes) {
 // not every write has to ask. What was allocated ahead in vain goes when the file is closed.
 Result<void> FileDataImpl::reserve(const SharedFd& fd, const ByteRange& bytes) {
   if (!context_.reserves_space) return {};
-  ByteRange exact{page_floor(bytes.offset), page_ceiling(bytes.end)};
+  const ByteRange exact{page_floor(bytes.offset), std::min(page_ceiling(bytes.end), kFileSizeMax)};
   ByteRange wanted = exact;
   {
     MutexLock lock(&mutex_);
@@ -319,13 +320,14 @@ Result<void> FileDataImpl::reserve(const SharedFd& fd, const ByteRange& bytes) {
       wanted.end = std::max(exact.end, std::min(page_ceiling(size), (wanted.end + kReserveAligned - 1) /
                                                                         kReserveAligned * kReserveAligned));
     }
+    wanted.end = std::min(wanted.end, kFileSizeMax);
   }
   const auto allocate = [&](const ByteRange& range) {
     const auto length = static_cast<off_t>(range.end - range.offset);
     return ::fallocate(fd->get(), FALLOC_FL_KEEP_SIZE, static_cast<off_t>(range.offset), length) == 0 ? 0 : errno;
   };
   int error = allocate(wanted);
-  if (error == ENOSPC || error == EDQUOT) {
+  if (error == ENOSPC || error == EDQUOT || error == EFBIG) {  // which what is ahead may be alone
     wanted = exact;
     error = allocate(wanted);
   }

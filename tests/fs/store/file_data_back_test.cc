@@ -400,6 +400,17 @@ TEST_CASE("delayed writes: what fsync cannot keep is told once, and tried again 
   CHECK(same(f.on_disk(), content));
 }
 
+TEST_CASE("delayed writes: a write up to the greatest size that a file may have", "[store][back]") {
+  Fixture f;
+  const uint64_t last = INT64_MAX - 1;
+  const Result<size_t> written = f.write(last, "x");
+  if (::pwrite(f.outside.get(), "y", 1, static_cast<off_t>(last)) != 1) {
+    CHECK_FALSE(written);  // the file system has smaller ones
+  } else {
+    CHECK(written);
+  }
+}
+
 TEST_CASE("delayed writes: what is cut off need not have been written, the page that is cut through must",
           "[store][back]") {
   Fixture f;
