@@ -53,6 +53,8 @@ struct FileDataContext {
   std::atomic<uint64_t> files{0};              // FileData there are
   std::atomic<uint32_t> idle_descriptors{0};   // kept by files that nobody has open
   uint32_t idle_descriptors_max = 64;
+  std::atomic<uint32_t> residues{0};  // files with something in the PageCache, which keep one as well
+  uint32_t residues_max = 128;
   std::chrono::nanoseconds idle_descriptor_age = kIdleDescriptorAgeMin;  // after its file was closed
   ChangeCounts* changes = nullptr;                                       // may be null
   WriteBack* write_back = nullptr;  // none: writes reach the backing before they are answered

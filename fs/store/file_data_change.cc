@@ -62,8 +62,8 @@ Result<void> FileDataImpl::change(const ByteRange& bytes, SetIdBits set_id, Call
   settle_set_id_bits(fd->get(), set_id);
   drop(range);  // before the new version is known: no read under it sees the old bytes
   end_change(fd->get(), bytes);
-  drop(range);  // and after: no read under the old size has left a page behind
-  note_residue(bytes, false);
+  drop(range);             // and after: no read under the old size has left a page behind
+  note_residue({}, true);  // of parts of pages: too little to count
   return outcome;
 }
 

@@ -39,6 +39,10 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   }
   ~FileDataImpl() override {
     close_idle();
+    {
+      MutexLock lock(&mutex_);
+      count_residue(false);
+    }
     context_.files.fetch_sub(1);
   }
 
@@ -245,6 +249,7 @@ class FileDataImpl final : public FileData, public BlockSource, public std::enab
   bool needs_flush() const;
   void flush_changes();
   void note_residue(const ByteRange& bytes, bool may_wait);
+  void count_residue(bool any) REQUIRES(mutex_);
   void write_back_residue();
   void write_back(int fd, const ByteRange& bytes);
   Result<void> tell_write_error(WriteErrors::Told* told);

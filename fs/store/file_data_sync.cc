@@ -182,15 +182,28 @@ void FileDataImpl::flush_changes() {
   flushed_changes_ = changes;
 }
 
+// A file with a residue keeps a descriptor until that is on the disk, also when it is closed.
+void FileDataImpl::count_residue(bool any) {
+  if (residue_.any == any) return;
+  residue_.any = any;
+  context_.residues.fetch_add(any ? 1 : -1);
+}
+
 // So that a file has no more than kResidueMax in the PageCache, and who writes faster than the disk is slowed down:
-// what has gathered is sent to the disk, and what was sent before is waited for.
+// what has gathered is sent to the disk, and what was sent before is waited for. Who writes many files is slowed down
+// when descriptors get few: the disk has each of them then before the next one comes.
 void FileDataImpl::note_residue(const ByteRange& bytes, bool may_wait) {
   SharedFd fd;
   ByteRange sent, waited_for;
   {
     MutexLock lock(&mutex_);
-    residue_.any = true;
-    if (!may_wait) return;
+    count_residue(true);
+  }
+  if (!may_wait) return;
+  if (context_.residues.load() > context_.residues_max) return write_back_residue();
+  if (bytes.empty()) return;
+  {
+    MutexLock lock(&mutex_);
     residue_.gathered = residue_.gathered.empty() ? bytes : union_of(residue_.gathered, bytes);
     residue_.gathered_bytes += bytes.end - bytes.offset;
     if (residue_.gathered_bytes < kResidueMax / 2) return;
@@ -209,6 +222,7 @@ void FileDataImpl::write_back_residue() {
   {
     MutexLock lock(&mutex_);
     if (residue_.any) fd = any_fd_locked();
+    count_residue(false);
     residue_ = {};
   }
   if (fd) write_back(fd->get(), kAllBytes);

@@ -109,6 +109,7 @@ StoreImpl::StoreImpl(const StoreOptions& options, Root root, BlockCache* cache, 
   context_.may_buffer_direct_io = root_.may_buffer_direct_io();
   context_.direct_io = options_.direct_io;
   context_.idle_descriptors_max = options_.descriptors_max / 2;
+  context_.residues_max = options_.descriptors_max;
   // Who need not ask the backing for an open shall not have to open the file there either.
   context_.idle_descriptor_age = std::max<std::chrono::nanoseconds>(kIdleDescriptorAgeMin, options_.open_cache);
   context_.changes = &metadata_.changes();

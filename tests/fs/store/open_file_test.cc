@@ -236,6 +236,25 @@ TEST_CASE("open file: opens are counted and leave no descriptors behind", "[stor
   CHECK(store.housekeep_until([&] { return descriptors() == before; }));
 }
 
+TEST_CASE("open file: what closed files left in the page cache does not take all descriptors", "[store][open_file]") {
+  StoreOptions options;
+  options.descriptors_max = 3;
+  const bool by_truncation = GENERATE(false, true);
+  StoreFixture store(kModes[0], options);
+  int held = 0;
+  for (int i = 0; i < 10; ++i) {
+    const std::string name = "small file " + std::to_string(i);
+    auto created = must(store->create(kRootUser, kRootInode, name, 0644, O_WRONLY));
+    if (by_truncation) {
+      must(created.file->data().truncate(5000, SetIdBits::clear));
+    } else {
+      must(write_all(*created.file, 0, "a few bytes"));
+    }
+  }
+  for (int i = 0; i < 10; ++i) held += is_held("small file " + std::to_string(i));
+  CHECK(held <= 3 + 3);  // idle ones by number, and such files
+}
+
 TEST_CASE("open file: extended attributes of files and links", "[store][open_file]") {
   StoreFixture store;
   write_file(store / "f");
