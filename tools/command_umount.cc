@@ -15,7 +15,9 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
+#include <optional>
 #include <thread>
+#include <utility>
 
 #include "cache/clock.h"
 #include "cache/log.h"
@@ -23,6 +25,7 @@
 #include "cache/unique_fd.h"
 #include "tools/mountinfo.h"
 #include "tools/running.h"
+#include "tools/status.h"
 
 extern char** environ;
 
@@ -53,6 +56,26 @@ class ProcessWatch {
   const UniqueFd fd_;
 };
 
+// What the gateway says of itself while it ends.
+class Ending {
+ public:
+  explicit Ending(const std::string& status) { hear(status); }
+  void hear(const std::string& status) {
+    const std::optional<GatewayIdentity> now = parse_identity(status);
+    if (!now) return;
+    hangs_ = now->backing_hangs;
+    if (std::exchange(written_, now->delayed_bytes_written) != written_) begin_ = system_clock().monotonic();
+  }
+  bool hangs() const { return hangs_; }
+  // It has had its time since it last wrote something that was delayed: a slow disk may take minutes for all of that.
+  bool is_overdue() const { return system_clock().monotonic() > begin_ + kPatience; }
+
+ private:
+  bool hangs_ = false;
+  uint64_t written_ = 0;
+  std::chrono::nanoseconds begin_ = system_clock().monotonic();
+};
+
 // How a gateway that has ended says that it went.
 Checked<> hear_out(EndRequest& request, const MountEntry& mount) {
   const auto complaints = request.last_words();
@@ -71,23 +94,21 @@ Checked<> stop_gateway(const RunningGateway& gateway, const MountEntry& mount, b
     return complain("'{}' is in use: 'fuser -vm {}' shows by whom; 'sluice umount --lazy {}' detaches it even so",
                     mount.path, mount.path, mount.path);
   }
-  const auto deadline = system_clock().monotonic() + kPatience;
-  bool hung = says_hung(gateway.status);
+  Ending ending(gateway.status);
   bool ended = process.ended_within(kLook);
-  while (!ended && system_clock().monotonic() < deadline) {
+  while (!ended && !ending.is_overdue()) {
     const ControlAnswer now = ask_gateway(gateway.socket_path, "status");
-    if (now.outcome == ControlAnswer::Outcome::answered) hung = says_hung(now.text);
+    if (now.outcome == ControlAnswer::Outcome::answered) ending.hear(now.text);
     ended = process.ended_within(kLook);
-    if (hung && !is_mounted(mount.path, mount.id) && now.outcome != ControlAnswer::Outcome::answered) break;
+    if (ending.hangs() && !is_mounted(mount.path, mount.id) && now.outcome != ControlAnswer::Outcome::answered) break;
   }
-  if (hung && !is_mounted(mount.path, mount.id)) {
+  if (ending.hangs() && !is_mounted(mount.path, mount.id)) {
     return complain(
         "'{}' is unmounted, but its backing does not answer: what was being changed there may be changed or not{}",
         mount.path, ended ? "" : fmt::format("; the gateway (pid {}) ends when it answers", gateway.pid));
   }
   while (ended && is_mounted(mount.path, mount.id)) {
-    if (system_clock().monotonic() > deadline)
-      return complain("'{}' is still mounted though its gateway ended", mount.path);
+    if (ending.is_overdue()) return complain("'{}' is still mounted though its gateway ended", mount.path);
     std::this_thread::sleep_for(kPause);
   }
   if (ended) return hear_out(request, mount);

@@ -267,6 +267,7 @@ class Gateway {
     if (nfs_) nfs_->stop(plan_.options.drain_timeout);
     if (fuse_) fuse_->stop();
     if (fuse_thread_.joinable()) fuse_thread_.join();
+    if (store_) store_->finish_delayed();  // which may take minutes, and the status tells how far it is
     {
       MutexLock lock(&quiet_mutex_);  // never again when we are given up
       is_quiet_ = true;
@@ -281,7 +282,6 @@ class Gateway {
     access_log_.reset();
     scrubber_.reset();
     warm_restart_.reset();
-    if (store_) store_->finish_delayed();
     disk_.reset();  // waits for what is under way
     const bool all_written = !store_ || tell_unwritten(store_->finish(), farewell);
     store_.reset();

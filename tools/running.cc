@@ -67,11 +67,6 @@ std::optional<std::string> path_below(std::string_view root, std::string_view pa
 
 }  // namespace
 
-bool says_hung(std::string_view status) {
-  const std::optional<GatewayIdentity> identity = parse_identity(status);
-  return identity && identity->backing_hangs;
-}
-
 std::vector<RunningGateway> running_gateways(const std::vector<FoundGateway>& found) {
   std::vector<RunningGateway> running;
   for (const FoundGateway& gateway : found) {

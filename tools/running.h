@@ -17,9 +17,6 @@ struct RunningGateway {
   std::string status;      // its JSON
 };
 
-// Whether a status says that the gateway waits for a backing that hangs.
-bool says_hung(std::string_view status);
-
 // What answers among `found`.
 std::vector<RunningGateway> running_gateways(const std::vector<FoundGateway>& found);
 

@@ -387,7 +387,8 @@ std::optional<GatewayIdentity> parse_identity(std::string_view json) {
   const std::optional<Json> object = parse_object(json);
   if (!object || number_at(*object, "pid") == 0) return std::nullopt;
   return GatewayIdentity{static_cast<pid_t>(number_at(*object, "pid")), text_at(*object, "source"),
-                         text_at(*object, "mountpoint"), is_hung(object_at(*object, "backing"))};
+                         text_at(*object, "mountpoint"), is_hung(object_at(*object, "backing")),
+                         number_at(object_at(*object, "write_back"), "written_bytes")};
 }
 
 Checked<std::string> status_table(std::string_view json) {

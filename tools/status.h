@@ -55,6 +55,7 @@ struct GatewayIdentity {
   std::string source;
   std::string mountpoint;
   bool backing_hangs = false;
+  uint64_t delayed_bytes_written = 0;  // so far
 };
 std::optional<GatewayIdentity> parse_identity(std::string_view json);
 
