@@ -18,29 +18,29 @@ bool ConnectionLimit::take(Admission* asking) {
   return false;
 }
 
+Admission* ConnectionLimit::leave_line() {
+  if (line_.empty()) return nullptr;
+  Admission* const first = line_.front();
+  line_.pop_front();
+  waiting_.store(line_.size(), std::memory_order_relaxed);
+  return first;
+}
+
 void ConnectionLimit::give_back() {
   Admission* next = nullptr;
   {
     MutexLock lock(&mutex_);
     // More than there are: this one was promised to somebody before.
-    if (taken_ > places_ || line_.empty()) {
-      taken_--;
-      return;
-    }
-    next = line_.front();
-    line_.pop_front();
-    waiting_.store(line_.size(), std::memory_order_relaxed);
+    if (taken_ <= places_) next = leave_line();
+    if (next == nullptr) taken_--;
   }
-  next->tell_place();
+  if (next != nullptr) next->tell_place();
 }
 
 Admission* ConnectionLimit::next_in_line() {
   MutexLock lock(&mutex_);
-  if (line_.empty()) return nullptr;
-  Admission* const next = line_.front();
-  line_.pop_front();
-  waiting_.store(line_.size(), std::memory_order_relaxed);
-  taken_++;
+  Admission* const next = leave_line();
+  if (next != nullptr) taken_++;
   return next;
 }
 

@@ -37,6 +37,7 @@ class ConnectionLimit {
   void give_back();              // to who is first in line
   Admission* next_in_line();     // null: nobody waits. Has a place from now on, for one that is about to be given back
   void forget(Admission* waiting);
+  Admission* leave_line() REQUIRES(mutex_);  // the first one; null: there is none
   bool is_wanted() const { return waiting_.load(std::memory_order_relaxed) > 0; }
 
   const size_t places_;

@@ -39,6 +39,13 @@ struct Export {
   std::string handle() { return NfsHandles(key).seal(*tree.persistent_handle(file)); }
 };
 
+std::unique_ptr<NfsServer> start_limited(Export& exported, uint32_t threads, uint32_t connections_max) {
+  NfsOptions options;
+  options.threads = threads;
+  options.connections_max = connections_max;
+  return exported.start(std::move(options));
+}
+
 std::string write_arguments(Export& exported) {
   XdrWriter arguments;
   arguments.opaque(exported.handle()).u64(0).u32(8).u32(0).opaque("8 bytes.");
@@ -78,10 +85,7 @@ TEST_CASE("nfs server: READ of a file that ends early is tried again, and stale 
 
 TEST_CASE("nfs server: the connection that is idle longest gives way", "[net][nfs]") {
   Export exported;
-  NfsOptions options;
-  options.threads = 1;
-  options.connections_max = 2;
-  const auto server = exported.start(std::move(options));
+  const auto server = start_limited(exported, 1, 2);
   NfsClient first(server->port());
   first.call(NfsProcedure::null, {});
   NfsClient second(server->port());
@@ -99,10 +103,7 @@ TEST_CASE("nfs server: the connection that is idle longest gives way", "[net][nf
 TEST_CASE("nfs server: a connection with a part of a call does not give way, others wait until it is idle",
           "[net][nfs]") {
   Export exported;
-  NfsOptions options;
-  options.threads = 1;
-  options.connections_max = 2;
-  const auto server = exported.start(std::move(options));
+  const auto server = start_limited(exported, 1, 2);
   const std::string call = NfsClient::record_of(2, NfsProcedure::null, {});
   NfsClient first(server->port());
   first.call(NfsProcedure::null, {});
@@ -124,10 +125,7 @@ TEST_CASE("nfs server: a connection with a part of a call does not give way, oth
 
 TEST_CASE("nfs server: the limit is one for all threads", "[net][nfs]") {
   Export exported;
-  NfsOptions options;
-  options.threads = 3;
-  options.connections_max = 1;
-  const auto server = exported.start(std::move(options));
+  const auto server = start_limited(exported, 3, 1);
   std::deque<NfsClient> clients;
   for (int i = 0; i < 20; ++i) clients.emplace_back(server->port()).call(NfsProcedure::null, {});
   CHECK(server->stats().connections_open == 1);
